@@ -1,0 +1,136 @@
+"""What happens beside the optimisation: the progress bar, TensorBoard, snapshots, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import TensorBoardLogger
+from tqdm import tqdm
+
+from nst_exp import config
+from nst_exp.files import write_atomically
+from nst_exp.images.save import save_image
+from nst_exp.images.tensors import to_array
+from nst_exp.module import StyleTransfer
+from nst_exp.pyramid import Level
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are complete or absent.
+
+    Lightning writes to the system's temporary folder first, which may be another file system; the
+    move into place is then a copy that can be cut off.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write to a temporary file beside ``path``, then rename."""
+        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+
+
+def _remaining(seconds: float) -> str:
+    return str(tqdm.format_interval(max(0.0, seconds)))
+
+
+class Progress(Callback):
+    """One bar for the whole run, over all levels of a pyramid.
+
+    The time left is worked out from pixels times steps, since a step of a large level takes
+    longer than one of a small level.
+    """
+
+    def __init__(self, levels: list[Level], pixels: list[int], done: int, enabled: bool) -> None:
+        """``pixels`` per level; ``done`` steps were made before (by an interrupted run)."""
+        self.levels, self.pixels = levels, pixels
+        self.level = levels[0]
+        self.total = sum(level.steps for level in levels)
+        self.bar: tqdm[Any] = tqdm(
+            total=self.total,
+            initial=done,
+            disable=not enabled,
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=0.2,
+            bar_format="{percentage:3.0f}% {bar} {n}/{total} [{elapsed} < {desc}{postfix}]",
+        )
+        self.work_at_start = self._work(done)
+        self.started = time.monotonic()
+
+    def _work(self, step: int) -> int:
+        """Pixel-steps in the first ``step`` steps of the run."""
+        return sum(
+            min(max(step - level.first_step, 0), level.steps) * pixels
+            for level, pixels in zip(self.levels, self.pixels, strict=True)
+        )
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+    ) -> None:
+        """Advance, and show the losses of the step."""
+        assert isinstance(pl_module, StyleTransfer)
+        if self.bar.disable or pl_module.losses is None:
+            return
+        step = self.level.first_step + trainer.global_step
+        work, total = self._work(step), self._work(self.total)
+        elapsed = time.monotonic() - self.started
+        left = elapsed * (total - work) / max(work - self.work_at_start, 1)
+        losses = pl_module.losses.as_floats()
+        shown = " ".join(f"{name} {losses[name]:.3e}" for name in ("total", "content", "style"))
+        size = f", {self.level.size} px" if len(self.levels) > 1 else ""
+        self.bar.set_description_str(f"{_remaining(left)}{size}", refresh=False)
+        self.bar.set_postfix_str(f"{shown} eval {pl_module.evaluations}", refresh=False)
+        self.bar.update(step - self.bar.n)
+
+    def write(self, line: str) -> None:
+        """A line of text that does not break the bar."""
+        self.bar.write(line) if not self.bar.disable else print(line, flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self.bar.close()
+
+
+class Recorder(Callback):
+    """Curves and pictures over time, to TensorBoard and ``snapshots/``.
+
+    Step k is the image after k steps of the whole run; its losses are those of the objective's
+    lowest evaluation within that step.
+    """
+
+    def __init__(
+        self, settings: config.Logging, logger: TensorBoardLogger | None, folder: Path | None
+    ) -> None:
+        self.settings, self.logger, self.folder = settings, logger, folder
+        self.level: Level | None = None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+    ) -> None:
+        """Write what is due at this step."""
+        assert isinstance(pl_module, StyleTransfer)
+        assert self.level is not None
+        step = self.level.first_step + trainer.global_step
+        if self.logger is not None and step % self.settings.every == 0 and pl_module.losses:
+            values = {f"loss/{k}": v for k, v in pl_module.losses.as_floats().items()}
+            values["progress/evaluations"] = pl_module.evaluations
+            values["progress/size"] = self.level.size
+            self.logger.log_metrics(values, step)
+        if self.settings.image_every and step % self.settings.image_every == 0:
+            self.picture(pl_module.result_image(), step)
+
+    def picture(self, image: torch.Tensor, step: int) -> None:
+        """Record an image (1, 3, H, W) under ``step``."""
+        if not torch.isfinite(image).all():
+            return  # the guard puts the image back before the next step
+        pixels = to_array(image)
+        if self.logger is not None:
+            self.logger.experiment.add_image("image", pixels, step, dataformats="HWC")
+        if self.folder is not None and self.settings.snapshots:
+            save_image(pixels, self.folder / f"step_{step:06d}.png")

@@ -1,0 +1,99 @@
+"""Hydra's composed config -> Config, with every unknown or missing key found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nst_exp.config import LBFGS, Adam, Config, Optimizer
+from nst_exp.errors import ConfigError
+from nst_exp.paths import CONFIGS
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"lbfgs": LBFGS, "adam": Adam}
+
+
+def _tree(config: Config) -> dict[str, Any]:
+    container = OmegaConf.to_container(OmegaConf.structured(config))
+    return cast(dict[str, Any], container)
+
+
+def _paths(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{prefix}{key}.")
+
+
+def groups() -> dict[str, list[str]]:
+    """The groups of presets and the names in each."""
+    return {
+        folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
+        for folder in sorted(CONFIGS.iterdir())
+        if folder.is_dir()
+    }
+
+
+def _keys_of(optimizer: type[Optimizer]) -> list[str]:
+    return list(_paths(_tree(Config(optimizer=optimizer()))))
+
+
+def known_keys() -> list[str]:
+    """Every key that a command line may set, with its dots."""
+    keys = [key for optimizer in OPTIMIZERS.values() for key in _keys_of(optimizer)]
+    return list(dict.fromkeys([*keys, *groups(), "from_image"]))
+
+
+def unknown_key(key: str) -> str:
+    """The line about a key that does not exist, with the nearest one that does."""
+    known = known_keys()
+    if key in known:  # of another optimiser
+        owners = [kind for kind, cls in OPTIMIZERS.items() if key in _keys_of(cls)]
+        return f"{key}: only with optimizer={' or '.join(owners)}"
+    # A key may be misspelt, or right but for the group it stands in.
+    same_name = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
+    close = same_name or get_close_matches(key, known, n=1, cutoff=0.5)
+    if not close:
+        by_name = {name.split(".")[-1]: name for name in reversed(known)}
+        close = [by_name[name] for name in get_close_matches(key, by_name, n=1, cutoff=0.6)]
+    hint = f"; did you mean '{close[0]}'?" if close else "; see python -m nst_exp --help"
+    return f"{key}: no such key{hint}"
+
+
+def to_config(cfg: DictConfig) -> Config:
+    """The typed config. ConfigError lists keys added with ``+`` or taken away with ``~``."""
+    try:
+        given = cast(
+            dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        )
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        raise ConfigError(f"{key}: needs a value" if key else str(error).splitlines()[0]) from error
+    kind = given.get("optimizer", {}).get("kind")
+    base = Config(optimizer=OPTIMIZERS.get(kind, LBFGS)())
+    expected, found = set(_paths(_tree(base))), set(_paths(given))
+    problems = [
+        unknown_key(key) for key in sorted(found - expected) if not _inside(key, found - expected)
+    ]
+    problems += [
+        f"{key}: this key cannot be taken away"
+        for key in sorted(expected - found)
+        if not _inside(key, expected - found)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    try:
+        return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(base), given)))
+    except OmegaConfBaseException as error:
+        raise ConfigError(
+            f"{getattr(error, 'full_key', '')}: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _inside(key: str, keys: set[str]) -> bool:
+    """Whether a parent of the key is in ``keys``, and says it already."""
+    parts = key.split(".")
+    return any(".".join(parts[:i]) in keys for i in range(1, len(parts)))

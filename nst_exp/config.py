@@ -1,0 +1,314 @@
+"""The schema: every key, its type, its default and what it means.
+
+Defaults live here and nowhere else; the presets in ``configs/`` hold only what they change.
+Nothing here imports torch, so ``--help``, tab completion and every check stay instant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from hydra.core.config_store import ConfigStore
+
+
+class InputConvention(Enum):
+    """What the backbone was trained to see."""
+
+    imagenet = "imagenet"  # RGB in 0..1, minus ImageNet's mean, over its standard deviation
+    caffe = "caffe"  # BGR in 0..255, minus (103.939, 116.779, 123.68)
+
+
+class SourceKind(Enum):
+    """Where a file of weights is published."""
+
+    url = "url"
+    wheel = "wheel"  # a member of a wheel on the package index
+
+
+class Weights(Enum):
+    """Trained weights, or random ones for tests and studies."""
+
+    pretrained = "pretrained"
+    random = "random"
+
+
+class Pool(Enum):
+    """What stands in for the backbone's max pooling."""
+
+    max = "max"
+    average = "average"
+
+
+class Padding(Enum):
+    """How the first convolution sees the border of the image."""
+
+    zeros = "zeros"
+    replicate = "replicate"
+
+
+class Statistic(Enum):
+    """What is compared between the style image and the result."""
+
+    gram = "gram"
+
+
+class TVKind(Enum):
+    """How total variation is measured."""
+
+    l1 = "l1"  # sum |dx| + |dy|
+    l2 = "l2"  # sum dx^2 + dy^2
+
+
+class Reduction(Enum):
+    """How a sum over pixels is turned into one number."""
+
+    sum = "sum"
+    mean = "mean"
+
+
+class InitKind(Enum):
+    """Where the optimisation starts."""
+
+    content = "content"
+    style = "style"
+    noise = "noise"
+    file = "file"
+    blend = "blend"  # noise_ratio * noise + (1 - noise_ratio) * content
+
+
+class NoiseKind(Enum):
+    """The distribution that noise is drawn from, around mid-grey."""
+
+    normal = "normal"
+    uniform = "uniform"
+
+
+class LineSearch(Enum):
+    """How L-BFGS chooses the length of a step."""
+
+    strong_wolfe = "strong_wolfe"
+    none = "none"  # always lr; one evaluation per step
+
+
+class ParametrisationKind(Enum):
+    """The coordinates that the optimiser works in."""
+
+    pixels = "pixels"
+    fourier = "fourier"
+
+
+class SizeMode(Enum):
+    """Which measure of the picture ``size`` fixes; the aspect ratio is always kept."""
+
+    longest = "longest"
+    shortest = "shortest"
+    area = "area"  # as many pixels as a square of that side
+
+
+class StyleFit(Enum):
+    """What shape the style image is given."""
+
+    own = "own"  # its own aspect ratio, ``style_size`` measured like ``size``
+    content = "content"  # exactly the content's width and height, as in the paper
+
+
+@dataclass
+class WeightSource:
+    """One place where a backbone's weights are published."""
+
+    kind: SourceKind = SourceKind.url
+    url: str = ""  # kind=url: address of the file
+    package: str = ""  # kind=wheel: requirement, pinned: name==version
+    wheel_sha256: str = ""  # kind=wheel: of the wheel
+    member: str = ""  # kind=wheel: path of the file inside the wheel
+    sha256: str = ""  # of the file; a prefix of at least 8 digits where no more is published
+    megabytes: int = 0  # size of the download, for the message
+    credit: str = ""  # authors and licence
+
+
+@dataclass
+class Backbone:
+    """The network whose feature maps define content and style."""
+
+    name: str = "vgg16"  # architecture: any torchvision classifier
+    weights: Weights = Weights.pretrained
+    file: str | None = None  # own weights: .pth .safetensors .h5 .onnx; goes before `sources`
+    sources: list[WeightSource] = field(default_factory=list)  # tried in order
+    input: InputConvention = InputConvention.imagenet
+    fallback: str | None = None  # preset that stands in, with a warning, if no source answers
+    pool: Pool = Pool.max
+    pool_scale: float = 1.0  # every pooled map is multiplied by this
+    padding: Padding = Padding.zeros
+    content_layers: list[str] = field(default_factory=list)  # for losses that name none
+    style_layers: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ContentLoss:
+    """content_l = c * sum (F - P)^2 / (N^a M^b); N channels, M positions."""
+
+    layers: list[str] = field(default_factory=list)  # [] = the backbone's content_layers
+    weights: list[float] = field(default_factory=list)  # v_l, one per layer; [] = all 1
+    a: float = 1.0
+    b: float = 1.0
+    c: float = 1.0
+    relative: bool = False  # divide by the target's own size: sum P^2 / (N^a M^b)
+
+
+@dataclass
+class StyleLoss:
+    """style_l = c * sum (G - A)^2 / (N^a M^b), with each Gram matrix F F^T over its own M."""
+
+    layers: list[str] = field(default_factory=list)  # [] = the backbone's style_layers
+    weights: list[float] = field(default_factory=list)  # w_l, one per layer; [] = all 1
+    statistic: Statistic = Statistic.gram
+    a: float = 2.0
+    b: float = 2.0
+    c: float = 1.0
+    relative: bool = False
+
+
+@dataclass
+class TVLoss:
+    """Total variation of the image, in pixel values 0..``pixel_range``."""
+
+    weight: float = 0.0
+    kind: TVKind = TVKind.l2
+    reduction: Reduction = Reduction.mean
+    pixel_range: float = 1.0
+
+
+@dataclass
+class Loss:
+    """alpha * sum v_l content_l + beta * sum w_l style_l + tv.weight * TV."""
+
+    content: ContentLoss = field(default_factory=ContentLoss)
+    style: StyleLoss = field(default_factory=StyleLoss)
+    tv: TVLoss = field(default_factory=TVLoss)
+
+
+@dataclass
+class Init:
+    """The image that the optimisation starts from."""
+
+    kind: InitKind = InitKind.content
+    file: str | None = None  # kind=file
+    noise: NoiseKind = NoiseKind.normal
+    noise_scale: float = 0.1  # standard deviation, in pixel values 0..1
+    noise_ratio: float = 0.5  # kind=blend: share of the noise
+
+
+@dataclass
+class Parametrisation:
+    """The coordinates of the image that the optimiser sees."""
+
+    kind: ParametrisationKind = ParametrisationKind.pixels
+    pixel_scale: float = 255.0  # the optimiser's unit is 1/pixel_scale of the range 0..1
+    decay: float = 0.5  # kind=fourier: coefficients are scaled by 1/frequency^decay
+
+
+@dataclass
+class Optimizer:
+    """What every optimiser has."""
+
+    kind: str = "lbfgs"
+    lr: float = 1.0
+    clamp: bool = False  # put the image back into 0..1 after every step
+    max_restarts: int = 5  # how often a diverged run is put back to its best image
+    parametrisation: Parametrisation = field(default_factory=Parametrisation)
+
+
+@dataclass
+class LBFGS(Optimizer):
+    """Limited-memory BFGS (torch.optim.LBFGS), one iteration per step."""
+
+    history: int = 50  # memory: 2 * history images
+    line_search: LineSearch = LineSearch.strong_wolfe
+    max_evaluations: int = 25  # of one line search
+    first_step: float | None = 0.01  # mean change of a value 0..1; null = torch's rule, 1/|g|_1
+
+
+@dataclass
+class Adam(Optimizer):
+    """Adam (torch.optim.Adam)."""
+
+    kind: str = "adam"
+    lr: float = 5.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+
+@dataclass
+class Resolution:
+    """How ``size`` is meant, how large the style image is, and the pyramid's levels."""
+
+    size_mode: SizeMode = SizeMode.longest
+    style_fit: StyleFit = StyleFit.own
+    style_size: int | None = None  # null = as `size`; measured like it
+    style_scale: float = 1.0  # multiplies the style's size
+    pyramid: bool = False
+    sizes: list[int] = field(default_factory=list)  # levels, the last is `size`; [] = by ratio
+    min_size: int = 128  # smallest level made by ratio
+    ratio: float = 2.0  # from one level to the next
+    shares: list[float] = field(default_factory=list)  # of `steps`; the last repeats; [] = equal
+    averaging: float = 0.0  # decay of the average of iterates that is carried and saved; 0 = off
+
+
+@dataclass
+class TrainerConfig:
+    """Device and arithmetic; passed on to Lightning's Trainer."""
+
+    accelerator: str = "auto"
+    device: int = 0  # index of the device
+    precision: str = "32-true"  # 32-true, bf16-mixed, 16-mixed (Adam on a GPU), 64-true
+    deterministic: bool = False
+    threads: int | None = None  # of the CPU; null = torch's own choice
+    channels_last: bool = True  # faster memory layout; changes sums in the last digits
+    checkpoint_minutes: float = 2.0  # between checkpoints; a killed run resumes from the last
+
+
+@dataclass
+class Logging:
+    """What is recorded while the run goes on."""
+
+    tensorboard: bool = True
+    every: int = 1  # steps between two points of a curve
+    image_every: int = 25  # steps between two pictures of the image; 0 = none
+    snapshots: bool = True  # write those pictures to snapshots/ as well
+    progress: bool = True
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    content: str = "summer_palace"  # a file, or the name of a packaged picture
+    style: str = "starry_night"
+    alpha: float = 1.0  # weight of the content
+    beta: float = 1.0  # weight of the style
+    steps: int = 200  # iterations of the optimiser, over all levels of a pyramid
+    seed: int = 0
+    size: int = 256  # pixels
+    out: str | None = None  # folder of the run or sweep; null = outputs/<name>/<date>_<time>
+    image: str = "image.png"  # name of the result; .png .jpg .webp .tif by suffix
+    bit_depth: int = 8  # 16 for .png and .tif
+    max_megapixels: float = 178.0  # larger input files are refused
+    background: str = "white"  # behind transparent pixels
+    overwrite: bool = False  # start again in a folder that holds a finished run
+    backbone: Backbone = field(default_factory=Backbone)
+    loss: Loss = field(default_factory=Loss)
+    init: Init = field(default_factory=Init)
+    optimizer: Optimizer = field(default_factory=LBFGS)
+    resolution: Resolution = field(default_factory=Resolution)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logging: Logging = field(default_factory=Logging)
+
+
+def register() -> None:
+    """Put the schema into Hydra's ConfigStore, under the names that the presets build on."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    store.store(group="optimizer", name="lbfgs_schema", node=LBFGS)
+    store.store(group="optimizer", name="adam_schema", node=Adam)

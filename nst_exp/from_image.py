@@ -1,0 +1,82 @@
+"""``from_image=old.png``: the settings that made a picture, as overrides of the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from nst_exp.compose import OPTIMIZERS, to_config
+from nst_exp.errors import ConfigError
+from nst_exp.images import read_metadata
+from nst_exp.paths import CONFIGS
+from nst_exp.record import config_as_dict
+
+# Where a result goes is the new run's own affair.
+_NOT_REPEATED = ("out", "overwrite")
+_GROUPS = ("backbone", "loss", "init", "resolution", "trainer", "logging", "optimizer")
+
+
+def quoted(value: Any) -> str:
+    """A value in the grammar of Hydra's overrides."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list):
+        return f"[{','.join(quoted(item) for item in value)}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{quoted(item)}" for key, item in value.items()) + "}"
+    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def read_settings(path: str) -> dict[str, Any]:
+    """What a result's text chunk holds: config, inputs, weights, versions. ConfigError if none."""
+    metadata = read_metadata(path, key="from_image")
+    try:
+        settings = json.loads(metadata["nst_exp"])
+        if not isinstance(settings["config"], dict):
+            raise ValueError
+    except (KeyError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"from_image={path}: holds no settings; a PNG made by nst_exp is needed "
+            "(another program may have removed them)"
+        ) from error
+    return dict(settings)
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key, value in old.items():
+        if isinstance(value, dict) and isinstance(new.get(key), dict):
+            found += _differences(value, new[key], f"{prefix}{key}.")
+        elif key not in new or new[key] != value:
+            found.append(f"{prefix}{key}={quoted(value)}")
+    return found
+
+
+def expand(arguments: list[str]) -> list[str]:
+    """Replace ``from_image=PATH`` by the overrides that lead to that picture's config.
+
+    The other arguments come behind and win. A preset that is chosen anew (``backbone=vgg19``)
+    takes its whole group from the preset.
+    """
+    chosen = [argument for argument in arguments if argument.startswith("from_image=")]
+    if len(chosen) > 1:
+        raise ConfigError("from_image: given twice")
+    others = [argument for argument in arguments if argument not in chosen]
+    settings = read_settings(chosen[0].partition("=")[2].strip("'\""))["config"]
+    kind = settings.get("optimizer", {}).get("kind")
+    if kind not in OPTIMIZERS:
+        raise ConfigError(f"from_image: made with an unknown optimiser, {kind!r}")
+    choice = f"optimizer={kind}"
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
+        present = config_as_dict(to_config(compose("config", [choice])))
+    replaced = {a.partition("=")[0] for a in others} & set(_GROUPS)
+    old = {k: v for k, v in settings.items() if k not in _NOT_REPEATED and k not in replaced}
+    overrides = [] if "optimizer" in replaced else [choice]
+    return [*overrides, *_differences(old, present), *others]

@@ -1,0 +1,133 @@
+"""Any decoded picture to 8-bit sRGB without transparency."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+RGB = tuple[int, int, int]
+
+_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
+
+
+class Unusable(ValueError):
+    """The pixels have no defined meaning as colours."""
+
+
+def to_srgb(image: Image.Image, rawmode: str, background: RGB) -> tuple[Image.Image, list[str]]:
+    """A loaded picture as upright RGB, composited over ``background``, and remarks on the way.
+
+    ``rawmode`` is how the file stores its samples ("RGB;16B", "L;4"), as Pillow's tile says it.
+    Raises Unusable for floats and for integers beyond 16 bits.
+    """
+    notes: list[str] = []
+    if ";16" in rawmode or image.mode.startswith("I"):
+        notes.append("its 16-bit samples are read as 8-bit")
+    base, alpha = _base_and_alpha(image, rawmode)
+    colours = _through_profile(base, image.info.get("icc_profile"), notes)
+    if alpha is not None and alpha.getextrema() != (255, 255):
+        canvas = Image.new("RGB", colours.size, background)
+        canvas.paste(colours, mask=alpha)
+        colours = canvas
+        notes.append("its transparent parts are filled with the background colour")
+    return colours, notes
+
+
+def _base_and_alpha(image: Image.Image, rawmode: str) -> tuple[Image.Image, Image.Image | None]:
+    """Colours in one of the modes of _SPACES, and the opacity (mode L) if there is any."""
+    mode, key = image.mode, image.info.get("transparency")
+    if mode == "F":
+        raise Unusable("its samples are floats, for which no white is defined")
+    if mode.startswith("I"):
+        return _from_integers(np.asarray(image), key)
+    if mode in ("La", "LA"):
+        image = image.convert("LA")
+        return image.getchannel("L"), image.getchannel("A")
+    if mode in ("1", "L"):
+        grey = image.convert("L")
+        if not isinstance(key, int):
+            return grey, None
+        # Pillow widens samples of 2 and 4 bits to 8, but not the transparent value
+        key *= {"L;2": 85, "L;4": 17}.get(rawmode, 1)
+        return grey, grey.point([0 if level == key else 255 for level in range(256)])
+    if mode == "RGB" and key is not None and ";16" in rawmode:
+        image.info["transparency"] = tuple(value >> 8 for value in key)  # as with the samples
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+        return Image.merge("RGB", image.split()[:3]), alpha
+    return (image if mode in _SPACES else image.convert("RGB")), None
+
+
+def _from_integers(values: NDArray[Any], key: object) -> tuple[Image.Image, Image.Image | None]:
+    if values.min() < 0 or values.max() > 65535:
+        raise Unusable("its integer samples go beyond 16 bits, for which no white is defined")
+    # 65535 / 257 = 255, rounded
+    grey = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if not isinstance(key, int):
+        return grey, None
+    return grey, Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
+
+
+def _through_profile(base: Image.Image, icc: object, notes: list[str]) -> Image.Image:
+    """``base`` as sRGB by its own profile; without a usable one, by what its mode suggests."""
+    if isinstance(icc, bytes) and icc:
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            space = profile.profile.xcolor_space.strip()
+            if space == "RGB" and base.mode == "L":
+                base = base.convert("RGB")
+            if space == "GRAY" and base.mode == "L":
+                return _transformed_grey(base, profile)
+            if space == _SPACES[base.mode]:
+                return _transformed(base, profile)
+            notes.append(f"its colour profile is for {space}, not {base.mode}, and is ignored")
+        except Exception as error:  # PyCMSError, OSError, TypeError ... all mean a bad profile
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            notes.append(f"its colour profile cannot be used ({reason}) and is ignored")
+    if base.mode == "LAB":
+        return _transformed(base, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
+    if base.mode == "CMYK":
+        notes.append("it is CMYK without a usable profile, so its colours are approximate")
+    return base.convert("RGB")
+
+
+def _transformed(
+    base: Image.Image, profile: ImageCms.ImageCmsProfile, flags: int = 0
+) -> Image.Image:
+    result = ImageCms.profileToProfile(
+        base,
+        profile,
+        _srgb_profile(),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION | flags,
+    )
+    assert result is not None  # only a conversion in place returns nothing
+    return result
+
+
+def _transformed_grey(base: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
+    # LittleCMS's shortcut for grey is up to 10 levels off in the shadows of a linear picture, and
+    # ten times slower without it: so the 256 levels are converted, not the pixels.
+    levels = Image.frombytes("L", (256, 1), bytes(range(256)))
+    table = _transformed(levels, profile, ImageCms.Flags.NOOPTIMIZE)
+    return Image.merge("RGB", [base.point(list(channel.tobytes())) for channel in table.split()])
+
+
+@cache
+def _srgb_profile() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+@cache
+def srgb_icc() -> bytes:
+    """An sRGB profile to embed; the same bytes every time, so that files can be compared."""
+    data = _srgb_profile().tobytes()
+    date = b"".join(number.to_bytes(2, "big") for number in (2000, 1, 1, 0, 0, 0))
+    return data[:24] + date + data[36:]

@@ -1,0 +1,41 @@
+"""The image that the optimisation starts from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nst_exp.config import Init, InitKind, NoiseKind
+
+
+def noise(settings: Init, height: int, width: int, seed: int) -> Tensor:
+    """Noise around mid-grey, (1, 3, height, width), drawn on the CPU: the same on every device."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (1, 3, height, width)
+    if settings.noise is NoiseKind.normal:
+        unit = torch.randn(shape, generator=generator)
+    else:  # uniform with standard deviation 1
+        unit = (torch.rand(shape, generator=generator) * 2.0 - 1.0) * math.sqrt(3.0)
+    return 0.5 + settings.noise_scale * unit
+
+
+def starting_image(
+    settings: Init, content: Tensor, style: Tensor, file: Tensor | None, seed: int
+) -> Tensor:
+    """The first image, (1, 3, H, W) as ``content``.
+
+    ``style`` and ``file`` have that shape too; ``file`` is given for kind=file only.
+    """
+    if settings.kind is InitKind.content:
+        return content.clone()
+    if settings.kind is InitKind.style:
+        return style.clone()
+    if settings.kind is InitKind.file:
+        assert file is not None
+        return file.clone()
+    drawn = noise(settings, content.shape[2], content.shape[3], seed)
+    if settings.kind is InitKind.blend:
+        return settings.noise_ratio * drawn + (1.0 - settings.noise_ratio) * content
+    return drawn

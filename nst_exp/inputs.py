@@ -1,0 +1,114 @@
+"""The pictures of a run, as tensors of the sizes that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from nst_exp.assets import image_path
+from nst_exp.config import Config, InitKind, SizeMode, StyleFit
+from nst_exp.errors import ConfigError
+from nst_exp.images import LoadedImage, load_image, target_size
+from nst_exp.images.tensors import to_tensor
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Content, style and, if the run starts from one, the initial picture."""
+
+    content: LoadedImage
+    style: LoadedImage
+    init: LoadedImage | None
+
+    @property
+    def loaded(self) -> dict[str, LoadedImage]:
+        """By config key."""
+        found = {"content": self.content, "style": self.style, "init.file": self.init}
+        return {key: image for key, image in found.items() if image is not None}
+
+
+def _hint(config: Config, size: float) -> int | None:
+    """The longest side needed, for a fast decoding of large JPEGs; unknown unless it is `size`."""
+    return round(size) if config.resolution.size_mode is SizeMode.longest else None
+
+
+def load_inputs(config: Config, warn: Warn) -> Inputs:
+    """Load every picture; ConfigError lists all that cannot be used."""
+    wanted: dict[str, tuple[str, int | None]] = {
+        "content": (config.content, _hint(config, config.size)),
+        "style": (config.style, _hint(config, style_size(config, config.size))),
+    }
+    if config.resolution.style_fit is StyleFit.content:
+        wanted["style"] = (config.style, None)
+    if config.init.kind is InitKind.file and config.init.file:
+        wanted["init.file"] = (config.init.file, None)
+    loaded: dict[str, LoadedImage] = {}
+    problems: list[str] = []
+    for key, (value, hint) in wanted.items():
+        try:
+            loaded[key] = load_image(
+                image_path(value),
+                key=key,
+                max_megapixels=config.max_megapixels,
+                background=config.background,
+                hint=hint,
+            )
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        for warning in loaded[key].warnings:
+            warn(warning)
+    if problems:
+        raise ConfigError(problems)
+    return Inputs(loaded["content"], loaded["style"], loaded.get("init.file"))
+
+
+def style_size(config: Config, level_size: int) -> float:
+    """The style's size at a level: it shrinks and grows with the image."""
+    base = config.resolution.style_size or config.size
+    return base * config.resolution.style_scale * level_size / config.size
+
+
+def content_dimensions(config: Config, inputs: Inputs, level_size: int) -> tuple[int, int]:
+    """Width and height of the image at a level."""
+    return target_size(*inputs.content.original_size, level_size, config.resolution.size_mode)
+
+
+def style_dimensions(config: Config, inputs: Inputs, level_size: int) -> tuple[int, int]:
+    """Width and height of the style image at a level."""
+    size = style_size(config, level_size)
+    if config.resolution.style_fit is StyleFit.content:
+        width, height = content_dimensions(config, inputs, level_size)
+        scale = size / level_size
+        return max(1, round(width * scale)), max(1, round(height * scale))
+    side = max(1, round(size))
+    return target_size(*inputs.style.original_size, side, config.resolution.size_mode)
+
+
+def note_enlargements(config: Config, inputs: Inputs, warn: Warn) -> None:
+    """Say where a picture has fewer pixels than the run uses."""
+    used = {
+        "content": content_dimensions(config, inputs, config.size),
+        "style": style_dimensions(config, inputs, config.size),
+    }
+    for key, (width, height) in used.items():
+        has = inputs.loaded[key].original_size
+        if width > has[0] and height > has[1]:
+            warn(f"{key}: {has[0]}x{has[1]} pixels are enlarged to {width}x{height}")
+
+
+def tensors(
+    config: Config, inputs: Inputs, level_size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Content, style, and (of the content's size) style and initial picture: all (1, 3, H, W)."""
+    size = content_dimensions(config, inputs, level_size)
+    return (
+        to_tensor(inputs.content.picture, size),
+        to_tensor(inputs.style.picture, style_dimensions(config, inputs, level_size)),
+        to_tensor(inputs.style.picture, size),
+        to_tensor(inputs.init.picture, size) if inputs.init else None,
+    )

@@ -1,0 +1,138 @@
+"""The objective: alpha * content + beta * style + total variation, with its breakdown per layer.
+
+Symbols as in Gatys, Ecker and Bethge (CVPR 2016): feature maps F (image) and P (content) with N
+channels and M positions, Gram matrices G (image) and A (style).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from nst_exp import config
+from nst_exp.statistics import gram_matrix
+
+Features = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """One evaluation. All are scalars; only ``total`` carries alpha, beta and the TV weight."""
+
+    total: Tensor
+    content: Tensor  # sum over layers of v_l content_l
+    style: Tensor  # sum over layers of w_l style_l
+    tv: Tensor
+    layers: dict[str, Tensor]  # "content/relu4_2": content_l without its weight v_l
+
+    def as_floats(self) -> dict[str, float]:
+        """Python numbers under the names that are logged: total, content, style, tv, layers."""
+        values = {"total": self.total, "content": self.content, "style": self.style, "tv": self.tv}
+        return {name: float(value.detach()) for name, value in (values | self.layers).items()}
+
+
+def content_distance(features: Tensor, target: Tensor, a: float, b: float, c: float) -> Tensor:
+    """c * sum (F - P)^2 / (N^a M^b). Eq. 1 of the paper is (a, b, c) = (0, 0, 1/2)."""
+    _, channels, height, width = features.shape
+    scale: float = c / (channels**a * (height * width) ** b)
+    return (features - target).square().sum() * scale
+
+
+def style_distance(
+    gram: Tensor, target: Tensor, positions: int, a: float, b: float, c: float
+) -> Tensor:
+    """c * sum (G - A)^2 / (N^a M^b). Eq. 4 of the paper is (a, b, c) = (2, 2, 1/4).
+
+    ``gram`` and ``target`` are per position, (N, N), as gram_matrix() returns them; ``positions``
+    is M of the image, so that a style image of another size is compared at the image's size.
+    """
+    channels = gram.shape[0]
+    scale: float = c * positions ** (2.0 - b) / channels**a
+    return (gram - target).square().sum() * scale
+
+
+def total_variation(image: Tensor, settings: config.TVLoss) -> Tensor:
+    """Total variation of an image (1, 3, H, W) in 0..1, measured in 0..settings.pixel_range."""
+    dx = (image[..., :, 1:] - image[..., :, :-1]) * settings.pixel_range
+    dy = (image[..., 1:, :] - image[..., :-1, :]) * settings.pixel_range
+    if settings.kind is config.TVKind.l1:
+        total = dx.abs().sum() + dy.abs().sum()
+    else:
+        total = dx.square().sum() + dy.square().sum()
+    return total if settings.reduction is config.Reduction.sum else total / image.numel()
+
+
+def _weights(layers: list[str], weights: list[float]) -> dict[str, float]:
+    return dict(zip(layers, weights or [1.0] * len(layers), strict=True))
+
+
+class Objective(nn.Module):
+    """Holds the targets; called with the image and its feature maps, returns its losses.
+
+    The targets are buffers that do not go into checkpoints: they are made again from the images.
+    A term whose weight (alpha, beta, TV weight) is 0 is measured but not part of the total.
+    """
+
+    def __init__(
+        self, settings: config.Loss, alpha: float, beta: float, content: Features, style: Features
+    ) -> None:
+        """Take the feature maps of the content and of the style image, each (1, N, h, w)."""
+        super().__init__()
+        self.settings, self.alpha, self.beta = settings, alpha, beta
+        self.content_weights = _weights(settings.content.layers, settings.content.weights)
+        self.style_weights = _weights(settings.style.layers, settings.style.weights)
+        for index, layer in enumerate(self.content_weights):
+            self.register_buffer(f"P{index}", content[layer].detach().clone(), persistent=False)
+        for index, layer in enumerate(self.style_weights):
+            gram = gram_matrix(style[layer].detach())
+            self.register_buffer(f"A{index}", gram, persistent=False)
+
+    @property
+    def layers(self) -> list[str]:
+        """Every layer that is read, without repetition."""
+        return list(dict.fromkeys([*self.content_weights, *self.style_weights]))
+
+    def forward(self, image: Tensor, features: Features) -> Losses:
+        """Evaluate at an image (1, 3, H, W) in 0..1 with its feature maps, each (1, N, h, w)."""
+        # Sums over thousands of products do not belong in half precision.
+        with torch.autocast(image.device.type, enabled=False):
+            terms: dict[str, Tensor] = {}
+            zero = image.new_zeros(())
+            content, style = zero, zero
+            norm = self.settings.content
+            for index, (layer, weight) in enumerate(self.content_weights.items()):
+                target = cast(Tensor, getattr(self, f"P{index}")).to(image.dtype)
+                term = content_distance(
+                    features[layer].to(image.dtype), target, norm.a, norm.b, norm.c
+                )
+                if norm.relative:
+                    term = term / _size(
+                        content_distance(target, torch.zeros_like(target), norm.a, norm.b, norm.c)
+                    )
+                terms[f"content/{layer}"] = term
+                content = content + weight * term
+            norm_s = self.settings.style
+            for index, (layer, weight) in enumerate(self.style_weights.items()):
+                gram_target = cast(Tensor, getattr(self, f"A{index}")).to(image.dtype)
+                maps = features[layer].to(image.dtype)
+                positions = maps.shape[2] * maps.shape[3]
+                abc = (positions, norm_s.a, norm_s.b, norm_s.c)
+                term = style_distance(gram_matrix(maps), gram_target, *abc)
+                if norm_s.relative:
+                    term = term / _size(
+                        style_distance(gram_target, torch.zeros_like(gram_target), *abc)
+                    )
+                terms[f"style/{layer}"] = term
+                style = style + weight * term
+            tv = total_variation(image, self.settings.tv)
+            total = self.alpha * content + self.beta * style + self.settings.tv.weight * tv
+        return Losses(total, content, style, tv, terms)
+
+
+def _size(norm: Tensor) -> Tensor:
+    """The target's own size, kept away from 0 (a layer may be dead for a blank image)."""
+    return norm.clamp_min(torch.finfo(norm.dtype).tiny)

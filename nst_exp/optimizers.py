@@ -1,0 +1,88 @@
+"""torch's optimisers, set up for one image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nst_exp import config
+
+
+@dataclass
+class _Evaluation:
+    values: Tensor
+    gradient: Tensor
+    loss: Tensor
+
+
+class LBFGS(torch.optim.LBFGS):
+    """torch's L-BFGS that does not evaluate the objective twice at the same point.
+
+    With one iteration per step, torch evaluates the objective again at the start of each step,
+    where the line search of the step before has just been: that would double the cost. The last
+    and the lowest evaluation are remembered and used again while the parameter still has exactly
+    the same values; the memory is not part of the checkpointed state, since it changes no number.
+
+    torch's first step moves all values together by ``lr`` (it is -g/|g|_1): for an image that is
+    next to nothing, and the first curvature estimate taken from it is noise. ``first_step`` asks
+    for a mean change per value instead.
+    """
+
+    def __init__(self, parameter: nn.Parameter, settings: config.LBFGS) -> None:
+        wolfe = settings.line_search is config.LineSearch.strong_wolfe
+        super().__init__(
+            [parameter],
+            lr=settings.lr,
+            max_iter=1,
+            # The line search may use what is left of max_eval after the first evaluation.
+            max_eval=settings.max_evaluations + 1,
+            history_size=settings.history,
+            # torch's absolute tolerances would stop a run for good while it still improves.
+            tolerance_grad=0.0,
+            tolerance_change=0.0,
+            line_search_fn="strong_wolfe" if wolfe else None,
+        )
+        self.parameter = parameter
+        self.first_step = settings.first_step
+        self.pixel_scale = settings.parametrisation.pixel_scale
+        self.remembered: list[_Evaluation] = []
+
+    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+        """One iteration; ``closure`` evaluates the objective and fills the gradient."""
+        parameter = self.parameter
+
+        def evaluate() -> Any:
+            for known in self.remembered:
+                if torch.equal(known.values, parameter.detach()):
+                    parameter.grad = known.gradient.clone()
+                    return known.loss
+            loss = torch.as_tensor(closure()).detach()
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            new = _Evaluation(parameter.detach().clone(), gradient.clone(), loss)
+            lowest = min([*self.remembered, new], key=lambda known: float(known.loss))
+            self.remembered = [new] if lowest is new else [new, lowest]
+            return loss
+
+        group = self.param_groups[0]
+        if self.first_step is None or self.state[parameter].get("n_iter", 0):
+            return super().step(evaluate)  # type: ignore[no-untyped-call]
+        lr = group["lr"]
+        group["lr"] = lr * self.first_step * self.pixel_scale * parameter.numel()
+        try:
+            return super().step(evaluate)  # type: ignore[no-untyped-call]
+        finally:
+            group["lr"] = lr
+
+
+def build_optimizer(parameter: nn.Parameter, settings: config.Optimizer) -> torch.optim.Optimizer:
+    """The optimiser of ``settings`` over the image's values."""
+    if isinstance(settings, config.LBFGS):
+        return LBFGS(parameter, settings)
+    if isinstance(settings, config.Adam):
+        betas = (settings.beta1, settings.beta2)
+        return torch.optim.Adam([parameter], lr=settings.lr, betas=betas, eps=settings.eps)
+    raise TypeError(f"unknown optimiser settings: {type(settings).__name__}")

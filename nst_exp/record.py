@@ -1,0 +1,137 @@
+"""A run's folder and its record, ``result.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from nst_exp.config import Config
+from nst_exp.errors import ConfigError, OutputError
+from nst_exp.files import write_text_atomically
+
+PACKAGES = ("nst-exp", "torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow")
+# Keys that do not change the picture.
+ASIDE = ("out", "overwrite", "logging", "image", "bit_depth")
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, enums and what is in them as plain JSON values."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def config_as_dict(config: Config) -> dict[str, Any]:
+    """The whole config as nested plain values."""
+    return {key: plain(value) for key, value in asdict(config).items()}
+
+
+def versions() -> dict[str, str]:
+    """Python's and the main packages' versions."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # run from a folder of sources
+            found[package] = "not installed"
+    return found
+
+
+def fingerprint(config: Config, inputs: Iterable[str]) -> str:
+    """A hash of all that decides what the picture is: the config and the inputs' hashes."""
+    settings = {k: v for k, v in config_as_dict(config).items() if k not in ASIDE}
+    text = json.dumps([settings, list(inputs)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass
+class Record:
+    """What happened in a run. Saved as ``result.json``; ``values`` are its other entries."""
+
+    folder: Path | None
+    config: Config
+    status: str = "running"  # done, interrupted, failed
+    warnings: list[str] = field(default_factory=list)
+    substituted: list[dict[str, str]] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+    started: str = field(default_factory=_now)
+
+    def save(self, status: str) -> None:
+        """Write ``result.json`` with this status."""
+        self.status = status
+        if self.folder is None:
+            return
+        record = {
+            "status": status,
+            "started": self.started,
+            "updated": _now(),
+            "process": {"pid": os.getpid(), "host": platform.node()},
+            **self.values,
+            "warnings": self.warnings,
+            "substituted": self.substituted,
+            "versions": versions(),
+            "config": config_as_dict(self.config),
+        }
+        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+        write_text_atomically(self.folder / "result.json", text)
+
+
+def previous(folder: Path) -> dict[str, Any]:
+    """The record that a folder holds; empty if there is none that can be read."""
+    try:
+        record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def open_folder(folder: Path, mark: str, overwrite: bool) -> dict[str, Any]:
+    """Make the run's folder usable and return the record of an earlier run with the same mark.
+
+    ``mark`` is the fingerprint. An empty dict means a fresh start. Raises ConfigError if the folder
+    holds another run, unless ``overwrite`` clears what that left, and OutputError if nothing can be
+    written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"out={folder}: cannot be written ({error.strerror})") from error
+    record = previous(folder)
+    if record and not overwrite:
+        if record.get("fingerprint") == mark:
+            return record
+        raise ConfigError(
+            f"out={folder}: holds another run (status {record.get('status')}), made with other "
+            "settings or images; give another folder, or overwrite=true to replace it"
+        )
+    _clear(folder)
+    return {}
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run wrote, and nothing else."""
+    for pattern in ("result.json", "last.ckpt", "image.*", "best.*", "events.out.tfevents.*"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    shutil.rmtree(folder / "snapshots", ignore_errors=True)

@@ -1,0 +1,498 @@
+"""One run: a Config and a folder in, a picture and its record out. Everything is wired here."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
+
+from nst_exp import config as schema
+from nst_exp import pyramid, record
+from nst_exp.backbones import Backbone, build_backbone
+from nst_exp.callbacks import AtomicCheckpointIO, Progress, Recorder
+from nst_exp.checks import check
+from nst_exp.config import Config
+from nst_exp.errors import ConfigError, Interrupted, NumericalError, WeightsError
+from nst_exp.images import load_image
+from nst_exp.images.save import save_image
+from nst_exp.images.tensors import resize, to_array
+from nst_exp.init import starting_image
+from nst_exp.inputs import (
+    Inputs,
+    content_dimensions,
+    load_inputs,
+    note_enlargements,
+    tensors,
+)
+from nst_exp.memory import keep_freed_memory
+from nst_exp.module import StyleTransfer
+from nst_exp.objective import Objective
+from nst_exp.pyramid import Level
+from nst_exp.signals import StopBetweenSteps, Stopped, StopRequest, stop_requests
+from nst_exp.tensorboard import RunLogger, log_settings, make_logger
+from nst_exp.weights import LoadedWeights, load_weights
+from nst_exp.weights.presets import read_preset
+
+CHECKPOINT = "last.ckpt"
+STALLED = 0.999  # a total that stays above this share of its start has not moved
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run made."""
+
+    image: Image.Image
+    losses: dict[str, float]  # of the saved image; all but "total" without alpha, beta, TV weight
+    record: dict[str, Any]  # as in result.json
+    folder: Path | None
+    path: Path | None  # of the picture
+
+
+def run(
+    config: Config,
+    folder: Path | None = None,
+    report: Callable[[str], None] = print,
+    handle_signals: bool = False,
+) -> Result:
+    """Do one run.
+
+    With a folder, everything is written there, and a run that was interrupted in it goes on from
+    its checkpoint; one that is done is not repeated. Without, nothing is written. ``report`` is
+    given one line for what a person should know. Raises ConfigError, WeightsError, OutputError,
+    NumericalError, and Interrupted where ``handle_signals`` is set and a signal came.
+    """
+    check(config)
+    return _Run(config, folder, report, handle_signals).go()
+
+
+class _Run:
+    """The parts of one run, in the order in which they come to be."""
+
+    def __init__(
+        self, config: Config, folder: Path | None, report: Callable[[str], None], signals: bool
+    ) -> None:
+        # Layers that a loss leaves open become the backbone's; the caller's config stays as it is.
+        self.config = copy.deepcopy(config)
+        self.folder, self.report, self.signals = folder, report, signals
+        self.record = record.Record(folder, self.config)
+        self.progress: Progress | None = None
+        self.started = time.monotonic()
+        self.seconds_before = 0.0
+
+    def say(self, line: str) -> None:
+        (self.progress.write if self.progress else self.report)(line)
+
+    def warn(self, line: str) -> None:
+        if line not in self.record.warnings:
+            self.record.warnings.append(line)
+            self.say(f"warning: {line}")
+
+    def go(self) -> Result:
+        config = self.config
+        trainer = config.trainer
+        _check_device(trainer)
+        if trainer.threads is not None:
+            torch.set_num_threads(trainer.threads)
+        inputs = load_inputs(config, self.warn)
+        note_enlargements(config, inputs, self.warn)
+        mark = record.fingerprint(config, [image.sha256 for image in inputs.loaded.values()])
+        earlier: dict[str, Any] = {}
+        if self.folder is not None:
+            earlier = record.open_folder(self.folder, mark, config.overwrite)
+            if earlier.get("status") == "done":
+                return self._done_before(earlier)
+        self.record.values = {
+            "fingerprint": mark,
+            "inputs": {
+                key: {"path": str(image.path), "sha256": image.sha256}
+                for key, image in inputs.loaded.items()
+            },
+        }
+        self.record.save("running")
+        try:
+            return self._optimise(inputs, earlier)
+        except (Interrupted, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            self.record.values["error"] = f"{type(error).__name__}: {error}"
+            with suppress(Exception):  # what went wrong first matters more
+                self.record.save("failed")
+            raise
+        finally:
+            if self.progress:
+                self.progress.close()
+
+    def _done_before(self, earlier: dict[str, Any]) -> Result:
+        assert self.folder is not None
+        path = self.folder / self.config.image
+        if not path.is_file():
+            raise ConfigError(
+                f"out={self.folder}: the run there is done, but {self.config.image} is not there; "
+                "overwrite=true makes it again"
+            )
+        self.say(f"already done: {path}")
+        picture = load_image(path, key="out").picture
+        return Result(picture, earlier["losses"], earlier, self.folder, path)
+
+    def _optimise(self, inputs: Inputs, earlier: dict[str, Any]) -> Result:
+        config = self.config
+        keep_freed_memory()
+        weights = self._weights()
+        loss = config.loss
+        loss.content.layers = loss.content.layers or config.backbone.content_layers
+        loss.style.layers = loss.style.layers or config.backbone.style_layers
+        wanted = list(dict.fromkeys([*loss.content.layers, *loss.style.layers]))
+        backbone = build_backbone(
+            config.backbone,
+            wanted,
+            weights.state_dict if weights else None,
+            config.seed,
+            config.trainer.channels_last,
+        )
+        levels = pyramid.plan(config.resolution, config.size, config.steps)
+        checkpoint = self._checkpoint(earlier)
+        first = int(checkpoint["style_transfer"]["level"]) if checkpoint else 0
+        done = levels[first].first_step + int(checkpoint["global_step"]) if checkpoint else 0
+        if checkpoint:
+            self.seconds_before = float(checkpoint["style_transfer"]["seconds"])
+            self.say(f"going on after step {done} of {config.steps}")
+        sizes = [content_dimensions(config, inputs, level.size) for level in levels]
+        self.progress = Progress(
+            levels, [w * h for w, h in sizes], done, config.logging.progress and config.steps > done
+        )
+        logger = make_logger(self.folder, config.logging, done)
+        if logger is not None and not checkpoint:
+            log_settings(logger, config, wanted)
+        snapshots = None if self.folder is None else self.folder / "snapshots"
+        if snapshots is not None and config.logging.snapshots and config.logging.image_every:
+            snapshots.mkdir(exist_ok=True)
+        recorder = Recorder(config.logging, logger, snapshots)
+        module: StyleTransfer | None = None
+        with _quiet_lightning(), stop_requests(self.signals) as request:
+            for level in levels[first:]:
+                resume = checkpoint is not None and level.index == first
+                module = self._fit(
+                    level, inputs, backbone, module, recorder, request, logger, resume
+                )
+        assert module is not None
+        return self._finish(module, recorder, logger)
+
+    def _weights(self) -> LoadedWeights | None:
+        settings = self.config.backbone
+        if settings.weights is schema.Weights.random:
+            self.record.values["weights"] = {"source": f"random, seed {self.config.seed}"}
+            return None
+        try:
+            weights = load_weights(settings, report=self.say)
+        except WeightsError as error:
+            if settings.fallback is None:
+                raise
+            stand_in = read_preset(settings.fallback)
+            self.warn(
+                f"backbone={settings.name}: its weights cannot be had, so {stand_in.name} stands "
+                "in; backbone.fallback=null makes this an error"
+            )
+            self.record.substituted.append(
+                {"backbone": settings.name, "by": stand_in.name, "because": str(error)}
+            )
+            settings = replace(
+                stand_in,
+                pool=settings.pool,
+                pool_scale=settings.pool_scale,
+                padding=settings.padding,
+            )
+            self.config.backbone = settings
+            weights = load_weights(settings, report=self.say)
+        for warning in weights.warnings:
+            if warning not in self.record.warnings:  # load_weights has said it already
+                self.record.warnings.append(warning)
+        self.record.values["weights"] = {
+            "source": weights.source,
+            "sha256": weights.sha256,
+            "credit": weights.credit,
+        }
+        return weights
+
+    def _checkpoint(self, earlier: dict[str, Any]) -> dict[str, Any] | None:
+        """The checkpoint of an interrupted run in this folder, if it can be read."""
+        if self.folder is None or not earlier:
+            return None
+        path = self.folder / CHECKPOINT
+        if not path.is_file():
+            return None
+        try:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            return cast(dict[str, Any], loaded) if "style_transfer" in loaded else None
+        except Exception as error:  # whatever a damaged file makes torch raise
+            self.warn(f"{path} cannot be read ({error}); starting again")
+            return None
+
+    def _fit(
+        self,
+        level: Level,
+        inputs: Inputs,
+        backbone: Backbone,
+        before: StyleTransfer | None,
+        recorder: Recorder,
+        request: StopRequest,
+        logger: RunLogger | None,
+        resume: bool,
+    ) -> StyleTransfer:
+        """One level: targets, module, trainer."""
+        config, folder = self.config, self.folder
+        assert self.progress is not None
+        recorder.level = self.progress.level = level
+        checkpoint = None if folder is None else str(folder / CHECKPOINT)
+        callbacks: list[Callback] = [recorder, self.progress]
+        if folder is not None:
+            callbacks.append(
+                ModelCheckpoint(
+                    folder,
+                    filename=Path(CHECKPOINT).stem,
+                    train_time_interval=timedelta(minutes=config.trainer.checkpoint_minutes),
+                    enable_version_counter=False,
+                )
+            )
+        callbacks.append(StopBetweenSteps(request, checkpoint))  # last: the step is recorded
+        trainer = _trainer(config.trainer, level.steps, callbacks, logger, folder)
+
+        device = trainer.strategy.root_device
+        dtype = torch.float64 if config.trainer.precision == "64-true" else torch.float32
+        backbone.to(device, dtype)
+        content, style, style_as_content, file = tensors(config, inputs, level.size)
+        objective = Objective(
+            config.loss,
+            config.alpha,
+            config.beta,
+            _feature_maps(backbone, content.to(device, dtype), "content"),
+            _feature_maps(backbone, style.to(device, dtype), "style"),
+        )
+        if before is None:
+            image = starting_image(config.init, content, style_as_content, file, config.seed)
+        else:
+            image = resize(before.result_image().float().cpu(), *content.shape[2:])
+        module = StyleTransfer(
+            image, backbone, objective, config.optimizer, config.resolution.averaging, self.warn
+        )
+        module.level = level.index
+        module.clock = self._seconds
+        if before is not None:
+            module.evaluations, module.restarts = before.evaluations, before.restarts
+            module.carried_state = _adam_state(before, config, content.shape)
+        if level.index == 0 and not resume:
+            recorder.picture(module.image(), 0)
+        try:
+            trainer.fit(module, ckpt_path=checkpoint if resume else None, weights_only=True)
+        except Stopped:
+            self._stopped(module, level, trainer.global_step, request)
+        except NumericalError as error:
+            module.restore_best()
+            path = self._save_picture(module.image())
+            where = f"; the best image is {path}" if path else ""
+            raise NumericalError(f"{error}{where}") from error
+        return module
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def _save_picture(self, image: Tensor) -> Path | None:
+        if self.folder is None:
+            return None
+        path = self.folder / self.config.image
+        metadata = {
+            "Software": f"nst_exp {record.versions()['nst-exp']}",
+            "nst_exp": json.dumps(
+                {
+                    "config": record.config_as_dict(self.config),
+                    "inputs": self.record.values.get("inputs"),
+                    "weights": self.record.values.get("weights"),
+                    "versions": record.versions(),
+                },
+                ensure_ascii=False,
+            ),
+        }
+        save_image(to_array(image), path, bit_depth=self.config.bit_depth, metadata=metadata)
+        return path
+
+    def _stopped(
+        self, module: StyleTransfer, level: Level, step: int, request: StopRequest
+    ) -> None:
+        step += level.first_step
+        path = self._save_picture(module.result_image())
+        self.record.values |= {"step": step, "seconds": round(self._seconds(), 3)}
+        self.record.save("interrupted")
+        where = (
+            f"; the image so far is {path}; the same command with out={self.folder} goes on there"
+            if path
+            else ""
+        )
+        raise Interrupted(
+            f"stopped after step {step} of {self.config.steps}{where}", request.exit_code
+        )
+
+    def _finish(
+        self, module: StyleTransfer, recorder: Recorder, logger: RunLogger | None
+    ) -> Result:
+        config = self.config
+        with torch.no_grad():
+            image = module.result_image().clamp(0.0, 1.0)
+            losses = module.evaluate(image).as_floats()
+        if module.best_total < losses["total"] / 10 and not module.averaged:
+            # The iterates left the best image far behind, as L-BFGS without a line search may.
+            self.warn(
+                f"the last image's total loss, {losses['total']:.3e}, is far above the lowest, "
+                f"{module.best_total:.3e}: the image of the lowest is saved"
+            )
+            module.restore_best()
+            with torch.no_grad():
+                image = module.image().clamp(0.0, 1.0)
+                losses = module.evaluate(image).as_floats()
+        if module.start_total is not None and module.best_total > STALLED * module.start_total:
+            self.warn(
+                f"the total loss hardly moved ({module.start_total:.3e} at the start, lowest "
+                f"{module.best_total:.3e}); the start may already fit, or optimizer.lr is too small"
+            )
+        if logger is not None:
+            logger.log_metrics({f"final/{name}": value for name, value in losses.items()})
+            recorder.picture(image, config.steps)
+            logger.close()
+        path = self._save_picture(image)
+        self.record.values |= {
+            "losses": losses,
+            "step": config.steps,
+            "evaluations": module.evaluations,
+            "restarts": module.restarts,
+            "seconds": round(self._seconds(), 3),
+            "width": image.shape[3],
+            "height": image.shape[2],
+            "device": str(module.device),
+            "threads": torch.get_num_threads(),
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+        }
+        self.record.save("done")
+        if self.folder is not None:
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        pixels = (to_array(image) * 255.0).round().astype("uint8")
+        saved = {"status": "done", **self.record.values, "warnings": self.record.warnings}
+        return Result(Image.fromarray(pixels), losses, saved, self.folder, path)
+
+
+def _check_device(settings: schema.TrainerConfig) -> None:
+    wanted = settings.accelerator
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    has["gpu"] = has["cuda"] or has["mps"]
+    found = ", ".join(["cpu", *(name for name in ("cuda", "mps") if has[name])])
+    if wanted in has and not has[wanted]:
+        raise ConfigError(f"trainer.accelerator={wanted}: not on this machine; available: {found}")
+    if settings.precision == "16-mixed" and not has["gpu"]:
+        raise ConfigError(
+            f"trainer.precision=16-mixed: needs a GPU; available: {found}; use bf16-mixed"
+        )
+    if has["cuda"] and wanted != "cpu" and settings.device >= torch.cuda.device_count():
+        raise ConfigError(
+            f"trainer.device={settings.device}: devices here: 0 to {torch.cuda.device_count() - 1}"
+        )
+
+
+def _trainer(
+    settings: schema.TrainerConfig,
+    steps: int,
+    callbacks: list[Callback],
+    logger: RunLogger | None,
+    folder: Path | None,
+) -> pl.Trainer:
+    with _quiet_lightning():
+        on_gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
+        return pl.Trainer(
+            accelerator=settings.accelerator,
+            devices=[settings.device] if on_gpu else 1,
+            precision=cast(Any, settings.precision),
+            deterministic=settings.deterministic,
+            max_steps=steps,
+            callbacks=callbacks,
+            logger=logger or False,
+            plugins=[AtomicCheckpointIO()],
+            enable_checkpointing=folder is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=folder or os.curdir,
+        )
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's notices about devices, tips and worker counts off the screen."""
+    names = ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def _feature_maps(backbone: Backbone, image: Tensor, key: str) -> dict[str, Tensor]:
+    """The target's feature maps; ConfigError where the image is too small or a layer unsuited."""
+    height, width = image.shape[2:]
+    try:
+        with torch.no_grad():
+            maps: dict[str, Tensor] = backbone(image)
+    except RuntimeError as error:
+        least = _least_size(backbone)
+        if min(height, width) >= least:
+            raise
+        raise ConfigError(
+            f"{key}: {width}x{height} pixels are too few for these layers, which need {least} on "
+            f"the shorter side; raise size{' or resolution.style_size' * (key == 'style')}"
+        ) from error
+    for layer, values in maps.items():
+        if values.dim() != 4:
+            raise ConfigError(
+                f"loss: layer '{layer}' gives {tuple(values.shape)}, not feature maps (1, N, H, W)"
+            )
+    return maps
+
+
+def _least_size(backbone: Backbone) -> int:
+    """The smallest square image for which no feature map is empty, found without computing any."""
+    shadow = copy.deepcopy(backbone).to("meta")
+
+    def works(side: int) -> bool:
+        try:
+            with torch.no_grad():
+                shadow(torch.empty(1, 3, side, side, device="meta"))
+            return True
+        except RuntimeError:
+            return False
+
+    return next((side for side in range(1, 1025) if works(side)), 1025)
+
+
+def _adam_state(before: StyleTransfer, config: Config, shape: torch.Size) -> dict[str, Any] | None:
+    """What the next level takes over from Adam; L-BFGS and Fourier coefficients start afresh."""
+    pixels = config.optimizer.parametrisation.kind is schema.ParametrisationKind.pixels
+    if not isinstance(config.optimizer, schema.Adam) or not pixels:
+        return None
+    optimizer = cast(torch.optim.Optimizer, before.optimizers(use_pl_optimizer=False))
+    state = optimizer.state[before.parameter.values]
+    return pyramid.carry_adam_state(state, shape[2], shape[3])

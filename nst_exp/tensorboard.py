@@ -1,0 +1,68 @@
+"""What TensorBoard is told at the start of a run."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from nst_exp.config import Config, Logging
+from nst_exp.record import config_as_dict
+
+
+class RunLogger(TensorBoardLogger):
+    """One event file for the whole run: Lightning closes a logger after every fit()."""
+
+    def finalize(self, status: str) -> None:
+        """Between two levels of a pyramid: only make sure that everything is on the disk."""
+        self.experiment.flush()
+
+    def save(self) -> None:
+        """Nothing beside the event file: the settings are in result.json."""
+
+    def close(self) -> None:
+        """At the end of the run."""
+        self.experiment.close()
+
+
+def make_logger(folder: Path | None, settings: Logging, done: int) -> RunLogger | None:
+    """A logger that writes into the run's folder itself.
+
+    ``done`` steps were made before: points after them, from an interrupted run, are dropped.
+    """
+    if folder is None or not settings.tensorboard:
+        return None
+    options: dict[str, Any] = {"purge_step": done + 1} if done else {}
+    return RunLogger(folder, name="", version="", default_hp_metric=False, **options)
+
+
+def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def log_settings(logger: TensorBoardLogger, config: Config, layers: list[str]) -> None:
+    """The config as text, the hyperparameters with their metrics, and a chart of the losses."""
+    settings = config_as_dict(config)
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    logger.experiment.add_text("config", f"```yaml\n{text}\n```", 0)
+    settings["backbone"].pop("sources")
+    # TensorBoard shows the last point that is logged under each of these tags.
+    metrics = {f"final/{name}": math.nan for name in ("total", "content", "style", "tv")}
+    hyperparameters = {
+        key: ", ".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in flat(settings).items()
+        if value is not None
+    }
+    logger.log_hyperparams(hyperparameters, metrics)
+    chart = ["Multiline", ["loss/content", "loss/style"]]
+    logger.experiment.add_custom_scalars({"losses": {"content and style": chart}})

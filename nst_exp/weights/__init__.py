@@ -1,0 +1,8 @@
+"""A backbone's weights: found, checked by hash, brought into torchvision's names, cached."""
+
+from __future__ import annotations
+
+from nst_exp.weights.formats import read_weights
+from nst_exp.weights.resolve import LoadedWeights, is_cached, load_weights
+
+__all__ = ["LoadedWeights", "is_cached", "load_weights", "read_weights"]

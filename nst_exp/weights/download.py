@@ -1,0 +1,146 @@
+"""Download one file by HTTP: time-outs, tries, resuming, a check of the hash."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import shutil
+import socket
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm import tqdm
+
+from nst_exp.errors import WeightsError
+from nst_exp.weights.hashing import check
+
+TIMEOUT_S = 30.0  # without a byte
+TRIES = 3
+PAUSE_S = 0.5  # before the second try; doubled for each further one
+_CHUNK = 1 << 20
+_PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP answers that may be better next time
+
+
+class _TransferError(Exception):
+    """The transfer broke off; ``final`` if another try would be in vain."""
+
+    def __init__(self, reason: str, final: bool = False) -> None:
+        self.final = final
+        super().__init__(reason)
+
+
+def download(url: str, target: Path, sha256: str, megabytes: int = 0) -> str:
+    """Download ``url`` to ``target`` and return its SHA-256.
+
+    What an earlier call left in ``target`` is continued if the server can do so. ``sha256`` is the
+    published hash or a prefix of it. Raises ``WeightsError`` where the file cannot be had or is
+    not the one asked for (then nothing is left in ``target``), ``OSError`` where ``target`` cannot
+    be written (ENOSPC before the transfer, if the space would not do).
+    """
+    if not url.startswith(("http://", "https://")):
+        raise WeightsError(f"url={url!r}: only http and https can be fetched")
+    failure = ""
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(PAUSE_S * 2 ** (attempt - 1))
+        present = target.stat().st_size if target.exists() else 0
+        try:
+            _transfer(url, target, present, megabytes)
+        except _TransferError as error:
+            if error.final:
+                raise WeightsError(str(error)) from error
+            failure = f"{error} ({attempt + 1} tries)" if attempt else str(error)
+            continue
+        try:
+            return check(target, sha256)
+        except WeightsError as error:
+            target.unlink()
+            if not present:  # served whole and wrong: it would come the same again
+                raise
+            failure = str(error)
+    raise WeightsError(failure)
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Raise ``OSError`` (ENOSPC) if ``folder``'s file system has less than ``size`` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise OSError(
+            errno.ENOSPC,
+            f"{size / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free",
+            str(folder),
+        )
+
+
+def _transfer(url: str, target: Path, present: int, megabytes: int) -> None:
+    headers = {"User-Agent": "nst-exp", "Accept-Encoding": "identity"}
+    if present:
+        headers["Range"] = f"bytes={present}-"
+    try:
+        answer = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S
+        )
+    except urllib.error.HTTPError as error:
+        with error:
+            if present and error.code == 416:  # nothing lies behind what is there: complete
+                return
+            raise _TransferError(
+                f"HTTP {error.code} {error.reason}", final=error.code not in _PASSING
+            ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _broken(error) from error
+    with answer:
+        resumed = answer.status == 206 and _starts_at(answer, present)
+        if answer.status == 206 and not resumed:
+            target.unlink()
+            raise _TransferError("the server sent another part of the file than asked for")
+        start = present if resumed else 0
+        length = answer.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdigit() else None
+        require_space(target.parent, (total or megabytes * 1_000_000) - start)
+        with (
+            target.open("ab" if resumed else "wb") as file,
+            tqdm(
+                total=total,
+                initial=start,
+                unit="B",
+                unit_scale=True,
+                desc=target.stem,
+                leave=False,
+                disable=None,  # silent where stderr is not a terminal
+            ) as bar,
+        ):
+            done = start
+            while chunk := _read(answer):
+                file.write(chunk)
+                bar.update(len(chunk))
+                done += len(chunk)
+    if total is not None and done < total:
+        raise _TransferError(f"the transfer broke off after {done} of {total} bytes")
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    # read1 hands over what has come so far, so that a stall does not lose it.
+    try:
+        return answer.read1(_CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _broken(error) from error
+
+
+def _starts_at(answer: http.client.HTTPResponse, position: int) -> bool:
+    return (answer.headers.get("Content-Range") or "").startswith(f"bytes {position}-")
+
+
+def _broken(error: Exception) -> _TransferError:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return _TransferError(f"no answer for {TIMEOUT_S:g} s")
+    if isinstance(cause, socket.gaierror):
+        # Not a passing trouble: most often there is no network at all.
+        return _TransferError(
+            f"no network: {cause.strerror}", final=cause.errno != socket.EAI_AGAIN
+        )
+    reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return _TransferError(f"the connection failed: {reason}")
