@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _DATA = Path(__file__).resolve().parent / "data"
@@ -17,5 +18,6 @@ def image_path(value: str) -> Path:
 
     A file of that very name in the current folder goes before a packaged picture.
     """
-    path = Path(value).expanduser()
-    return path if path.exists() else named_images().get(value, path)
+    # os.path, unlike Path, raises for nothing: not for a name too long, nor for ~ of nobody.
+    path = Path(os.path.expanduser(value))
+    return path if os.path.exists(path) else named_images().get(value, path)

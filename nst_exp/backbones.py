@@ -220,7 +220,7 @@ def _draw_weights(trunk: nn.Module, convention: config.InputConvention, seed: in
     """Random weights under which activations keep their size from layer to layer.
 
     Convolutions after He et al. 2015 (fan in); BatchNorm measures its statistics on noise, which
-    also keeps the sums of residual networks from growing.
+    also keeps the sums of residual networks from growing much.
     """
     generator = torch.Generator().manual_seed(seed)
     convolutions = [m for m in trunk.modules() if isinstance(m, nn.Conv2d)]
@@ -229,11 +229,18 @@ def _draw_weights(trunk: nn.Module, convention: config.InputConvention, seed: in
         module.weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
         if module.bias is not None:
             module.bias.zero_()
-    if convention is config.InputConvention.caffe and convolutions:
-        convolutions[0].weight.div_(255.0 * sum(IMAGENET_STD) / 3)  # inputs of that spread
+    spread = 255.0 * sum(IMAGENET_STD) / 3 if convention is config.InputConvention.caffe else 1.0
+    if convolutions:
+        convolutions[0].weight.div_(spread)
     norms = [m for m in trunk.modules() if isinstance(m, nn.BatchNorm2d)]
     if norms:
-        noise = torch.randn(2, 3, 128, 128, generator=generator)
+        # Coarse and fine: on fine noise alone all positions look the same to the deep layers, whose
+        # variance would be measured far too small for pictures.
+        noise = torch.randn(8, 3, 64, 64, generator=generator)
+        for side in (1, 4, 16):
+            coarse = torch.randn(8, 3, side, side, generator=generator)
+            noise += nn.functional.interpolate(coarse, size=(64, 64))
+        noise *= spread / 2
         for norm in norms:
             norm.train()
             norm.momentum = None  # a plain average: of this one batch
@@ -241,10 +248,3 @@ def _draw_weights(trunk: nn.Module, convention: config.InputConvention, seed: in
         trunk(noise)
         for norm in norms:
             norm.eval()
-
-
-def feature_shapes(backbone: Backbone, height: int, width: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the feature maps for an image of that size, or RuntimeError if one is empty."""
-    image = torch.empty(1, 3, height, width, device=cast(Tensor, backbone.mean).device)
-    with torch.no_grad():
-        return {layer: tuple(maps.shape) for layer, maps in backbone(image).items()}

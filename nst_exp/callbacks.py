@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ class Progress(Callback):
             disable=not enabled,
             unit="step",
             dynamic_ncols=True,
-            mininterval=0.2,
+            mininterval=0.2 if sys.stderr.isatty() else 10.0,  # a log file needs fewer lines
             bar_format="{percentage:3.0f}% {bar} {n}/{total} [{elapsed} < {desc}{postfix}]",
         )
         self.work_at_start = self._work(done)
@@ -88,9 +90,10 @@ class Progress(Callback):
         self.bar.set_postfix_str(f"{shown} eval {pl_module.evaluations}", refresh=False)
         self.bar.update(step - self.bar.n)
 
-    def write(self, line: str) -> None:
-        """A line of text that does not break the bar."""
-        self.bar.write(line) if not self.bar.disable else print(line, flush=True)
+    def around(self, report: Callable[[str], None], line: str) -> None:
+        """Report a line without breaking the bar."""
+        with self.bar.external_write_mode():
+            report(line)
 
     def close(self) -> None:
         """Leave the bar as it is."""

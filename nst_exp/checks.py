@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".h5", ".hdf5", ".onnx")
 
-# key: (least, largest) allowed; a lone number is the least. "(" would be exclusive: see POSITIVE.
+# key: (least, largest) that is allowed. Keys that must be greater than 0: POSITIVE.
 RANGES: dict[str, tuple[float, float]] = {
     "alpha": (0, math.inf),
     "beta": (0, math.inf),
@@ -35,6 +36,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "optimizer.beta2": (0, 0.99999999),
     "optimizer.parametrisation.decay": (0, 4),
     "loss.tv.weight": (0, math.inf),
+    "loss.range_weight": (0, math.inf),
     "init.noise_scale": (0, math.inf),
     "init.noise_ratio": (0, 1),
     "trainer.device": (0, 1024),
@@ -125,21 +127,22 @@ def _files(config: Config) -> Iterator[str]:
             yield "init.kind=file: name the image with init.file=PATH"
         else:
             paths.append(("init.file", config.init.file))
+    elif config.init.file is not None:
+        yield f"init.file={config.init.file}: only read with init=file"
     names = named_images()
     for key, value in paths:
-        path = Path(value).expanduser()
+        path = image_path(value)
         if not value:
             yield f"{key}: name an image file"
-        elif not image_path(value).exists():
-            folder = path.parent if path.parent.is_dir() else Path()
-            near = did_you_mean(path.name, [*names, *(p.name for p in folder.iterdir())])
+        elif not os.path.exists(path):
+            near = did_you_mean(path.name, [*names, *_names_in(path.parent)])
             yield (
                 f"{key}={value}: no such file{near}\n"
                 f"    looked for {path.absolute()}; packaged pictures: {', '.join(names)}"
             )
     if config.backbone.file is not None:
-        path = Path(config.backbone.file).expanduser()
-        if not path.is_file():
+        path = Path(os.path.expanduser(config.backbone.file))
+        if not os.path.isfile(path):
             yield f"backbone.file={config.backbone.file}: no such file"
         if path.suffix.lower() not in WEIGHT_SUFFIXES:
             yield f"backbone.file={path.name}: must end in {', '.join(WEIGHT_SUFFIXES)}"
@@ -150,6 +153,13 @@ def _files(config: Config) -> Iterator[str]:
         yield f"bit_depth={config.bit_depth}: must be 8 or 16"
     elif config.bit_depth == 16 and suffix not in (".png", ".tif", ".tiff"):
         yield f"bit_depth=16: {suffix} holds 8 bits; use image=image.png or image=image.tif"
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def _combinations(config: Config) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
+from functools import cache
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from nst_exp.config import LBFGS, Adam, Config, Optimizer
 from nst_exp.errors import ConfigError
@@ -37,6 +39,7 @@ def groups() -> dict[str, list[str]]:
     }
 
 
+@cache
 def _keys_of(optimizer: type[Optimizer]) -> list[str]:
     return list(_paths(_tree(Config(optimizer=optimizer()))))
 
@@ -47,19 +50,37 @@ def known_keys() -> list[str]:
     return list(dict.fromkeys([*keys, *groups(), "from_image"]))
 
 
+def quoted(text: str, quote: str = "'") -> str:
+    """``text`` as a quoted string in the grammar of Hydra's overrides."""
+    # Backslashes are doubled where a quotation mark or the end follows, and only there.
+    return quote + re.sub(rf"(\\*)({quote}|$)", _escape, text) + quote
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[1] * 2 + (f"\\{match[2]}" if match[2] else "")
+
+
 def unknown_key(key: str) -> str:
-    """The line about a key that does not exist, with the nearest one that does."""
+    """The line about a key that does not exist (there), with the nearest one that does."""
     known = known_keys()
-    if key in known:  # of another optimiser
-        owners = [kind for kind, cls in OPTIMIZERS.items() if key in _keys_of(cls)]
+    owners = [kind for kind, cls in OPTIMIZERS.items() if key in _keys_of(cls)]
+    if key in known and 0 < len(owners) < len(OPTIMIZERS):
         return f"{key}: only with optimizer={' or '.join(owners)}"
+    if key == "from_image":
+        return "from_image: only on the command line, as from_image=PICTURE"
     # A key may be misspelt, or right but for the group it stands in.
-    same_name = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
-    close = same_name or get_close_matches(key, known, n=1, cutoff=0.5)
+    name = key.split(".")[-1]
+    same_name = [other for other in known if other.split(".")[-1] == name]
+
+    def likeness(other: str) -> float:
+        return SequenceMatcher(None, key, other).ratio() + 0.3 * (other in same_name)
+
+    close = same_name + get_close_matches(key, known, n=1, cutoff=0.5)
     if not close:
-        by_name = {name.split(".")[-1]: name for name in reversed(known)}
-        close = [by_name[name] for name in get_close_matches(key, by_name, n=1, cutoff=0.6)]
-    hint = f"; did you mean '{close[0]}'?" if close else "; see python -m nst_exp --help"
+        by_name = {other.split(".")[-1]: other for other in reversed(known)}
+        close = [by_name[other] for other in get_close_matches(name, by_name, n=1, cutoff=0.6)]
+    nearest = max(close, key=likeness, default=None)
+    hint = f"; did you mean '{nearest}'?" if nearest else "; see python -m nst_exp --help"
     return f"{key}: no such key{hint}"
 
 
@@ -70,8 +91,9 @@ def to_config(cfg: DictConfig) -> Config:
             dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         )
     except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
-        raise ConfigError(f"{key}: needs a value" if key else str(error).splitlines()[0]) from error
+        missing = isinstance(error, MissingMandatoryValue)
+        reason = "needs a value" if missing else str(error).splitlines()[0]
+        raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {reason}") from error
     kind = given.get("optimizer", {}).get("kind")
     base = Config(optimizer=OPTIMIZERS.get(kind, LBFGS)())
     expected, found = set(_paths(_tree(base))), set(_paths(given))

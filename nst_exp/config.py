@@ -132,16 +132,16 @@ class Backbone:
     """The network whose feature maps define content and style."""
 
     name: str = "vgg16"  # architecture: any torchvision classifier
-    weights: Weights = Weights.pretrained
+    weights: Weights = Weights.pretrained  # random ones are drawn from `seed`
     file: str | None = None  # own weights: .pth .safetensors .h5 .onnx; goes before `sources`
     sources: list[WeightSource] = field(default_factory=list)  # tried in order
-    input: InputConvention = InputConvention.imagenet
+    input: InputConvention = InputConvention.imagenet  # RGB mean/deviation, or BGR 0..255 - mean
     fallback: str | None = None  # preset that stands in, with a warning, if no source answers
-    pool: Pool = Pool.max
+    pool: Pool = Pool.max  # average: as for the paper's figures
     pool_scale: float = 1.0  # every pooled map is multiplied by this
-    padding: Padding = Padding.zeros
+    padding: Padding = Padding.zeros  # of the first convolution
     content_layers: list[str] = field(default_factory=list)  # for losses that name none
-    style_layers: list[str] = field(default_factory=list)
+    style_layers: list[str] = field(default_factory=list)  # likewise
 
 
 @dataclass
@@ -150,9 +150,9 @@ class ContentLoss:
 
     layers: list[str] = field(default_factory=list)  # [] = the backbone's content_layers
     weights: list[float] = field(default_factory=list)  # v_l, one per layer; [] = all 1
-    a: float = 1.0
-    b: float = 1.0
-    c: float = 1.0
+    a: float = 1.0  # power of the number of channels, N
+    b: float = 1.0  # power of the number of positions, M
+    c: float = 1.0  # constant factor
     relative: bool = False  # divide by the target's own size: sum P^2 / (N^a M^b)
 
 
@@ -162,40 +162,41 @@ class StyleLoss:
 
     layers: list[str] = field(default_factory=list)  # [] = the backbone's style_layers
     weights: list[float] = field(default_factory=list)  # w_l, one per layer; [] = all 1
-    statistic: Statistic = Statistic.gram
-    a: float = 2.0
-    b: float = 2.0
-    c: float = 1.0
-    relative: bool = False
+    statistic: Statistic = Statistic.gram  # what is compared
+    a: float = 2.0  # power of the number of channels, N
+    b: float = 2.0  # power of the number of positions, M
+    c: float = 1.0  # constant factor
+    relative: bool = False  # divide by the target's own size: sum A^2 / (N^a M^b)
 
 
 @dataclass
 class TVLoss:
-    """Total variation of the image, in pixel values 0..``pixel_range``."""
+    """Total variation of the image: how much neighbouring pixels differ."""
 
-    weight: float = 0.0
-    kind: TVKind = TVKind.l2
-    reduction: Reduction = Reduction.mean
-    pixel_range: float = 1.0
+    weight: float = 0.0  # 0 = measured only
+    kind: TVKind = TVKind.l2  # sum |dx| + |dy|, or sum dx^2 + dy^2
+    reduction: Reduction = Reduction.mean  # mean: over all values of the image
+    pixel_range: float = 1.0  # pixel values are taken as 0..pixel_range
 
 
 @dataclass
 class Loss:
-    """alpha * sum v_l content_l + beta * sum w_l style_l + tv.weight * TV."""
+    """alpha * sum v_l content_l + beta * sum w_l style_l + tv.weight * TV + range."""
 
     content: ContentLoss = field(default_factory=ContentLoss)
     style: StyleLoss = field(default_factory=StyleLoss)
     tv: TVLoss = field(default_factory=TVLoss)
+    range_weight: float = 0.0  # times the mean square of what lies outside 0..1
 
 
 @dataclass
 class Init:
     """The image that the optimisation starts from."""
 
-    kind: InitKind = InitKind.content
-    file: str | None = None  # kind=file
-    noise: NoiseKind = NoiseKind.normal
-    noise_scale: float = 0.1  # standard deviation, in pixel values 0..1
+    kind: InitKind = InitKind.content  # blend: noise_ratio * noise + the rest of content
+    file: str | None = None  # kind=file: the picture
+    noise: NoiseKind = NoiseKind.normal  # distribution, around mid-grey
+    noise_scale: float = 0.02  # standard deviation, in pixel values 0..1
     noise_ratio: float = 0.5  # kind=blend: share of the noise
 
 
@@ -203,7 +204,7 @@ class Init:
 class Parametrisation:
     """The coordinates of the image that the optimiser sees."""
 
-    kind: ParametrisationKind = ParametrisationKind.pixels
+    kind: ParametrisationKind = ParametrisationKind.fourier  # the result is pixels in any case
     pixel_scale: float = 255.0  # the optimiser's unit is 1/pixel_scale of the range 0..1
     decay: float = 0.5  # kind=fourier: coefficients are scaled by 1/frequency^decay
 
@@ -212,8 +213,8 @@ class Parametrisation:
 class Optimizer:
     """What every optimiser has."""
 
-    kind: str = "lbfgs"
-    lr: float = 1.0
+    kind: str = "lbfgs"  # set by the preset
+    lr: float = 1.0  # length of a step; of a line search's first try
     clamp: bool = False  # put the image back into 0..1 after every step
     max_restarts: int = 5  # how often a diverged run is put back to its best image
     parametrisation: Parametrisation = field(default_factory=Parametrisation)
@@ -223,32 +224,32 @@ class Optimizer:
 class LBFGS(Optimizer):
     """Limited-memory BFGS (torch.optim.LBFGS), one iteration per step."""
 
-    history: int = 50  # memory: 2 * history images
-    line_search: LineSearch = LineSearch.strong_wolfe
+    history: int = 50  # steps remembered; memory: 2 * history images
+    line_search: LineSearch = LineSearch.strong_wolfe  # none: one evaluation per step
     max_evaluations: int = 25  # of one line search
-    first_step: float | None = 0.01  # mean change of a value 0..1; null = torch's rule, 1/|g|_1
+    first_step: float | None = 0.02  # mean change of the image, 0..1; null = torch's rule, 1/|g|_1
 
 
 @dataclass
 class Adam(Optimizer):
     """Adam (torch.optim.Adam)."""
 
-    kind: str = "adam"
-    lr: float = 5.0
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
+    kind: str = "adam"  # set by the preset
+    lr: float = 5.0  # in units of 1/pixel_scale, of a pixel or a coefficient
+    beta1: float = 0.9  # decay of the mean of gradients
+    beta2: float = 0.999  # decay of the mean of their squares
+    eps: float = 1e-8  # keeps the division finite
 
 
 @dataclass
 class Resolution:
     """How ``size`` is meant, how large the style image is, and the pyramid's levels."""
 
-    size_mode: SizeMode = SizeMode.longest
-    style_fit: StyleFit = StyleFit.own
+    size_mode: SizeMode = SizeMode.longest  # what `size` measures; the aspect ratio is kept
+    style_fit: StyleFit = StyleFit.own  # own aspect ratio, or exactly the content's dimensions
     style_size: int | None = None  # null = as `size`; measured like it
     style_scale: float = 1.0  # multiplies the style's size
-    pyramid: bool = False
+    pyramid: bool = False  # coarse to fine
     sizes: list[int] = field(default_factory=list)  # levels, the last is `size`; [] = by ratio
     min_size: int = 128  # smallest level made by ratio
     ratio: float = 2.0  # from one level to the next
@@ -260,10 +261,10 @@ class Resolution:
 class TrainerConfig:
     """Device and arithmetic; passed on to Lightning's Trainer."""
 
-    accelerator: str = "auto"
+    accelerator: str = "auto"  # auto, cpu, gpu, cuda, mps
     device: int = 0  # index of the device
     precision: str = "32-true"  # 32-true, bf16-mixed, 16-mixed (Adam on a GPU), 64-true
-    deterministic: bool = False
+    deterministic: bool = False  # refuse algorithms that differ from run to run
     threads: int | None = None  # of the CPU; null = torch's own choice
     channels_last: bool = True  # faster memory layout; changes sums in the last digits
     checkpoint_minutes: float = 2.0  # between checkpoints; a killed run resumes from the last
@@ -273,11 +274,11 @@ class TrainerConfig:
 class Logging:
     """What is recorded while the run goes on."""
 
-    tensorboard: bool = True
+    tensorboard: bool = True  # curves, pictures, settings
     every: int = 1  # steps between two points of a curve
     image_every: int = 25  # steps between two pictures of the image; 0 = none
     snapshots: bool = True  # write those pictures to snapshots/ as well
-    progress: bool = True
+    progress: bool = True  # a bar with losses and the time left
 
 
 @dataclass
@@ -285,12 +286,12 @@ class Config:
     """One run."""
 
     content: str = "summer_palace"  # a file, or the name of a packaged picture
-    style: str = "starry_night"
+    style: str = "starry_night"  # likewise
     alpha: float = 1.0  # weight of the content
-    beta: float = 1.0  # weight of the style
-    steps: int = 200  # iterations of the optimiser, over all levels of a pyramid
-    seed: int = 0
-    size: int = 256  # pixels
+    beta: float = 5.0  # weight of the style
+    steps: int = 150  # iterations of the optimiser, over all levels of a pyramid
+    seed: int = 0  # of noise and of random weights
+    size: int = 384  # pixels of the longest side; see resolution.size_mode
     out: str | None = None  # folder of the run or sweep; null = outputs/<name>/<date>_<time>
     image: str = "image.png"  # name of the result; .png .jpg .webp .tif by suffix
     bit_depth: int = 8  # 16 for .png and .tif

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from nst_exp.compose import OPTIMIZERS, to_config
+from nst_exp.compose import OPTIMIZERS, quoted, to_config
 from nst_exp.errors import ConfigError
 from nst_exp.images import read_metadata
 from nst_exp.paths import CONFIGS
@@ -18,7 +19,7 @@ _NOT_REPEATED = ("out", "overwrite")
 _GROUPS = ("backbone", "loss", "init", "resolution", "trainer", "logging", "optimizer")
 
 
-def quoted(value: Any) -> str:
+def written(value: Any) -> str:
     """A value in the grammar of Hydra's overrides."""
     if value is None:
         return "null"
@@ -27,11 +28,10 @@ def quoted(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list):
-        return f"[{','.join(quoted(item) for item in value)}]"
+        return f"[{','.join(written(item) for item in value)}]"
     if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{quoted(item)}" for key, item in value.items()) + "}"
-    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+        return "{" + ",".join(f"{key}:{written(item)}" for key, item in value.items()) + "}"
+    return quoted(str(value))
 
 
 def read_settings(path: str) -> dict[str, Any]:
@@ -49,21 +49,27 @@ def read_settings(path: str) -> dict[str, Any]:
     return dict(settings)
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    found: list[str] = []
+def _differences(
+    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Key and old value of all that differs."""
     for key, value in old.items():
         if isinstance(value, dict) and isinstance(new.get(key), dict):
-            found += _differences(value, new[key], f"{prefix}{key}.")
+            yield from _differences(value, new[key], f"{prefix}{key}.")
         elif key not in new or new[key] != value:
-            found.append(f"{prefix}{key}={quoted(value)}")
-    return found
+            yield f"{prefix}{key}", value
+
+
+def _composed(overrides: list[str]) -> dict[str, Any]:
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
+        return config_as_dict(to_config(compose("config", overrides)))
 
 
 def expand(arguments: list[str]) -> list[str]:
     """Replace ``from_image=PATH`` by the overrides that lead to that picture's config.
 
     The other arguments come behind and win. A preset that is chosen anew (``backbone=vgg19``)
-    takes its whole group from the preset.
+    brings all that it sets: its whole group, and keys outside it such as beta.
     """
     chosen = [argument for argument in arguments if argument.startswith("from_image=")]
     if len(chosen) > 1:
@@ -73,10 +79,20 @@ def expand(arguments: list[str]) -> list[str]:
     kind = settings.get("optimizer", {}).get("kind")
     if kind not in OPTIMIZERS:
         raise ConfigError(f"from_image: made with an unknown optimiser, {kind!r}")
-    choice = f"optimizer={kind}"
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-        present = config_as_dict(to_config(compose("config", [choice])))
-    replaced = {a.partition("=")[0] for a in others} & set(_GROUPS)
-    old = {k: v for k, v in settings.items() if k not in _NOT_REPEATED and k not in replaced}
-    overrides = [] if "optimizer" in replaced else [choice]
-    return [*overrides, *_differences(old, present), *others]
+    _forget_default_layers(settings)
+    presets = {a.partition("=")[0]: a for a in others if a.partition("=")[0] in _GROUPS}
+    choice = [] if "optimizer" in presets else [f"optimizer={kind}"]
+    present = _composed(choice)
+    single = [argument for argument in presets.values() if "," not in argument]  # no sweep
+    brought = {key for key, _ in _differences(present, _composed([*choice, *single]))}
+    old = {k: v for k, v in settings.items() if k not in _NOT_REPEATED and k not in presets}
+    differences = [(k, v) for k, v in _differences(old, present) if k not in brought]
+    return [*choice, *(f"{key}={written(value)}" for key, value in differences), *others]
+
+
+def _forget_default_layers(settings: dict[str, Any]) -> None:
+    """Leave layers that the loss took from the backbone to the backbone again: it may change."""
+    backbone, loss = settings.get("backbone", {}), settings.get("loss", {})
+    for part in ("content", "style"):
+        if loss.get(part, {}).get("layers") == backbone.get(f"{part}_layers"):
+            loss[part]["layers"] = []

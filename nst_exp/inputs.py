@@ -42,7 +42,8 @@ def load_inputs(config: Config, warn: Warn) -> Inputs:
         "content": (config.content, _hint(config, config.size)),
         "style": (config.style, _hint(config, style_size(config, config.size))),
     }
-    if config.resolution.style_fit is StyleFit.content:
+    # Stretched to the content's shape, the style may be used at more pixels than its own size.
+    if config.resolution.style_fit is StyleFit.content or config.init.kind is InitKind.style:
         wanted["style"] = (config.style, None)
     if config.init.kind is InitKind.file and config.init.file:
         wanted["init.file"] = (config.init.file, None)

@@ -1,6 +1,6 @@
 """The names of layers: the papers' and the seeds' names -> torchvision's node names. No torch.
 
-Torchvision's own node names (``features.21``, ``layer2.0.relu_1``) are always accepted as well.
+Torchvision's own node names (``features.21``, ``layer2.0.relu_1``) are accepted as well.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class StyleTransfer(pl.LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """L-BFGS or Adam over the image's values."""
-        optimizer = build_optimizer(self.parameter.values, self.settings)
+        optimizer = build_optimizer(self.parameter, self.settings)
         if self.carried_state is not None:
             state = {
                 name: value.to(self.parameter.values) if value.dim() else value.clone()
@@ -101,7 +101,7 @@ class StyleTransfer(pl.LightningModule):
             self.start_total = total
             self.loss_scale = SCALED_LOSS_AT_START / total if total > 0 else 1.0
         if total < self._step_lowest:
-            self._step_lowest, self.losses = total, losses
+            self._step_lowest, self.losses = total, losses.detach()
         if total < self.best_total:
             self.best_total = total
             self.best_values.copy_(self.parameter.values.detach())
@@ -115,16 +115,19 @@ class StyleTransfer(pl.LightningModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         """One iteration, and what belongs to it: divergence guard, clamping, averaging."""
-        self._step_lowest = float("inf")
-        values = self.parameter.values
-        try:
-            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-            if not torch.isfinite(values.detach()).all():
-                raise Diverged("the image")
-        except Diverged as divergence:
-            self._restart(str(divergence), optimizer)
-            if optimizer_closure is not None:
-                optimizer_closure()  # Lightning expects a result; the best image has a finite one
+        while True:
+            self._step_lowest = float("inf")
+            evaluations = self.evaluations
+            try:
+                super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+                if not torch.isfinite(self.parameter.values.detach()).all():
+                    raise Diverged("the image")
+                if self.evaluations == evaluations and optimizer_closure is not None:
+                    # L-BFGS stands still and remembers this point; Lightning expects a result.
+                    optimizer_closure()
+                break
+            except Diverged as divergence:
+                self._restart(str(divergence), optimizer)
         if self.settings.clamp:
             self.parameter.set_image(self.image().clamp(0.0, 1.0))
         if self.averaging:
@@ -167,7 +170,8 @@ class StyleTransfer(pl.LightningModule):
     @torch.no_grad()
     def image(self) -> Tensor:
         """The present image (1, 3, H, W), RGB; may leave 0..1 a little."""
-        return self.parameter().detach()
+        image: Tensor = self.parameter()
+        return image.detach()
 
     def result_image(self) -> Tensor:
         """The present image, or the average of the iterates if that is asked for."""
@@ -180,6 +184,7 @@ class StyleTransfer(pl.LightningModule):
         """Go back to the image with the lowest total so far."""
         with torch.no_grad():
             self.parameter.values.copy_(self.best_values)
+            self.average.zero_()
         self.averaged = 0
 
     def _restart(self, where: str, optimizer: Any) -> None:

@@ -21,18 +21,32 @@ Features = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Losses:
-    """One evaluation. All are scalars; only ``total`` carries alpha, beta and the TV weight."""
+    """One evaluation. All are scalars; only ``total`` carries alpha, beta and the other weights."""
 
     total: Tensor
     content: Tensor  # sum over layers of v_l content_l
     style: Tensor  # sum over layers of w_l style_l
     tv: Tensor
+    range: Tensor
     layers: dict[str, Tensor]  # "content/relu4_2": content_l without its weight v_l
 
+    def detach(self) -> Losses:
+        """The same numbers without the graph that made them."""
+        layers = {name: term.detach() for name, term in self.layers.items()}
+        return Losses(
+            self.total.detach(),
+            self.content.detach(),
+            self.style.detach(),
+            self.tv.detach(),
+            self.range.detach(),
+            layers,
+        )
+
     def as_floats(self) -> dict[str, float]:
-        """Python numbers under the names that are logged: total, content, style, tv, layers."""
-        values = {"total": self.total, "content": self.content, "style": self.style, "tv": self.tv}
-        return {name: float(value.detach()) for name, value in (values | self.layers).items()}
+        """Python numbers under the names that are logged."""
+        names = ("total", "content", "style", "tv", "range")
+        values = {name: getattr(self, name) for name in names} | self.layers
+        return {name: float(value.detach()) for name, value in values.items()}
 
 
 def content_distance(features: Tensor, target: Tensor, a: float, b: float, c: float) -> Tensor:
@@ -64,6 +78,11 @@ def total_variation(image: Tensor, settings: config.TVLoss) -> Tensor:
     else:
         total = dx.square().sum() + dy.square().sum()
     return total if settings.reduction is config.Reduction.sum else total / image.numel()
+
+
+def range_excess(image: Tensor) -> Tensor:
+    """Mean square of what lies outside 0..1, which saving the picture will cut off."""
+    return (image - image.clamp(0.0, 1.0)).square().mean()
 
 
 def _weights(layers: list[str], weights: list[float]) -> dict[str, float]:
@@ -129,10 +148,19 @@ class Objective(nn.Module):
                 terms[f"style/{layer}"] = term
                 style = style + weight * term
             tv = total_variation(image, self.settings.tv)
-            total = self.alpha * content + self.beta * style + self.settings.tv.weight * tv
-        return Losses(total, content, style, tv, terms)
+            excess = range_excess(image)
+            total = zero
+            for weight, term in (
+                (self.alpha, content),
+                (self.beta, style),
+                (self.settings.tv.weight, tv),
+                (self.settings.range_weight, excess),
+            ):
+                if weight:  # 0 * infinity is NaN, and a gradient of zeros costs a backward pass
+                    total = total + weight * term
+        return Losses(total, content, style, tv, excess, terms)
 
 
 def _size(norm: Tensor) -> Tensor:
-    """The target's own size, kept away from 0 (a layer may be dead for a blank image)."""
-    return norm.clamp_min(torch.finfo(norm.dtype).tiny)
+    """The target's own size; 1 where it is 0 (a layer may be dead for a blank image)."""
+    return torch.where(norm > 0, norm, torch.ones_like(norm))

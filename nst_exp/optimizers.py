@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from nst_exp import config
+from nst_exp.parametrisation import ImageParameter
 
 
 @dataclass
@@ -29,17 +31,23 @@ class LBFGS(torch.optim.LBFGS):
 
     torch's first step moves all values together by ``lr`` (it is -g/|g|_1): for an image that is
     next to nothing, and the first curvature estimate taken from it is noise. ``first_step`` asks
-    for a mean change per value instead.
+    for a change of the image instead, as ``length`` measures it.
     """
 
-    def __init__(self, parameter: nn.Parameter, settings: config.LBFGS) -> None:
+    def __init__(
+        self,
+        parameter: nn.Parameter,
+        settings: config.LBFGS,
+        length: Callable[[Tensor], float],
+    ) -> None:
+        """``length`` maps a change of the parameter to that of the image, per value."""
         wolfe = settings.line_search is config.LineSearch.strong_wolfe
         super().__init__(
             [parameter],
             lr=settings.lr,
             max_iter=1,
-            # The line search may use what is left of max_eval after the first evaluation.
-            max_eval=settings.max_evaluations + 1,
+            # The start of a step uses one of these, and a line search one more than is left.
+            max_eval=settings.max_evaluations,
             history_size=settings.history,
             # torch's absolute tolerances would stop a run for good while it still improves.
             tolerance_grad=0.0,
@@ -48,7 +56,7 @@ class LBFGS(torch.optim.LBFGS):
         )
         self.parameter = parameter
         self.first_step = settings.first_step
-        self.pixel_scale = settings.parametrisation.pixel_scale
+        self.length = length
         self.remembered: list[_Evaluation] = []
 
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
@@ -68,21 +76,47 @@ class LBFGS(torch.optim.LBFGS):
             return loss
 
         group = self.param_groups[0]
-        if self.first_step is None or self.state[parameter].get("n_iter", 0):
+        fresh = not self.state[parameter].get("n_iter", 0)
+        if fresh:  # whatever led to a new start, a gradient may have been spoilt
+            self.remembered.clear()
+        if self.first_step is None or not fresh:
             return super().step(evaluate)  # type: ignore[no-untyped-call]
+        with torch.enable_grad():
+            evaluate()  # remembered, so it costs nothing more
+        gradient = parameter.grad
+        unit = 0.0 if gradient is None else self.length(gradient / gradient.abs().sum())
         lr = group["lr"]
-        group["lr"] = lr * self.first_step * self.pixel_scale * parameter.numel()
+        group["lr"] = lr * self.first_step / unit if unit > 0.0 else lr
         try:
             return super().step(evaluate)  # type: ignore[no-untyped-call]
         finally:
             group["lr"] = lr
 
 
-def build_optimizer(parameter: nn.Parameter, settings: config.Optimizer) -> torch.optim.Optimizer:
+def build_optimizer(image: ImageParameter, settings: config.Optimizer) -> torch.optim.Optimizer:
     """The optimiser of ``settings`` over the image's values."""
+    parameter = image.values
     if isinstance(settings, config.LBFGS):
-        return LBFGS(parameter, settings)
+        return LBFGS(parameter, settings, image.length)
     if isinstance(settings, config.Adam):
         betas = (settings.beta1, settings.beta2)
         return torch.optim.Adam([parameter], lr=settings.lr, betas=betas, eps=settings.eps)
     raise TypeError(f"unknown optimiser settings: {type(settings).__name__}")
+
+
+def carry_adam_state(state: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    """Adam's state of one level, (1, 3, h, w), resampled to the next level's size.
+
+    Bilinear for both moments: with weights that are never negative, second moments stay positive
+    and no step grows beyond those of the level before. (Bicubic undershoots to 0 next to large
+    values, and Adam divides by their root.)
+    """
+    carried: dict[str, Any] = {}
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.dim() == 4:
+            carried[name] = interpolate(
+                value, size=(height, width), mode="bilinear", align_corners=False
+            )
+        else:
+            carried[name] = value.clone() if torch.is_tensor(value) else value
+    return carried

@@ -65,9 +65,9 @@ class ImageParameter(nn.Module):
         """Replace the image in place; the optimiser keeps its reference to ``values``."""
         self.values.copy_(self.encode(image.to(self.values.dtype)))
 
-    def root_mean_square_step(self, before: Tensor) -> float:
-        """How far the image moved from ``before`` (a copy of ``values``), in 0..1 per pixel."""
-        change = (self.values.detach() - before) / self.settings.pixel_scale
+    def length(self, change: Tensor) -> float:
+        """Root mean square, in 0..1, of what a ``change`` of the values does to the image."""
+        change = change.detach() / self.settings.pixel_scale
         if self.settings.kind is config.ParametrisationKind.fourier:
             change = change * cast(Tensor, self.scale)  # the transform keeps lengths
         return float(change.norm()) / math.sqrt(change.numel())

@@ -1,15 +1,11 @@
-"""Coarse to fine: the levels' sizes and steps, and what is carried from one to the next."""
+"""Coarse to fine: the levels' sizes and steps. No torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
 
 from nst_exp import config
-from nst_exp.images.tensors import resize
+from nst_exp.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -36,13 +32,22 @@ def level_sizes(settings: config.Resolution, size: int) -> list[int]:
 
 
 def level_steps(shares: list[float], steps: int, levels: int) -> list[int]:
-    """``steps`` divided in proportion to ``shares``, whose last entry repeats; at least 1 each."""
+    """``steps`` divided in proportion to ``shares``, whose last entry repeats; at least 1 each.
+
+    Raises ConfigError if there are fewer steps than levels.
+    """
+    if steps < levels:
+        raise ConfigError(f"steps={steps}: {levels} levels need at least one step each")
     filled = (shares or [1.0])[:levels]
     filled = filled + [filled[-1]] * (levels - len(filled))
     total = sum(filled)
-    # Rounding the running sums makes the parts add up to `steps` exactly.
-    ends = [round(steps * sum(filled[: i + 1]) / total) for i in range(levels)]
-    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    parts: list[int] = []
+    for i in range(levels):
+        # Rounding the running sums makes the parts add up to `steps` exactly.
+        end = round(steps * sum(filled[: i + 1]) / total)
+        end = min(end, steps - (levels - 1 - i))  # leaves one step for each level that follows
+        parts.append(max(1, end - sum(parts)))
+    return parts
 
 
 def plan(settings: config.Resolution, size: int, steps: int) -> list[Level]:
@@ -53,18 +58,3 @@ def plan(settings: config.Resolution, size: int, steps: int) -> list[Level]:
         Level(index, side, part, sum(parts[:index]))
         for index, (side, part) in enumerate(zip(sizes, parts, strict=True))
     ]
-
-
-def carry_adam_state(state: dict[str, Any], height: int, width: int) -> dict[str, Any]:
-    """Adam's state of one level, (1, 3, h, w), resampled to the next level's size.
-
-    Second moments are averages of squares, so what the resampling undershoots is cut at 0.
-    """
-    carried: dict[str, Any] = {}
-    for name, value in state.items():
-        if isinstance(value, Tensor) and value.dim() == 4:
-            resized = resize(value, height, width)
-            carried[name] = resized.clamp_min(0.0) if name.endswith("_sq") else resized
-        else:
-            carried[name] = value.clone() if torch.is_tensor(value) else value
-    return carried

@@ -7,8 +7,8 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -125,13 +125,19 @@ def open_folder(folder: Path, mark: str, overwrite: bool) -> dict[str, Any]:
             f"out={folder}: holds another run (status {record.get('status')}), made with other "
             "settings or images; give another folder, or overwrite=true to replace it"
         )
-    _clear(folder)
+    if (folder / "result.json").exists():  # otherwise nothing here was made by a run
+        _clear(folder, record)
     return {}
 
 
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run wrote, and nothing else."""
-    for pattern in ("result.json", "last.ckpt", "image.*", "best.*", "events.out.tfevents.*"):
-        for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
-    shutil.rmtree(folder / "snapshots", ignore_errors=True)
+def _clear(folder: Path, record: dict[str, Any]) -> None:
+    """Remove what an earlier run wrote, and nothing else: the folder may be a person's own."""
+    settings = record.get("config")
+    image = settings.get("image") if isinstance(settings, dict) else None
+    found = [*folder.glob("events.out.tfevents.*"), *folder.glob("snapshots/step_*.png")]
+    if isinstance(image, str) and image == Path(image).name:
+        found.append(folder / image)
+    for path in [*found, folder / "last.ckpt", folder / "result.json"]:
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # there is none, or it holds other files
+        (folder / "snapshots").rmdir()

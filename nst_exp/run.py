@@ -22,7 +22,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
 from nst_exp import config as schema
-from nst_exp import pyramid, record
+from nst_exp import optimizers, pyramid, record
 from nst_exp.backbones import Backbone, build_backbone
 from nst_exp.callbacks import AtomicCheckpointIO, Progress, Recorder
 from nst_exp.checks import check
@@ -44,7 +44,7 @@ from nst_exp.module import StyleTransfer
 from nst_exp.objective import Objective
 from nst_exp.pyramid import Level
 from nst_exp.signals import StopBetweenSteps, Stopped, StopRequest, stop_requests
-from nst_exp.tensorboard import RunLogger, log_settings, make_logger
+from nst_exp.tensorboard import SAVED, RunLogger, log_settings, make_logger
 from nst_exp.weights import LoadedWeights, load_weights
 from nst_exp.weights.presets import read_preset
 
@@ -95,7 +95,10 @@ class _Run:
         self.seconds_before = 0.0
 
     def say(self, line: str) -> None:
-        (self.progress.write if self.progress else self.report)(line)
+        if self.progress:
+            self.progress.around(self.report, line)
+        else:
+            self.report(line)
 
     def warn(self, line: str) -> None:
         if line not in self.record.warnings:
@@ -368,7 +371,7 @@ class _Run:
                 f"{module.best_total:.3e}); the start may already fit, or optimizer.lr is too small"
             )
         if logger is not None:
-            logger.log_metrics({f"final/{name}": value for name, value in losses.items()})
+            logger.log_metrics({f"saved/{name}": losses[name] for name in SAVED}, config.steps)
             recorder.picture(image, config.steps)
             logger.close()
         path = self._save_picture(image)
@@ -495,4 +498,4 @@ def _adam_state(before: StyleTransfer, config: Config, shape: torch.Size) -> dic
         return None
     optimizer = cast(torch.optim.Optimizer, before.optimizers(use_pl_optimizer=False))
     state = optimizer.state[before.parameter.values]
-    return pyramid.carry_adam_state(state, shape[2], shape[3])
+    return optimizers.carry_adam_state(state, shape[2], shape[3])

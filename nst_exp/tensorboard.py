@@ -10,7 +10,9 @@ import yaml
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from nst_exp.config import Config, Logging
-from nst_exp.record import config_as_dict
+from nst_exp.record import ASIDE, config_as_dict
+
+SAVED = ("total", "content", "style", "tv")  # losses of the saved picture, one point each
 
 
 class RunLogger(TensorBoardLogger):
@@ -31,12 +33,13 @@ class RunLogger(TensorBoardLogger):
 def make_logger(folder: Path | None, settings: Logging, done: int) -> RunLogger | None:
     """A logger that writes into the run's folder itself.
 
-    ``done`` steps were made before: points after them, from an interrupted run, are dropped.
+    ``done`` steps were made before: whatever an interrupted run has recorded after them, and all of
+    it where it left no checkpoint, is dropped.
     """
     if folder is None or not settings.tensorboard:
         return None
-    options: dict[str, Any] = {"purge_step": done + 1} if done else {}
-    return RunLogger(folder, name="", version="", default_hp_metric=False, **options)
+    purge = done + 1 if done else 0
+    return RunLogger(folder, name="", version="", default_hp_metric=False, purge_step=purge)
 
 
 def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -55,13 +58,12 @@ def log_settings(logger: TensorBoardLogger, config: Config, layers: list[str]) -
     settings = config_as_dict(config)
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     logger.experiment.add_text("config", f"```yaml\n{text}\n```", 0)
-    settings["backbone"].pop("sources")
     # TensorBoard shows the last point that is logged under each of these tags.
-    metrics = {f"final/{name}": math.nan for name in ("total", "content", "style", "tv")}
+    metrics = {f"saved/{name}": math.nan for name in SAVED}
     hyperparameters = {
         key: ", ".join(map(str, value)) if isinstance(value, list) else value
         for key, value in flat(settings).items()
-        if value is not None
+        if value is not None and key.split(".")[0] not in ASIDE and key != "backbone.sources"
     }
     logger.log_hyperparams(hyperparameters, metrics)
     chart = ["Multiline", ["loss/content", "loss/style"]]

@@ -1,0 +1,84 @@
+"""Runs that take a fraction of a second: a small random backbone, a few steps, small pictures."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from nst_exp.api import make_config
+from nst_exp.run import Result, run
+from nst_exp.signals import StopBetweenSteps
+
+TINY = [
+    "content=chelsea",
+    "style=starry_night",
+    "backbone=squeezenet1_1",
+    "backbone.weights=random",
+    "size=48",
+    "steps=5",
+    "logging.progress=false",
+    "trainer.accelerator=cpu",
+    "trainer.threads=1",  # sums do not depend on the number of cores
+]
+
+
+def silent(line: str) -> None:
+    """A ``report`` that says nothing."""
+
+
+def tiny_run(folder: Path | None, *overrides: str) -> Result:
+    """A run of ``TINY`` with these overrides."""
+    return run(make_config([*TINY, *overrides]), folder, silent)
+
+
+def picture(path: Path, size: tuple[int, int], seed: int = 0, smooth: bool = True) -> Path:
+    """Write a picture (width, height) made from random blocks."""
+    small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    resampling = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
+    Image.fromarray(small).resize(size, resampling).save(path)
+    return path
+
+
+def pixels(path: Path | None) -> NDArray[np.uint8]:
+    """What a picture file shows."""
+    assert path is not None
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, level: int, step: int) -> None:
+    """Let a stop request come in this step of this level, as Ctrl-C would make it."""
+    original = StopBetweenSteps.on_train_batch_end
+
+    def hook(self: StopBetweenSteps, trainer: Any, module: Any, *rest: Any) -> None:
+        if module.level == level and trainer.global_step == step:
+            self.request.signal = signal.SIGINT
+        original(self, trainer, module, *rest)
+
+    monkeypatch.setattr(StopBetweenSteps, "on_train_batch_end", hook)
+
+
+def environment(**changed: str) -> dict[str, str]:
+    """The environment of a subprocess."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"} | changed
+
+
+def command_line(folder: Path, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    """``python -m nst_exp`` in ``folder``, with changes to the environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "nst_exp", *arguments],
+        cwd=folder,
+        env=environment(**changed),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )

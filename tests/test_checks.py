@@ -1,0 +1,203 @@
+"""Values that are refused before torch is imported, all of them in one message."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers_run import picture
+
+from nst_exp import config as schema
+from nst_exp.checks import POSITIVE, RANGES, check
+from nst_exp.compose import known_keys
+from nst_exp.config import Adam, Config
+from nst_exp.errors import ConfigError
+from nst_exp.record import config_as_dict
+from nst_exp.tensorboard import flat
+
+
+def good(optimizer: schema.Optimizer | None = None) -> Config:
+    """A config that passes, made without Hydra, since these tests ask about values alone."""
+    config = Config(content="chelsea", style="starry_night")
+    config.backbone.content_layers = ["relu4_2"]
+    config.backbone.style_layers = ["relu1_1", "relu2_1"]
+    if optimizer is not None:
+        config.optimizer = optimizer
+    return config
+
+
+def put(config: Config, key: str, value: object) -> Config:
+    """Set a dotted key."""
+    *path, name = key.split(".")
+    node: object = config
+    for part in path:
+        node = getattr(node, part)
+    setattr(node, name, value)
+    return config
+
+
+def problems(config: Config) -> list[str]:
+    """What check() says; nothing if it passes."""
+    try:
+        check(config)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+def changed(**values: object) -> list[str]:
+    """What check() says of a good config with these keys; a double underscore is a dot."""
+    config = good()
+    for key, value in values.items():
+        put(config, key.replace("__", "."), value)
+    return problems(config)
+
+
+def having(key: str) -> Config:
+    """A good config with an optimiser that has the key."""
+    return good(Adam() if key.split(".")[-1] in ("beta1", "beta2", "eps") else None)
+
+
+def test_good_config_passes() -> None:
+    assert problems(good()) == []
+    assert problems(good(Adam())) == []
+
+
+def test_bounded_keys_exist() -> None:
+    assert set(RANGES) | POSITIVE <= set(known_keys())
+    assert not set(RANGES) & POSITIVE
+
+
+def test_every_number_of_the_schema_is_bounded() -> None:
+    """A new key must be given a range, or a rule of its own as these have."""
+    own = {"bit_depth", "resolution.ratio"}
+    free = {f"loss.{part}.{name}" for part in ("content", "style") for name in "ab"}
+    numbers = {
+        key
+        for optimizer in (schema.LBFGS(), Adam())
+        for key, value in flat(config_as_dict(Config(optimizer=optimizer))).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    assert numbers - set(RANGES) - POSITIVE == own | free
+
+
+@pytest.mark.parametrize("key", sorted(RANGES))
+def test_range(key: str) -> None:
+    low, high = RANGES[key]
+    whole = isinstance(low, int) and isinstance(high, int)
+    small = 1 if whole or high == math.inf else 1e-6
+    for value in (low - small, *([] if math.isinf(high) else [high + max(small, high * 1e-6)])):
+        said = problems(put(having(key), key, value))
+        assert any(line.startswith(f"{key}={value}: must be ") for line in said), value
+        assert any(f"{low:g}" in line for line in said)  # what is allowed
+    for value in (low, *([] if math.isinf(high) else [high])):
+        said = problems(put(having(key), key, value))
+        assert not any(line.startswith(f"{key}={value}: must be ") for line in said), value
+
+
+@pytest.mark.parametrize("key", sorted(POSITIVE))
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_must_be_positive(key: str, value: float) -> None:
+    assert problems(put(having(key), key, value)) == [f"{key}={value}: must be greater than 0"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("key", ["alpha", "loss.style.a", "optimizer.lr", "max_megapixels"])
+def test_not_finite(key: str, value: float) -> None:
+    said = problems(put(good(), key, value))
+    assert said == [f"{key}={value}: must be a finite number"]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"content": "chelse"}, "content=chelse: no such file; did you mean 'chelsea'?"),
+        ({"style": ""}, "style: name an image file"),
+        ({"content": "x" * 300}, "no such file"),  # too long for any file system
+        ({"content": "~nobody-of-that-name/a.jpg"}, "no such file"),
+        ({"init__kind": schema.InitKind.file}, "init.kind=file: name the image with init.file"),
+        ({"init__file": "chelsea"}, "init.file=chelsea: only read with init=file"),
+        ({"backbone__file": "none.pth"}, "backbone.file=none.pth: no such file"),
+        ({"backbone__file": "~nobody-of-that-name/a.pth"}, "no such file"),
+        ({"image": "image.gif"}, "image=image.gif: must be a file name in .jpeg, .jpg, .png"),
+        ({"image": "sub/image.png"}, "image=sub/image.png: must be a file name"),
+        ({"bit_depth": 12}, "bit_depth=12: must be 8 or 16"),
+        ({"bit_depth": 16, "image": "a.jpg"}, "bit_depth=16: .jpg holds 8 bits"),
+        ({"alpha": 0.0, "beta": 0.0}, "alpha=0 beta=0: nothing to optimise"),
+        ({"size": 7}, "size=7: relu4_2 needs at least 8 pixels"),
+        ({"loss__style__layers": ["relu9_1"]}, "loss.style.layers: vgg16 has no layer 'relu9_1'"),
+        ({"loss__style__layers": ["relu1_1"] * 2}, "'relu1_1' stands there twice"),
+        ({"loss__style__weights": [1.0]}, "loss.style.weights has 1 entries, but"),
+        ({"loss__style__weights": [1.0, -2.0]}, "loss.style.weights: -2 is negative"),
+        ({"loss__content__weights": [math.nan]}, "must be a finite number"),
+        ({"backbone__content_layers": []}, "loss.content.layers: name at least one layer"),
+        ({"trainer__accelerator": "cud"}, "must be one of auto, cpu, gpu, cuda, mps; did you mean"),
+        ({"trainer__precision": "16"}, "trainer.precision=16: must be one of 32-true"),
+        ({"trainer__precision": "16-mixed"}, "half precision needs gradient scaling"),
+        (
+            {"trainer__precision": "16-mixed", "trainer__accelerator": "cpu"},
+            "needs a GPU; use bf16-mixed",
+        ),
+        ({"optimizer__clamp": True}, "optimizer.clamp=true: moving the image behind"),
+        ({"optimizer": schema.Optimizer()}, "optimizer: choose optimizer=lbfgs or optimizer=adam"),
+        ({"resolution__ratio": 1.0}, "resolution.ratio=1.0: must be greater than 1"),
+        ({"resolution__shares": [1.0, 0.0]}, "resolution.shares: every share must be greater"),
+        ({"resolution__sizes": [64, 256]}, "only a pyramid has several; use resolution=pyramid"),
+        (
+            {"resolution__pyramid": True, "resolution__sizes": [256, 64, 256]},
+            "resolution.sizes: must grow from level to level",
+        ),
+        (
+            {"resolution__pyramid": True, "resolution__sizes": [64, 128]},
+            "the last level must be size=256, not 128",
+        ),
+    ],
+)
+def test_refused(values: dict[str, object], said: str) -> None:
+    assert any(said in line for line in changed(**values)), changed(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"alpha": 0.0, "backbone__content_layers": []},  # content is measured nowhere
+        {"beta": 0.0, "backbone__style_layers": []},
+        {"alpha": 0.0, "beta": 0.0, "loss__tv__weight": 1.0},
+        {"loss__style__layers": ["features.3", "features.8"]},  # torchvision's node names
+        {"resolution__pyramid": True, "resolution__sizes": [64, 256]},
+        {"bit_depth": 16, "image": "a.TIF"},
+        {"init__kind": schema.InitKind.file, "init__file": "chelsea"},
+        {"trainer__precision": "16-mixed", "optimizer": Adam()},
+    ],
+)
+def test_allowed(values: dict[str, object]) -> None:
+    assert changed(**values) == []
+
+
+def test_near_file_in_the_same_folder_is_suggested(tmp_path: Path) -> None:
+    picture(tmp_path / "holiday.png", (8, 8))
+    (said,) = changed(content=str(tmp_path / "holidy.png"))
+    assert "did you mean 'holiday.png'?" in said
+
+
+def test_all_problems_come_in_one_message() -> None:
+    said = changed(
+        steps=0, size=-1, alpha=-1.0, content="nope", bit_depth=9, trainer__precision="x"
+    )
+    assert {line.partition(":")[0] for line in said} == {
+        "steps=0",
+        "size=-1",
+        "alpha=-1.0",
+        "content=nope",
+        "bit_depth=9",
+        "trainer.precision=x",
+    }
+
+
+@pytest.mark.parametrize("module", ["nst_exp", "nst_exp.cli, nst_exp.checks, nst_exp.complaints"])
+def test_no_torch_before_the_config_is_right(module: str) -> None:
+    code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,101 @@
+"""What a person reads after a mistake on the command line: key, value, what is allowed."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from nst_exp.api import make_config
+from nst_exp.errors import ConfigError
+
+WHOLE = "must be a whole number, written out (1000, not 1e3)"
+MISTAKES = {
+    # a key that does not exist, in every way to write it
+    "contnt=a": "contnt: no such key; did you mean 'content'?",
+    "+contnt=a": "contnt: no such key; did you mean 'content'?",
+    "++contnt=a": "contnt: no such key; did you mean 'content'?",
+    "optimizer.lrr=1": "optimizer.lrr: no such key; did you mean 'optimizer.lr'?",
+    "++optimizer.lrr=1": "optimizer.lrr: no such key; did you mean 'optimizer.lr'?",
+    "loss.style.wieghts=[1]": "loss.style.wieghts: no such key; did you mean 'loss.style.weights'?",
+    "bakbone=vgg16": "bakbone: no such key; did you mean 'backbone'?",
+    "~contnt": "contnt: no such key; did you mean 'content'?",
+    "~contnt=a": "contnt: no such key; did you mean 'content'?",
+    # a key that exists, in the wrong way
+    "~seed": "seed: this key cannot be taken away",
+    "~optimizer.lr": "optimizer.lr: this key cannot be taken away",
+    "~loss=tutorial": "~loss=tutorial: that is not what loss is",
+    "+seed=1": "seed: it is there already; write it without the plus sign: seed=1",
+    "+loss=tutorial": "loss: it is there already; write it without the plus sign: loss=tutorial",
+    "experiment=nope": "experiment: write it with a plus sign: +experiment=nope",
+    "optimizer.beta1=0.5": "optimizer.beta1: only with optimizer=adam",
+    "optimizer=adam optimizer.history=3": "optimizer.history: only with optimizer=lbfgs",
+    "from_image=a.png": "from_image: only on the command line, as from_image=PICTURE",
+    # a value of the wrong type
+    "steps=abc": f"steps=abc: {WHOLE}",
+    "steps=1e3": f"steps=1e3: {WHOLE}",
+    "steps=1.5": f"steps=1.5: {WHOLE}",
+    "seed=true": f"seed=true: {WHOLE}",
+    "steps=": f"steps=: {WHOLE}",
+    "size=[1]": f"size=[1]: {WHOLE}",
+    "alpha=big": "alpha=big: must be a number",
+    "loss.style.weights=[1,x]": "loss.style.weights[1]=x: must be a number",
+    "optimizer.clamp=maybe": "optimizer.clamp=maybe: must be true or false",
+    "steps=null": "steps=null: needs a value",
+    "backbone.content_layers=relu4_2": (
+        "backbone.content_layers=relu4_2: must be a list: backbone.content_layers=[...]"
+    ),
+    "loss.content=3": "loss.content=3: it has keys of its own; set loss.content.KEY=VALUE",
+    # a name that is not among those that exist
+    "init.kind=noize": (
+        "init.kind=noize: must be one of content, style, noise, file, blend; did you mean 'noise'?"
+    ),
+    # an argument that Hydra's grammar cannot read
+    "seed": "seed: cannot be read; write KEY=VALUE",
+    "=": "=: cannot be read; write KEY=VALUE",
+    "content=a=b.jpg": """content=a=b.jpg: cannot be read; quote the value: 'content="a=b.jpg"'""",
+}
+
+
+@pytest.mark.parametrize(("typed", "said"), MISTAKES.items())
+def test_mistake(typed: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_config(typed.split())
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("typed", "nearest", "listed"),
+    [
+        ("backbone=vgg_16", "did you mean 'vgg16'?", "alexnet"),
+        ("optimizer=adamm", "did you mean 'adam'?", "there are: adam, lbfgs"),
+        ("loss=paper_codes", "did you mean 'paper_code'?", "paper_text"),
+        ("+experiment=zzz", "", "there are: "),
+        ("hydra/launcher=zzz", "", "there are: basic"),
+    ],
+)
+def test_unknown_preset_lists_those_that_exist(typed: str, nearest: str, listed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_config([typed])
+    message = str(caught.value)
+    assert message.startswith(f"{typed.lstrip('+')}: no such preset")
+    assert nearest in message
+    assert listed in message
+    assert "_schema" not in message  # the groups' bases are not for choosing
+
+
+@pytest.mark.parametrize(
+    "value", ["a=b.jpg", "wave (1).jpg", "it's.jpg", 'a"b.jpg', "ü.jpg", "[a", "a,b.jpg", "~no/a"]
+)
+def test_advised_quoting_works_when_pasted_into_a_shell(value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_config(["seed=1", f"content={value}", "size=64"])
+    message = str(caught.value)
+    assert message.startswith(f"content={value}: cannot be read; quote the value: ")
+    advised = message.partition("quote the value: ")[2].partition("; for a sweep")[0]
+    assert make_config(shlex.split(advised)).content == value
+
+
+def test_every_message_is_one_problem_on_one_line() -> None:
+    for typed, said in MISTAKES.items():
+        assert "\n" not in said, typed

@@ -1,0 +1,119 @@
+"""Composition: unknown keys, the nearest known one, and quoting."""
+
+from __future__ import annotations
+
+import random
+import string
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from nst_exp.api import make_config
+from nst_exp.complaints import complaint
+from nst_exp.compose import known_keys, quoted, unknown_key
+from nst_exp.errors import ConfigError
+
+
+def _one_edit(key: str, rng: random.Random) -> str:
+    """Delete, insert, replace one letter, or swap two."""
+    at = rng.randrange(len(key))
+    letter = rng.choice(string.ascii_lowercase)
+    return rng.choice(
+        [
+            key[:at] + key[at + 1 :],
+            key[:at] + letter + key[at:],
+            key[:at] + letter + key[at + 1 :],
+            key[:at] + key[at + 1 : at + 2] + key[at] + key[at + 2 :],
+        ]
+    )
+
+
+def test_one_typing_mistake_is_recognised() -> None:
+    """At least nine in ten: a few typos are as near to another key (loss.style.a, b, c)."""
+    rng = random.Random(0)
+    known = known_keys()
+    typos = [(key, _one_edit(key, rng)) for key in known for _ in range(3)]
+    typos = [(key, typo) for key, typo in typos if typo and typo not in known]
+    assert len(typos) >= 200
+    right = sum(f"did you mean '{key}'?" in unknown_key(typo) for key, typo in typos)
+    assert right / len(typos) >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("lr", "optimizer.lr"),  # right, but for the group
+        ("averaging", "resolution.averaging"),
+        ("tv.weight", "loss.tv.weight"),
+        ("style.layers", "loss.style.layers"),
+        ("loss.stile.layers", "loss.style.layers"),  # not loss.content.layers
+        ("intit.kind", "init.kind"),  # not loss.tv.kind
+        ("optimizer.bet1", "optimizer.beta1"),  # not beta
+        ("Content", "content"),
+    ],
+)
+def test_nearest_key(key: str, meant: str) -> None:
+    assert unknown_key(key) == f"{key}: no such key; did you mean '{meant}'?"
+
+
+def test_far_from_every_key_points_to_the_help() -> None:
+    assert unknown_key("zzz") == "zzz: no such key; see python -m nst_exp --help"
+
+
+def test_key_of_the_other_optimiser() -> None:
+    assert unknown_key("optimizer.history") == "optimizer.history: only with optimizer=lbfgs"
+    assert unknown_key("optimizer.beta1") == "optimizer.beta1: only with optimizer=adam"
+
+
+def test_all_added_keys_come_in_one_message() -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_config(["+contnt=a", "++loss.tv.wieght=1", "+optimizer.beta1=0.5"])
+    assert caught.value.problems == [
+        "contnt: no such key; did you mean 'content'?",
+        "loss.tv.wieght: no such key; did you mean 'loss.tv.weight'?",
+        "optimizer.beta1: only with optimizer=adam",
+    ]
+
+
+def test_added_branch_is_named_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_config(["+los.style.a=1", "+los.style.b=1"])
+    assert len(caught.value.problems) == 1
+    assert "did you mean 'loss'?" in caught.value.problems[0]
+
+
+def test_missing_interpolation_is_not_called_a_missing_value() -> None:
+    with pytest.raises(ConfigError, match=r"^alpha: Interpolation key 'bet' not found$"):
+        make_config(["alpha=${bet}"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b",
+        "it's",
+        'say "cheese"',
+        "a=b,c",
+        r"C:\pics\a.jpg",
+        "end\\",
+        r"odd\'",
+        r"\\",
+        "",
+        "ü[1]",
+    ],
+)
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quoted_text_is_read_back_by_hydra(text: str, quote: str) -> None:
+    override = OverridesParser.create().parse_override(f"content={quoted(text, quote)}")
+    assert override.value() == text
+
+
+def test_group_set_to_a_number() -> None:
+    error = ValueError("Config group override must be a string or a list. Got int")
+    said = "loss=3: a group is set to the name of a preset, or its keys one by one"
+    assert complaint(error, ["seed=1", "loss=3"]) == said
+
+
+def test_unforeseen_exception_still_gives_a_line() -> None:
+    assert complaint(RuntimeError("one\n\ntwo"), []) == "one; two"
+    assert complaint(RuntimeError(), []) == "RuntimeError"

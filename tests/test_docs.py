@@ -1,0 +1,71 @@
+"""What the documentation says is what there is."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from nst_exp.api import make_config
+from nst_exp.checks import check
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "configs" / "config.yaml", *sorted(ROOT.glob("docs/*.md"))]
+PICTURE = re.compile(r"^(content|style|init\.file)=.*\.(jpg|png)$")
+
+
+def commands() -> list[str]:
+    """Every ``python -m nst_exp KEY=VALUE ...`` line of the pages, without its comment."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in re.findall(r"^[#\s]*python -m nst_exp( .*)$", text, re.M):
+            # Explanations stand behind a "#" or behind a column of spaces.
+            command = re.split(r"\s#|\s{3,}", line)[0].strip()
+            if command and command not in found:
+                found.append(command)
+    return found
+
+
+def test_there_are_commands() -> None:
+    assert len(commands()) >= 8
+
+
+@pytest.mark.parametrize("command", commands())
+def test_documented_command_is_accepted(command: str) -> None:
+    arguments = shlex.split(command)
+    if arguments[0].startswith("--"):
+        pytest.skip("an option of Hydra's, not a run")
+    sweep = arguments[0] == "-m"
+    overrides = []
+    for argument in arguments[1:] if sweep else arguments:
+        key, _, value = argument.partition("=")
+        if PICTURE.match(argument):  # the reader's own pictures
+            argument = f"{key}=chelsea"
+        elif key == "from_image":
+            continue
+        elif sweep:
+            argument = f"{key}={value.split(',')[0]}"
+        overrides.append(argument)
+    check(make_config(overrides))
+
+
+def test_page_of_keys_is_up_to_date() -> None:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        from write_config_docs import TARGET, page
+    finally:
+        sys.path.pop(0)
+    assert TARGET.read_text(encoding="utf-8") == page(), "run scripts/write_config_docs.py"
+    rows = re.findall(r"^\| `([^`]+)` \|(.*)\|(.*)\|$", page(), re.M)
+    assert len(rows) > 80
+    assert all(meaning.strip() for _, _, meaning in rows), "a key without an explanation"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

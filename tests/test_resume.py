@@ -1,0 +1,115 @@
+"""A run that was stopped goes on as if it had not been: the same bytes in the end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers_run import pixels, stop_at, tiny_run
+
+from nst_exp.errors import Interrupted
+
+PYRAMID = ["resolution.pyramid=true", "resolution.sizes=[32,48]", "steps=10"]
+
+
+def _stopped(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, level: int, step: int, *overrides: str
+) -> Interrupted:
+    with monkeypatch.context() as patch:
+        stop_at(patch, level, step)
+        with pytest.raises(Interrupted) as caught:
+            tiny_run(folder, *overrides)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("level", "step", "overrides"),
+    [
+        (0, 1, ["steps=8"]),  # before L-BFGS has a history
+        (0, 5, ["steps=8"]),
+        (0, 5, ["steps=8", "optimizer.parametrisation.kind=pixels", "init=noise"]),
+        (0, 5, ["steps=8", "optimizer.history=2"]),
+        (0, 5, ["steps=8", "optimizer.line_search=none", "optimizer.lr=0.1"]),
+        (0, 4, ["steps=8", "optimizer=adam"]),
+        (0, 4, ["steps=8", "optimizer=adam", "resolution.averaging=0.9"]),
+        (0, 4, ["steps=8", "resolution.averaging=0.9"]),
+        (0, 5, PYRAMID),  # at the end of the first level
+        (1, 2, PYRAMID),
+        (1, 2, [*PYRAMID, "optimizer=adam"]),
+        (1, 2, [*PYRAMID, "optimizer=adam", "resolution.averaging=0.9"]),
+        (0, 4, ["steps=8", "trainer.precision=64-true"]),
+        (0, 4, ["steps=8", "trainer.precision=bf16-mixed"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else str(value),
+)
+def test_stopped_and_resumed_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: int, step: int, overrides: list[str]
+) -> None:
+    whole = tiny_run(tmp_path / "whole", *overrides)
+    folder = tmp_path / "stopped"
+    _stopped(monkeypatch, folder, level, step, *overrides)
+    resumed = tiny_run(folder, *overrides)
+    assert resumed.path is not None
+    assert whole.path is not None
+    assert np.array_equal(pixels(resumed.path), pixels(whole.path))
+    assert resumed.losses == whole.losses  # to the last bit: stronger than the 8-bit picture
+    assert resumed.record["step"] == whole.record["step"]
+
+
+def test_stop_leaves_picture_checkpoint_and_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = _stopped(monkeypatch, tmp_path, 1, 2, *PYRAMID)
+    assert stop.exit_code == 130
+    assert str(stop).startswith("stopped after step 7 of 10; the image so far is ")
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert (record["status"], record["step"]) == ("interrupted", 7)
+    assert pixels(tmp_path / "image.png").shape == (32, 48, 3)
+    assert (tmp_path / "last.ckpt").is_file()
+
+
+def test_stopped_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tiny_run(tmp_path / "whole", "steps=8")
+    folder = tmp_path / "stopped"
+    _stopped(monkeypatch, folder, 0, 2, "steps=8")
+    _stopped(monkeypatch, folder, 0, 5, "steps=8")
+    assert tiny_run(folder, "steps=8").losses == whole.losses
+    assert not (folder / "last.ckpt").exists()
+
+
+def test_time_is_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _stopped(monkeypatch, tmp_path, 0, 3, "steps=8")
+    before = json.loads((tmp_path / "result.json").read_text())["seconds"]
+    assert tiny_run(tmp_path, "steps=8").record["seconds"] > before
+
+
+def test_other_settings_do_not_go_on_from_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stopped(monkeypatch, tmp_path, 0, 3, "steps=8")
+    changed = ["steps=8", "beta=1000", "overwrite=true"]
+    fresh = tiny_run(tmp_path / "fresh", "steps=8", "beta=1000")
+    assert tiny_run(tmp_path, *changed).losses == fresh.losses
+
+
+def test_damaged_checkpoint_is_said_and_the_run_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tiny_run(tmp_path / "whole", "steps=8")
+    folder = tmp_path / "stopped"
+    _stopped(monkeypatch, folder, 0, 3, "steps=8")
+    data = (folder / "last.ckpt").read_bytes()
+    (folder / "last.ckpt").write_bytes(data[: len(data) // 2])
+    again = tiny_run(folder, "steps=8")
+    assert again.losses == whole.losses
+    assert any("cannot be read" in line for line in again.record["warnings"])
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stop_at(monkeypatch, 0, 2)
+    with pytest.raises(Interrupted, match=r"^stopped after step 2 of 5$"):
+        tiny_run(None)
+    assert list(tmp_path.iterdir()) == []
