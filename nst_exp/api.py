@@ -8,6 +8,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from nst_exp import config as schema
 from nst_exp.complaints import complaint
@@ -24,7 +25,7 @@ def make_config(overrides: Sequence[str] = ()) -> Config:
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
             return to_config(compose("config", list(overrides)))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise ConfigError(complaint(error, list(overrides))) from error
 
 

@@ -108,9 +108,14 @@ class Recorder(Callback):
     """
 
     def __init__(
-        self, settings: config.Logging, logger: TensorBoardLogger | None, folder: Path | None
+        self,
+        settings: config.Logging,
+        steps: int,
+        logger: TensorBoardLogger | None,
+        folder: Path | None,
     ) -> None:
-        self.settings, self.logger, self.folder = settings, logger, folder
+        """``steps`` of the whole run; ``folder`` is that of the snapshots, None for none."""
+        self.settings, self.steps, self.logger, self.folder = settings, steps, logger, folder
         self.level: Level | None = None
 
     def on_train_batch_end(
@@ -125,7 +130,8 @@ class Recorder(Callback):
             values["progress/evaluations"] = pl_module.evaluations
             values["progress/size"] = self.level.size
             self.logger.log_metrics(values, step)
-        if self.settings.image_every and step % self.settings.image_every == 0:
+        due = self.settings.image_every and step % self.settings.image_every == 0
+        if due and step < self.steps:  # the last picture is the saved one, recorded at the end
             self.picture(pl_module.result_image(), step)
 
     def picture(self, image: torch.Tensor, step: int) -> None:
@@ -135,5 +141,5 @@ class Recorder(Callback):
         pixels = to_array(image)
         if self.logger is not None:
             self.logger.experiment.add_image("image", pixels, step, dataformats="HWC")
-        if self.folder is not None and self.settings.snapshots:
+        if self.folder is not None:
             save_image(pixels, self.folder / f"step_{step:06d}.png")

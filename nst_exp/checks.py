@@ -14,6 +14,7 @@ from nst_exp.assets import image_path, named_images
 from nst_exp.config import LBFGS, Adam, Config, InitKind, LineSearch
 from nst_exp.errors import ConfigError, did_you_mean
 from nst_exp.images.save import SUFFIXES
+from nst_exp.pyramid import level_sizes
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -163,6 +164,8 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def _combinations(config: Config) -> Iterator[str]:
+    if not config.backbone.name:
+        yield "backbone.name: name a torchvision classifier, such as densenet121"
     trainer, optimizer, resolution = config.trainer, config.optimizer, config.resolution
     if trainer.accelerator not in ACCELERATORS:
         yield (
@@ -197,6 +200,9 @@ def _combinations(config: Config) -> Iterator[str]:
         yield f"resolution.ratio={resolution.ratio}: must be greater than 1"
     if any(share <= 0 for share in resolution.shares):
         yield "resolution.shares: every share must be greater than 0"
+    levels = len(level_sizes(resolution, config.size)) if resolution.ratio > 1 else 1
+    if 1 <= config.steps < levels:
+        yield f"steps={config.steps}: the pyramid's {levels} levels need at least one step each"
     if resolution.sizes:
         if not resolution.pyramid:
             yield "resolution.sizes: only a pyramid has several; use resolution=pyramid"

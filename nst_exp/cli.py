@@ -14,6 +14,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -22,20 +23,41 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from nst_exp import config as schema
+from nst_exp.assets import input_hashes
 from nst_exp.checks import check
 from nst_exp.complaints import complaint
 from nst_exp.compose import groups, to_config
 from nst_exp.errors import ConfigError, NstError, OutputError
 from nst_exp.paths import CONFIGS
+from nst_exp.record import fingerprint, look_into
 
 log = logging.getLogger("nst_exp")
 
 
+_VARIED = "NST_EXP_VARIED"  # in the environment, so that the workers of a launcher know it too
+
+
+def _varied(arguments: list[str]) -> list[str]:
+    """The keys that a sweep varies, as Hydra's own parser sees it."""
+    try:
+        overrides = OverridesParser.create().parse_overrides(arguments)
+    except HydraException:
+        return []  # Hydra says what is wrong, in a moment
+    return [
+        override.get_key_element().lstrip("+")
+        for override in overrides
+        if override.is_sweep_override()
+    ]
+
+
 def _job_name(number: Any, overrides: list[str]) -> str:
     """``003_beta=100,style=wave``: a folder's name for a job of a sweep, safe on any system."""
+    varied = os.environ.get(_VARIED, "").split()
     parts = []
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
+        if varied and key not in varied:
+            continue
         parts.append(f"{key.split('.')[-1]}={Path(value).name if '/' in value else value}")
     name = re.sub(r"[^\w=.,+-]+", "-", ",".join(parts))[:120].rstrip(".")
     return f"{int(number):03d}_{name}" if str(number).isdigit() else name
@@ -82,7 +104,11 @@ class CheckFirst(Callback):
         """Called before a single run."""
         plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         try:
-            check(to_config(plain))
+            typed = to_config(plain)
+            check(typed)
+            # Hydra writes its own files into the folder even before the run can refuse it.
+            mark = fingerprint(typed, input_hashes(typed))
+            look_into(Path(config.hydra.run.dir), mark, typed.image, typed.overwrite)
         except NstError as error:
             sys.exit(_fail(error))
 
@@ -126,9 +152,14 @@ def main() -> None:
             from nst_exp.from_image import expand
 
             sys.argv[1:] = arguments = expand(arguments)
+        os.environ[_VARIED] = " ".join(_varied([a for a in arguments if not a.startswith("-")]))
         _hydra_main()
     except NstError as error:
         sys.exit(_fail(error))
+    except ValueError as error:  # Hydra's own, for a group that is set to a number
+        if "Config group override" not in str(error):
+            raise
+        sys.exit(_fail(ConfigError(complaint(error, arguments))))
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         sys.exit(_fail(ConfigError(complaint(error, arguments))))
     except OSError as error:

@@ -40,13 +40,13 @@ def groups() -> dict[str, list[str]]:
 
 
 @cache
-def _keys_of(optimizer: type[Optimizer]) -> list[str]:
-    return list(_paths(_tree(Config(optimizer=optimizer()))))
+def _keys_of(kind: str) -> list[str]:
+    return list(_paths(_tree(Config(optimizer=OPTIMIZERS[kind]()))))
 
 
 def known_keys() -> list[str]:
     """Every key that a command line may set, with its dots."""
-    keys = [key for optimizer in OPTIMIZERS.values() for key in _keys_of(optimizer)]
+    keys = [key for kind in OPTIMIZERS for key in _keys_of(kind)]
     return list(dict.fromkeys([*keys, *groups(), "from_image"]))
 
 
@@ -63,7 +63,7 @@ def _escape(match: re.Match[str]) -> str:
 def unknown_key(key: str) -> str:
     """The line about a key that does not exist (there), with the nearest one that does."""
     known = known_keys()
-    owners = [kind for kind, cls in OPTIMIZERS.items() if key in _keys_of(cls)]
+    owners = [kind for kind in OPTIMIZERS if key in _keys_of(kind)]
     if key in known and 0 < len(owners) < len(OPTIMIZERS):
         return f"{key}: only with optimizer={' or '.join(owners)}"
     if key == "from_image":

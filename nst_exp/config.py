@@ -153,7 +153,7 @@ class ContentLoss:
     a: float = 1.0  # power of the number of channels, N
     b: float = 1.0  # power of the number of positions, M
     c: float = 1.0  # constant factor
-    relative: bool = False  # divide by the target's own size: sum P^2 / (N^a M^b)
+    relative: bool = False  # sum (F - P)^2 / sum P^2 in place of the formula above
 
 
 @dataclass
@@ -166,7 +166,7 @@ class StyleLoss:
     a: float = 2.0  # power of the number of channels, N
     b: float = 2.0  # power of the number of positions, M
     c: float = 1.0  # constant factor
-    relative: bool = False  # divide by the target's own size: sum A^2 / (N^a M^b)
+    relative: bool = False  # sum (G - A)^2 / sum A^2 in place of the formula above
 
 
 @dataclass
@@ -310,6 +310,7 @@ class Config:
 def register() -> None:
     """Put the schema into Hydra's ConfigStore, under the names that the presets build on."""
     store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
+    # The optimiser is left open: LBFGS and Adam have different keys.
+    store.store(name="schema", node=Config(optimizer=Optimizer()))
     store.store(group="optimizer", name="lbfgs_schema", node=LBFGS)
     store.store(group="optimizer", name="adam_schema", node=Adam)

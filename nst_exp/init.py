@@ -21,20 +21,16 @@ def noise(settings: Init, height: int, width: int, seed: int) -> Tensor:
     return 0.5 + settings.noise_scale * unit
 
 
-def starting_image(
-    settings: Init, content: Tensor, style: Tensor, file: Tensor | None, seed: int
-) -> Tensor:
+def starting_image(settings: Init, content: Tensor, picture: Tensor | None, seed: int) -> Tensor:
     """The first image, (1, 3, H, W) as ``content``.
 
-    ``style`` and ``file`` have that shape too; ``file`` is given for kind=file only.
+    ``picture`` has that shape too: the style image for kind=style, the file for kind=file.
     """
     if settings.kind is InitKind.content:
         return content.clone()
-    if settings.kind is InitKind.style:
-        return style.clone()
-    if settings.kind is InitKind.file:
-        assert file is not None
-        return file.clone()
+    if settings.kind in (InitKind.style, InitKind.file):
+        assert picture is not None
+        return picture.clone()
     drawn = noise(settings, content.shape[2], content.shape[3], seed)
     if settings.kind is InitKind.blend:
         return settings.noise_ratio * drawn + (1.0 - settings.noise_ratio) * content

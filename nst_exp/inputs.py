@@ -104,12 +104,12 @@ def note_enlargements(config: Config, inputs: Inputs, warn: Warn) -> None:
 
 def tensors(
     config: Config, inputs: Inputs, level_size: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Content, style, and (of the content's size) style and initial picture: all (1, 3, H, W)."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Content, style, and the picture to start from, if any, all (1, 3, H, W)."""
     size = content_dimensions(config, inputs, level_size)
+    start = {InitKind.style: inputs.style, InitKind.file: inputs.init}.get(config.init.kind)
     return (
         to_tensor(inputs.content.picture, size),
         to_tensor(inputs.style.picture, style_dimensions(config, inputs, level_size)),
-        to_tensor(inputs.style.picture, size),
-        to_tensor(inputs.init.picture, size) if inputs.init else None,
+        to_tensor(start.picture, size) if start else None,
     )

@@ -99,7 +99,8 @@ class StyleTransfer(pl.LightningModule):
             raise Diverged(self._where(losses))
         if self.start_total is None:
             self.start_total = total
-            self.loss_scale = SCALED_LOSS_AT_START / total if total > 0 else 1.0
+            # Bounded, since a total of nothing but rounding errors must not be blown up.
+            self.loss_scale = SCALED_LOSS_AT_START / max(total, 1e-6) if total > 0 else 1.0
         if total < self._step_lowest:
             self._step_lowest, self.losses = total, losses.detach()
         if total < self.best_total:

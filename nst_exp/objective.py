@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -105,10 +104,21 @@ class Objective(nn.Module):
         self.content_weights = _weights(settings.content.layers, settings.content.weights)
         self.style_weights = _weights(settings.style.layers, settings.style.weights)
         for index, layer in enumerate(self.content_weights):
-            self.register_buffer(f"P{index}", content[layer].detach().clone(), persistent=False)
+            self._keep(f"P{index}", content[layer].detach().clone())
         for index, layer in enumerate(self.style_weights):
-            gram = gram_matrix(style[layer].detach())
-            self.register_buffer(f"A{index}", gram, persistent=False)
+            self._keep(f"A{index}", gram_matrix(style[layer].detach()))
+
+    def _keep(self, name: str, target: Tensor) -> None:
+        """Register a target and its sum of squares, which is what ``relative`` divides by."""
+        size = target.square().sum()
+        # A layer may be dead for a blank image: nothing to be relative to.
+        size = torch.where(size > 0, size, torch.ones_like(size))
+        self.register_buffer(name, target, persistent=False)
+        self.register_buffer(f"{name}_size", size, persistent=False)
+
+    def _target(self, name: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        target, size = getattr(self, name), getattr(self, f"{name}_size")
+        return target.to(dtype), size.to(dtype)
 
     @property
     def layers(self) -> list[str]:
@@ -124,27 +134,24 @@ class Objective(nn.Module):
             content, style = zero, zero
             norm = self.settings.content
             for index, (layer, weight) in enumerate(self.content_weights.items()):
-                target = cast(Tensor, getattr(self, f"P{index}")).to(image.dtype)
-                term = content_distance(
-                    features[layer].to(image.dtype), target, norm.a, norm.b, norm.c
-                )
+                target, size = self._target(f"P{index}", image.dtype)
+                maps = features[layer].to(image.dtype)
                 if norm.relative:
-                    term = term / _size(
-                        content_distance(target, torch.zeros_like(target), norm.a, norm.b, norm.c)
-                    )
+                    term = (maps - target).square().sum() / size
+                else:
+                    term = content_distance(maps, target, norm.a, norm.b, norm.c)
                 terms[f"content/{layer}"] = term
                 content = content + weight * term
             norm_s = self.settings.style
             for index, (layer, weight) in enumerate(self.style_weights.items()):
-                gram_target = cast(Tensor, getattr(self, f"A{index}")).to(image.dtype)
+                target, size = self._target(f"A{index}", image.dtype)
                 maps = features[layer].to(image.dtype)
-                positions = maps.shape[2] * maps.shape[3]
-                abc = (positions, norm_s.a, norm_s.b, norm_s.c)
-                term = style_distance(gram_matrix(maps), gram_target, *abc)
+                gram = gram_matrix(maps)
                 if norm_s.relative:
-                    term = term / _size(
-                        style_distance(gram_target, torch.zeros_like(gram_target), *abc)
-                    )
+                    term = (gram - target).square().sum() / size
+                else:
+                    positions = maps.shape[2] * maps.shape[3]
+                    term = style_distance(gram, target, positions, norm_s.a, norm_s.b, norm_s.c)
                 terms[f"style/{layer}"] = term
                 style = style + weight * term
             tv = total_variation(image, self.settings.tv)
@@ -159,8 +166,3 @@ class Objective(nn.Module):
                 if weight:  # 0 * infinity is NaN, and a gradient of zeros costs a backward pass
                     total = total + weight * term
         return Losses(total, content, style, tv, excess, terms)
-
-
-def _size(norm: Tensor) -> Tensor:
-    """The target's own size; 1 where it is 0 (a layer may be dead for a blank image)."""
-    return torch.where(norm > 0, norm, torch.ones_like(norm))

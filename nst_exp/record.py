@@ -21,7 +21,7 @@ from nst_exp.files import write_text_atomically
 
 PACKAGES = ("nst-exp", "torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow")
 # Keys that do not change the picture.
-ASIDE = ("out", "overwrite", "logging", "image", "bit_depth")
+ASIDE = ("out", "overwrite", "logging")
 
 
 def plain(value: Any) -> Any:
@@ -74,13 +74,10 @@ class Record:
     values: dict[str, Any] = field(default_factory=dict)
     started: str = field(default_factory=_now)
 
-    def save(self, status: str) -> None:
-        """Write ``result.json`` with this status."""
-        self.status = status
-        if self.folder is None:
-            return
-        record = {
-            "status": status,
+    def as_dict(self) -> dict[str, Any]:
+        """What ``result.json`` holds."""
+        return {
+            "status": self.status,
             "started": self.started,
             "updated": _now(),
             "process": {"pid": os.getpid(), "host": platform.node()},
@@ -90,7 +87,13 @@ class Record:
             "versions": versions(),
             "config": config_as_dict(self.config),
         }
-        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+    def save(self, status: str) -> None:
+        """Write ``result.json`` with this status."""
+        self.status = status
+        if self.folder is None:
+            return
+        text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
         write_text_atomically(self.folder / "result.json", text)
 
 
@@ -103,12 +106,33 @@ def previous(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def open_folder(folder: Path, mark: str, overwrite: bool) -> dict[str, Any]:
-    """Make the run's folder usable and return the record of an earlier run with the same mark.
+def look_into(folder: Path, mark: str, image: str, overwrite: bool) -> dict[str, Any]:
+    """The record of an earlier run with the same mark in the folder; empty for a fresh start.
 
-    ``mark`` is the fingerprint. An empty dict means a fresh start. Raises ConfigError if the folder
-    holds another run, unless ``overwrite`` clears what that left, and OutputError if nothing can be
-    written there.
+    ``mark`` is the fingerprint, ``image`` the result's name. Raises ConfigError if the folder holds
+    another run, or a picture of that name that no run made, unless ``overwrite`` is set.
+    """
+    record = previous(folder)
+    if overwrite:
+        return {}
+    if not record and (folder / image).exists():
+        raise ConfigError(
+            f"out={folder}: holds a file {image} already, which no run recorded there has made; "
+            "give another folder or another image=NAME, or overwrite=true to replace it"
+        )
+    if not record or record.get("fingerprint") == mark:
+        return record
+    raise ConfigError(
+        f"out={folder}: holds another run (status {record.get('status')}), made with other "
+        "settings or images; give another folder, or overwrite=true to replace it"
+    )
+
+
+def open_folder(folder: Path, mark: str, image: str, overwrite: bool) -> dict[str, Any]:
+    """Make the run's folder usable and return what ``look_into`` finds there.
+
+    ``overwrite`` clears what an earlier run left. Raises ConfigError as ``look_into`` does, and
+    OutputError if nothing can be written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,16 +141,10 @@ def open_folder(folder: Path, mark: str, overwrite: bool) -> dict[str, Any]:
         probe.unlink()
     except OSError as error:
         raise OutputError(f"out={folder}: cannot be written ({error.strerror})") from error
-    record = previous(folder)
-    if record and not overwrite:
-        if record.get("fingerprint") == mark:
-            return record
-        raise ConfigError(
-            f"out={folder}: holds another run (status {record.get('status')}), made with other "
-            "settings or images; give another folder, or overwrite=true to replace it"
-        )
+    if record := look_into(folder, mark, image, overwrite):
+        return record
     if (folder / "result.json").exists():  # otherwise nothing here was made by a run
-        _clear(folder, record)
+        _clear(folder, previous(folder))
     return {}
 
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
-import os
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
-import pytorch_lightning as pl
 import torch
 from PIL import Image
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
@@ -24,7 +20,7 @@ from torch import Tensor
 from nst_exp import config as schema
 from nst_exp import optimizers, pyramid, record
 from nst_exp.backbones import Backbone, build_backbone
-from nst_exp.callbacks import AtomicCheckpointIO, Progress, Recorder
+from nst_exp.callbacks import Progress, Recorder
 from nst_exp.checks import check
 from nst_exp.config import Config
 from nst_exp.errors import ConfigError, Interrupted, NumericalError, WeightsError
@@ -44,7 +40,9 @@ from nst_exp.module import StyleTransfer
 from nst_exp.objective import Objective
 from nst_exp.pyramid import Level
 from nst_exp.signals import StopBetweenSteps, Stopped, StopRequest, stop_requests
+from nst_exp.targets import feature_maps
 from nst_exp.tensorboard import SAVED, RunLogger, log_settings, make_logger
+from nst_exp.trainer import check_device, make_trainer, quiet_lightning
 from nst_exp.weights import LoadedWeights, load_weights
 from nst_exp.weights.presets import read_preset
 
@@ -86,8 +84,7 @@ class _Run:
     def __init__(
         self, config: Config, folder: Path | None, report: Callable[[str], None], signals: bool
     ) -> None:
-        # Layers that a loss leaves open become the backbone's; the caller's config stays as it is.
-        self.config = copy.deepcopy(config)
+        self.config = copy.deepcopy(config)  # a backbone's stand-in is put in here
         self.folder, self.report, self.signals = folder, report, signals
         self.record = record.Record(folder, self.config)
         self.progress: Progress | None = None
@@ -108,7 +105,7 @@ class _Run:
     def go(self) -> Result:
         config = self.config
         trainer = config.trainer
-        _check_device(trainer)
+        check_device(trainer)
         if trainer.threads is not None:
             torch.set_num_threads(trainer.threads)
         inputs = load_inputs(config, self.warn)
@@ -116,7 +113,7 @@ class _Run:
         mark = record.fingerprint(config, [image.sha256 for image in inputs.loaded.values()])
         earlier: dict[str, Any] = {}
         if self.folder is not None:
-            earlier = record.open_folder(self.folder, mark, config.overwrite)
+            earlier = record.open_folder(self.folder, mark, config.image, config.overwrite)
             if earlier.get("status") == "done":
                 return self._done_before(earlier)
         self.record.values = {
@@ -156,9 +153,14 @@ class _Run:
         config = self.config
         keep_freed_memory()
         weights = self._weights()
-        loss = config.loss
+        # Layers that the loss leaves open are the backbone's.
+        loss = copy.deepcopy(config.loss)
         loss.content.layers = loss.content.layers or config.backbone.content_layers
         loss.style.layers = loss.style.layers or config.backbone.style_layers
+        self.record.values["layers"] = {
+            "content": loss.content.layers,
+            "style": loss.style.layers,
+        }
         wanted = list(dict.fromkeys([*loss.content.layers, *loss.style.layers]))
         backbone = build_backbone(
             config.backbone,
@@ -180,17 +182,18 @@ class _Run:
         )
         logger = make_logger(self.folder, config.logging, done)
         if logger is not None and not checkpoint:
-            log_settings(logger, config, wanted)
-        snapshots = None if self.folder is None else self.folder / "snapshots"
-        if snapshots is not None and config.logging.snapshots and config.logging.image_every:
+            log_settings(logger, config)
+        snapshots = None
+        if self.folder is not None and config.logging.snapshots and config.logging.image_every:
+            snapshots = self.folder / "snapshots"
             snapshots.mkdir(exist_ok=True)
-        recorder = Recorder(config.logging, logger, snapshots)
+        recorder = Recorder(config.logging, config.steps, logger, snapshots)
         module: StyleTransfer | None = None
-        with _quiet_lightning(), stop_requests(self.signals) as request:
+        with quiet_lightning(), stop_requests(self.signals) as request:
             for level in levels[first:]:
                 resume = checkpoint is not None and level.index == first
                 module = self._fit(
-                    level, inputs, backbone, module, recorder, request, logger, resume
+                    level, inputs, backbone, loss, module, recorder, request, logger, resume
                 )
         assert module is not None
         return self._finish(module, recorder, logger)
@@ -250,6 +253,7 @@ class _Run:
         level: Level,
         inputs: Inputs,
         backbone: Backbone,
+        loss: schema.Loss,
         before: StyleTransfer | None,
         recorder: Recorder,
         request: StopRequest,
@@ -272,26 +276,26 @@ class _Run:
                 )
             )
         callbacks.append(StopBetweenSteps(request, checkpoint))  # last: the step is recorded
-        trainer = _trainer(config.trainer, level.steps, callbacks, logger, folder)
+        trainer = make_trainer(config.trainer, level.steps, callbacks, logger, folder)
 
         device = trainer.strategy.root_device
         dtype = torch.float64 if config.trainer.precision == "64-true" else torch.float32
         backbone.to(device, dtype)
-        content, style, style_as_content, file = tensors(config, inputs, level.size)
+        content, style, start = tensors(config, inputs, level.size)
         objective = Objective(
-            config.loss,
+            loss,
             config.alpha,
             config.beta,
-            _feature_maps(backbone, content.to(device, dtype), "content"),
-            _feature_maps(backbone, style.to(device, dtype), "style"),
+            feature_maps(backbone, content.to(device, dtype), "content"),
+            feature_maps(backbone, style.to(device, dtype), "style"),
         )
         if before is None:
-            image = starting_image(config.init, content, style_as_content, file, config.seed)
+            image = starting_image(config.init, content, start, config.seed)
         else:
             image = resize(before.result_image().float().cpu(), *content.shape[2:])
         module = StyleTransfer(
             image, backbone, objective, config.optimizer, config.resolution.averaging, self.warn
-        )
+        ).to(dtype)  # before a checkpoint is put into it, which Lightning does too early
         module.level = level.index
         module.clock = self._seconds
         if before is not None:
@@ -391,104 +395,7 @@ class _Run:
         if self.folder is not None:
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
         pixels = (to_array(image) * 255.0).round().astype("uint8")
-        saved = {"status": "done", **self.record.values, "warnings": self.record.warnings}
-        return Result(Image.fromarray(pixels), losses, saved, self.folder, path)
-
-
-def _check_device(settings: schema.TrainerConfig) -> None:
-    wanted = settings.accelerator
-    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    has["gpu"] = has["cuda"] or has["mps"]
-    found = ", ".join(["cpu", *(name for name in ("cuda", "mps") if has[name])])
-    if wanted in has and not has[wanted]:
-        raise ConfigError(f"trainer.accelerator={wanted}: not on this machine; available: {found}")
-    if settings.precision == "16-mixed" and not has["gpu"]:
-        raise ConfigError(
-            f"trainer.precision=16-mixed: needs a GPU; available: {found}; use bf16-mixed"
-        )
-    if has["cuda"] and wanted != "cpu" and settings.device >= torch.cuda.device_count():
-        raise ConfigError(
-            f"trainer.device={settings.device}: devices here: 0 to {torch.cuda.device_count() - 1}"
-        )
-
-
-def _trainer(
-    settings: schema.TrainerConfig,
-    steps: int,
-    callbacks: list[Callback],
-    logger: RunLogger | None,
-    folder: Path | None,
-) -> pl.Trainer:
-    with _quiet_lightning():
-        on_gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
-        return pl.Trainer(
-            accelerator=settings.accelerator,
-            devices=[settings.device] if on_gpu else 1,
-            precision=cast(Any, settings.precision),
-            deterministic=settings.deterministic,
-            max_steps=steps,
-            callbacks=callbacks,
-            logger=logger or False,
-            plugins=[AtomicCheckpointIO()],
-            enable_checkpointing=folder is not None,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder or os.curdir,
-        )
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's notices about devices, tips and worker counts off the screen."""
-    names = ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero")
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-
-
-def _feature_maps(backbone: Backbone, image: Tensor, key: str) -> dict[str, Tensor]:
-    """The target's feature maps; ConfigError where the image is too small or a layer unsuited."""
-    height, width = image.shape[2:]
-    try:
-        with torch.no_grad():
-            maps: dict[str, Tensor] = backbone(image)
-    except RuntimeError as error:
-        least = _least_size(backbone)
-        if min(height, width) >= least:
-            raise
-        raise ConfigError(
-            f"{key}: {width}x{height} pixels are too few for these layers, which need {least} on "
-            f"the shorter side; raise size{' or resolution.style_size' * (key == 'style')}"
-        ) from error
-    for layer, values in maps.items():
-        if values.dim() != 4:
-            raise ConfigError(
-                f"loss: layer '{layer}' gives {tuple(values.shape)}, not feature maps (1, N, H, W)"
-            )
-    return maps
-
-
-def _least_size(backbone: Backbone) -> int:
-    """The smallest square image for which no feature map is empty, found without computing any."""
-    shadow = copy.deepcopy(backbone).to("meta")
-
-    def works(side: int) -> bool:
-        try:
-            with torch.no_grad():
-                shadow(torch.empty(1, 3, side, side, device="meta"))
-            return True
-        except RuntimeError:
-            return False
-
-    return next((side for side in range(1, 1025) if works(side)), 1025)
+        return Result(Image.fromarray(pixels), losses, self.record.as_dict(), self.folder, path)
 
 
 def _adam_state(before: StyleTransfer, config: Config, shape: torch.Size) -> dict[str, Any] | None:

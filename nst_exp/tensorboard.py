@@ -53,7 +53,7 @@ def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def log_settings(logger: TensorBoardLogger, config: Config, layers: list[str]) -> None:
+def log_settings(logger: TensorBoardLogger, config: Config) -> None:
     """The config as text, the hyperparameters with their metrics, and a chart of the losses."""
     settings = config_as_dict(config)
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)

@@ -89,9 +89,9 @@ def test_settings_are_there_as_text_and_hyperparameters(folder: Path) -> None:
     events = read(folder)
     text = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "name: squeezenet1_1" in text
-    sessions = events.PluginTagToContent("hparams")
-    assert len(sessions) == 3  # experiment, start and end of the session
-    assert any(b"backbone.name" in content for content in sessions.values())
+    entries = events.PluginTagToContent("hparams")
+    assert len(entries) == 3  # experiment, start and end
+    assert any(b"backbone.name" in content for content in entries.values())
 
 
 def test_every_second_step(tmp_path: Path) -> None:

@@ -145,14 +145,14 @@ def test_not_finite(key: str, value: float) -> None:
         ({"optimizer": schema.Optimizer()}, "optimizer: choose optimizer=lbfgs or optimizer=adam"),
         ({"resolution__ratio": 1.0}, "resolution.ratio=1.0: must be greater than 1"),
         ({"resolution__shares": [1.0, 0.0]}, "resolution.shares: every share must be greater"),
-        ({"resolution__sizes": [64, 256]}, "only a pyramid has several; use resolution=pyramid"),
+        ({"resolution__sizes": [64, 384]}, "only a pyramid has several; use resolution=pyramid"),
         (
             {"resolution__pyramid": True, "resolution__sizes": [256, 64, 256]},
             "resolution.sizes: must grow from level to level",
         ),
         (
             {"resolution__pyramid": True, "resolution__sizes": [64, 128]},
-            "the last level must be size=256, not 128",
+            "the last level must be size=384, not 128",
         ),
     ],
 )
@@ -167,7 +167,7 @@ def test_refused(values: dict[str, object], said: str) -> None:
         {"beta": 0.0, "backbone__style_layers": []},
         {"alpha": 0.0, "beta": 0.0, "loss__tv__weight": 1.0},
         {"loss__style__layers": ["features.3", "features.8"]},  # torchvision's node names
-        {"resolution__pyramid": True, "resolution__sizes": [64, 256]},
+        {"resolution__pyramid": True, "resolution__sizes": [64, 384]},
         {"bit_depth": 16, "image": "a.TIF"},
         {"init__kind": schema.InitKind.file, "init__file": "chelsea"},
         {"trainer__precision": "16-mixed", "optimizer": Adam()},

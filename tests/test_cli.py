@@ -232,5 +232,6 @@ def test_sweep_names_its_jobs_after_what_varies(run_here, tmp_path: Path) -> Non
         ("end.", "003_content=end"),  # Windows drops the point
     ],
 )
-def test_job_names_are_safe(value: str, name: str) -> None:
+def test_job_names_are_safe(value: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cli._VARIED, raising=False)
     assert cli._job_name(3, [f"content={value}"]) == name

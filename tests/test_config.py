@@ -32,7 +32,7 @@ def test_documented_defaults() -> None:
     """What the help and the README tell a user to expect of a bare command."""
     config = make_config()
     assert (config.content, config.style) == ("summer_palace", "starry_night")
-    assert (config.size, config.seed, config.out, config.image) == (256, 0, None, "image.png")
+    assert (config.size, config.seed, config.out, config.image) == (384, 0, None, "image.png")
     assert config.backbone.name == "vgg16"
     assert config.init.kind is schema.InitKind.content
     assert isinstance(config.optimizer, LBFGS)

@@ -75,7 +75,7 @@ def test_tensors_have_these_sizes(config: Config, tmp_path: Path) -> None:
     shapes = [
         t.shape[2:] for t in tensors(config, load_inputs(config, silent), 60) if t is not None
     ]
-    assert shapes == [(40, 60), (60, 30), (40, 60), (40, 60)]
+    assert shapes == [(40, 60), (60, 30), (40, 60)]  # content, style, start
 
 
 def test_every_unusable_picture_is_named(config: Config, tmp_path: Path) -> None:

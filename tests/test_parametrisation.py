@@ -106,7 +106,9 @@ def test_length_is_the_change_of_the_image(
     before, values = parameter().detach(), parameter.values.detach().clone()
     parameter.set_image(random_image(seed=2))
     expected = float((parameter().detach() - before).square().mean().sqrt())
-    assert parameter.length(parameter.values - values) == pytest.approx(expected, rel=1e-5)  # float32
+    assert parameter.length(parameter.values - values) == pytest.approx(
+        expected, rel=1e-5
+    )  # float32
 
 
 def test_without_decay_fourier_and_pixels_are_the_same_to_lbfgs(

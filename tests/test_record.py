@@ -24,9 +24,13 @@ def test_fingerprint_changes_with_all_that_decides_the_picture() -> None:
 
 
 def test_fingerprint_leaves_out_what_does_not() -> None:
-    other = Config(out="there", overwrite=True, image="a.jpg", bit_depth=16)
+    other = Config(out="there", overwrite=True)
     other.logging.progress = False
     assert fingerprint(other, ["a"]) == fingerprint(Config(), ["a"])
+
+
+def test_fingerprint_knows_another_kind_of_file() -> None:
+    assert fingerprint(Config(bit_depth=16), ["a"]) != fingerprint(Config(), ["a"])
 
 
 def test_config_as_dict_is_json_with_names_of_enums() -> None:
@@ -50,19 +54,19 @@ def test_record_is_written_whole(tmp_path: Path) -> None:
 def test_damaged_record_counts_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "result.json").write_text(text)
     assert previous(tmp_path) == {}
-    assert open_folder(tmp_path, "f", overwrite=False) == {}
+    assert open_folder(tmp_path, "f", "image.png", overwrite=False) == {}
 
 
 def test_folder_of_the_same_run_gives_its_record(tmp_path: Path) -> None:
     Record(tmp_path, Config(), values={"fingerprint": "f"}).save("interrupted")
-    assert open_folder(tmp_path, "f", overwrite=False)["status"] == "interrupted"
+    assert open_folder(tmp_path, "f", "image.png", overwrite=False)["status"] == "interrupted"
 
 
 def test_folder_of_another_run_is_refused_and_left_alone(tmp_path: Path) -> None:
     Record(tmp_path, Config(), values={"fingerprint": "f"}).save("done")
     before = (tmp_path / "result.json").read_bytes()
     with pytest.raises(ConfigError, match=r"holds another run .* overwrite=true"):
-        open_folder(tmp_path, "g", overwrite=False)
+        open_folder(tmp_path, "g", "image.png", overwrite=False)
     assert (tmp_path / "result.json").read_bytes() == before
 
 
@@ -73,7 +77,7 @@ def test_overwrite_removes_what_the_run_left_and_nothing_else(tmp_path: Path) ->
     own = ["image.jpg", "image.png", "best.doc", "notes.txt", "snapshots/mine.png"]
     for name in left + own:
         (tmp_path / name).touch()
-    assert open_folder(tmp_path, "g", overwrite=True) == {}
+    assert open_folder(tmp_path, "g", "image.png", overwrite=True) == {}
     files = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
     assert files == set(own)
 
@@ -83,16 +87,23 @@ def test_nothing_is_removed_from_a_folder_without_a_record(tmp_path: Path, overw
     """out=. in a folder of pictures must not cost one of them."""
     for name in ("image.jpg", "image.png", "events.out.tfevents.1.x"):
         (tmp_path / name).touch()
-    assert open_folder(tmp_path, "f", overwrite=overwrite) == {}
+    assert open_folder(tmp_path, "f", "result.png", overwrite=overwrite) == {}
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_a_picture_that_no_run_made_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "image.png").touch()
+    with pytest.raises(ConfigError, match=r"holds a file image\.png already"):
+        open_folder(tmp_path, "f", "image.png", overwrite=False)
+    assert open_folder(tmp_path, "f", "image.png", overwrite=True) == {}
+
+
 def test_folder_is_made(tmp_path: Path) -> None:
-    assert open_folder(tmp_path / "a" / "b", "f", overwrite=False) == {}
+    assert open_folder(tmp_path / "a" / "b", "f", "image.png", overwrite=False) == {}
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
 def test_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
-        open_folder(tmp_path / "file" / "out", "f", overwrite=False)
+        open_folder(tmp_path / "file" / "out", "f", "image.png", overwrite=False)

