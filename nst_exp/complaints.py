@@ -52,7 +52,6 @@ def complaint(error: Exception, arguments: list[str]) -> str:
         # Hydra's list has the presets of --config-dir as well.
         listed = re.search(rf"Available options in '{group}':\n((?:\t.*\n?)*)", text)
         names = listed[1].split() if listed else groups().get(group, [])
-        names = [known for known in names if not known.endswith("_schema")]
         return (
             f"{group}={name}: no such preset{did_you_mean(name, names)}\n"
             f"    there are: {', '.join(names) or 'none'}"

@@ -312,5 +312,5 @@ def register() -> None:
     store = ConfigStore.instance()
     # The optimiser is left open: LBFGS and Adam have different keys.
     store.store(name="schema", node=Config(optimizer=Optimizer()))
-    store.store(group="optimizer", name="lbfgs_schema", node=LBFGS)
-    store.store(group="optimizer", name="adam_schema", node=Adam)
+    store.store(group="schema", name="lbfgs", node=LBFGS)
+    store.store(group="schema", name="adam", node=Adam)
