@@ -9,6 +9,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,9 @@ class CheckFirst(Callback):
             typed = to_config(plain)
             check(typed)
             # Hydra writes its own files into the folder even before the run can refuse it.
-            mark = fingerprint(typed, input_hashes(typed))
-            look_into(Path(config.hydra.run.dir), mark, typed.image, typed.overwrite)
+            with suppress(OSError):  # of a picture that cannot be read; loading it says so
+                mark = fingerprint(typed, input_hashes(typed))
+                look_into(Path(config.hydra.run.dir), mark, typed.image, typed.overwrite)
         except NstError as error:
             sys.exit(_fail(error))
 
