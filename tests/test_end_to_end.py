@@ -18,6 +18,7 @@ from nst_exp import stylize
 from nst_exp.assets import named_images
 
 README = Path(__file__).resolve().parent.parent / "README.md"
+BETAS = (0.0005, 0.005, 0.05, 0.5, 5)
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 
 
@@ -79,17 +80,16 @@ def test_content_stays_recognisable(folder: Path) -> None:
 
 
 def test_beta_moves_the_balance_over_four_decades() -> None:
-    """More beta: less style distance at every decade, and the more content distance for it."""
+    """More beta: less style distance at every decade, and more content distance for it.
+
+    Above 5, so few steps on so few pixels only show what L-BFGS got to first.
+    """
     options = ["size=64", "steps=25", "logging.progress=false"]
-    results = [
-        stylize(overrides=[*options, f"beta={beta}"]).losses for beta in (0.05, 0.5, 5, 50, 500)
-    ]
+    results = [stylize(overrides=[*options, f"beta={beta}"]).losses for beta in BETAS]
     contents, styles = ([r[name] for r in results] for name in ("content", "style"))
     assert styles == sorted(styles, reverse=True)
-    assert styles[0] > 4 * styles[-1]
-    # From 5 on, little is left to lose in so few steps on so few pixels.
-    assert contents[:3] == sorted(contents[:3])
-    assert min(contents[2:]) > 3 * contents[0]
+    assert contents == sorted(contents)
+    assert styles[0] > 10 * styles[-1]
 
 
 def test_noise_leads_to_a_picture_too() -> None:
