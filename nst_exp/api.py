@@ -10,9 +10,8 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from nst_exp import config as schema
 from nst_exp.complaints import complaint
-from nst_exp.compose import to_config
+from nst_exp.compose import register, to_config
 from nst_exp.config import Config
 from nst_exp.errors import ConfigError
 from nst_exp.paths import CONFIGS
@@ -21,7 +20,7 @@ from nst_exp.run import Result, run
 
 def make_config(overrides: Sequence[str] = ()) -> Config:
     """The config of a command line with these overrides. Raises ConfigError."""
-    schema.register()
+    register()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
             return to_config(compose("config", list(overrides)))

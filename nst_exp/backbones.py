@@ -15,9 +15,18 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 from nst_exp import config, layers
 from nst_exp.errors import ConfigError, WeightsError, did_you_mean
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB; torchvision's models
-IMAGENET_STD = (0.229, 0.224, 0.225)
-CAFFE_MEAN = (103.939, 116.779, 123.68)  # BGR in 0..255; Simonyan and Zisserman's release
+Triple = tuple[float, float, float]
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)  # RGB; torchvision's models
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+CAFFE_MEAN: Triple = (103.939, 116.779, 123.68)  # BGR in 0..255; Simonyan and Zisserman's release
+
+
+NORMALISATION: dict[config.InputConvention, tuple[Triple, Triple]] = {
+    config.InputConvention.imagenet: (IMAGENET_MEAN, IMAGENET_STD),
+    config.InputConvention.imagenet_255: (IMAGENET_MEAN, (1 / 255, 1 / 255, 1 / 255)),
+    config.InputConvention.caffe: (CAFFE_MEAN, (1.0, 1.0, 1.0)),
+}
+"""Subtracted from and divided into RGB in 0..1; for caffe, BGR in 0..255."""
 
 
 class ScaledPool(nn.Module):
@@ -32,6 +41,22 @@ class ScaledPool(nn.Module):
         return cast(Tensor, self.pool(x) * self.scale)
 
 
+class L2Pool(nn.Module):
+    """The root of each window's sum of squares.
+
+    torch's LPPool2d has a gradient of NaN where a whole window is 0, as behind a ReLU it may be.
+    """
+
+    def __init__(self, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.sides = (pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(1, N, H, W) -> (1, N, h, w)."""
+        squares = nn.functional.avg_pool2d(x.square(), *self.sides, divisor_override=1)
+        return squares.clamp(min=torch.finfo(x.dtype).tiny).sqrt()
+
+
 class Backbone(nn.Module):
     """Frozen encoder. Always in inference mode: BatchNorm uses its stored statistics."""
 
@@ -41,14 +66,15 @@ class Backbone(nn.Module):
         nodes: Mapping[str, str],
         convention: config.InputConvention,
         channels_last: bool = True,
+        map_scale: float = 1.0,
     ) -> None:
         """``trunk`` returns {node: feature map}; ``nodes`` maps each layer's name to its node."""
         super().__init__()
         self.trunk, self.nodes, self.convention = trunk, dict(nodes), convention
+        self.map_scale = map_scale
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.trunk.to(memory_format=self.memory_format)
-        caffe = convention is config.InputConvention.caffe
-        mean, std = (CAFFE_MEAN, (1.0, 1.0, 1.0)) if caffe else (IMAGENET_MEAN, IMAGENET_STD)
+        mean, std = NORMALISATION[convention]
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
@@ -65,6 +91,8 @@ class Backbone(nn.Module):
             image = image.flip(1) * 255.0
         x = ((image - mean) / std).contiguous(memory_format=self.memory_format)
         maps = self.trunk(x)
+        if self.map_scale != 1.0:
+            maps = {node: values * self.map_scale for node, values in maps.items()}
         return {layer: maps[node] for layer, node in self.nodes.items()}
 
 
@@ -111,6 +139,8 @@ def _set_pooling(model: nn.Module, settings: config.Backbone) -> None:
                 ceil_mode=pool.ceil_mode,
                 count_include_pad=False,
             )
+        elif settings.pool is config.Pool.l2:
+            new = L2Pool(pool)
         if settings.pool_scale != 1.0:
             new = ScaledPool(new, settings.pool_scale)
         _replace(model, path, new)
@@ -144,7 +174,7 @@ def _resolve(model: nn.Module, settings: config.Backbone, wanted: Sequence[str])
     """{layer: node}; ConfigError lists every layer that the network lacks."""
     table = layers.aliases(settings.name)
     _, nodes = get_graph_node_names(
-        model, tracer_kwargs={"leaf_modules": [ScaledPool]}, suppress_diff_warning=True
+        model, tracer_kwargs={"leaf_modules": [ScaledPool, L2Pool]}, suppress_diff_warning=True
     )
     found = {layer: table.get(layer, layer) for layer in wanted}
     problems = [
@@ -195,7 +225,7 @@ def build_backbone(
     trunk = create_feature_extractor(
         model,
         return_nodes={node: node for node in nodes.values()},
-        tracer_kwargs={"leaf_modules": [ScaledPool]},
+        tracer_kwargs={"leaf_modules": [ScaledPool, L2Pool]},
         suppress_diff_warning=True,
     ).eval()
     _keep_read_maps(trunk, list(nodes.values()))
@@ -212,7 +242,7 @@ def build_backbone(
         weights = {name: state_dict[name] for name in needed if name in state_dict}
         weights |= {name: torch.zeros((), dtype=torch.long) for name in counters - weights.keys()}
         trunk.load_state_dict(weights, assign=True)
-    return Backbone(trunk, nodes, settings.input, channels_last)
+    return Backbone(trunk, nodes, settings.input, channels_last, settings.map_scale)
 
 
 @torch.no_grad()
@@ -229,7 +259,7 @@ def _draw_weights(trunk: nn.Module, convention: config.InputConvention, seed: in
         module.weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
         if module.bias is not None:
             module.bias.zero_()
-    spread = 255.0 * sum(IMAGENET_STD) / 3 if convention is config.InputConvention.caffe else 1.0
+    spread = 1.0 if convention is config.InputConvention.imagenet else 255.0 * sum(IMAGENET_STD) / 3
     if convolutions:
         convolutions[0].weight.div_(spread)
     norms = [m for m in trunk.modules() if isinstance(m, nn.BatchNorm2d)]

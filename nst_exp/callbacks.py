@@ -16,6 +16,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from tqdm import tqdm
 
 from nst_exp import config
+from nst_exp.curves import LossFile
 from nst_exp.files import write_atomically
 from nst_exp.images.save import save_image
 from nst_exp.images.tensors import to_array
@@ -59,6 +60,7 @@ class Progress(Callback):
             disable=not enabled,
             unit="step",
             dynamic_ncols=True,
+            leave=None,  # stays, unless it stands below the bar of a sweep
             mininterval=0.2 if sys.stderr.isatty() else 10.0,  # a log file needs fewer lines
             bar_format="{percentage:3.0f}% {bar} {n}/{total} [{elapsed} < {desc}{postfix}]",
         )
@@ -101,7 +103,7 @@ class Progress(Callback):
 
 
 class Recorder(Callback):
-    """Curves and pictures over time, to TensorBoard and ``snapshots/``.
+    """Curves and pictures over time, to TensorBoard, ``losses.csv`` and ``snapshots/``.
 
     Step k is the image after k steps of the whole run; its losses are those of the objective's
     lowest evaluation within that step.
@@ -113,9 +115,11 @@ class Recorder(Callback):
         steps: int,
         logger: TensorBoardLogger | None,
         folder: Path | None,
+        losses: LossFile | None = None,
     ) -> None:
         """``steps`` of the whole run; ``folder`` is that of the snapshots, None for none."""
         self.settings, self.steps, self.logger, self.folder = settings, steps, logger, folder
+        self.losses = losses
         self.level: Level | None = None
 
     def on_train_batch_end(
@@ -125,11 +129,15 @@ class Recorder(Callback):
         assert isinstance(pl_module, StyleTransfer)
         assert self.level is not None
         step = self.level.first_step + trainer.global_step
-        if self.logger is not None and step % self.settings.every == 0 and pl_module.losses:
-            values = {f"loss/{k}": v for k, v in pl_module.losses.as_floats().items()}
-            values["progress/evaluations"] = pl_module.evaluations
-            values["progress/size"] = self.level.size
-            self.logger.log_metrics(values, step)
+        if step % self.settings.every == 0 and pl_module.losses:
+            losses = pl_module.losses.as_floats()
+            if self.losses is not None:
+                self.losses.append(step, pl_module.evaluations, losses)
+            if self.logger is not None:
+                values = {f"loss/{k}": v for k, v in losses.items()}
+                values["progress/evaluations"] = pl_module.evaluations
+                values["progress/size"] = self.level.size
+                self.logger.log_metrics(values, step)
         due = self.settings.image_every and step % self.settings.image_every == 0
         if due and step < self.steps:  # the last picture is the saved one, recorded at the end
             self.picture(pl_module.result_image(), step)

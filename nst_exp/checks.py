@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from nst_exp import layers
-from nst_exp.assets import image_path, named_images
-from nst_exp.config import LBFGS, Adam, Config, InitKind, LineSearch
+from nst_exp.assets import (
+    find_image,
+    folder_problem,
+    images_folder,
+    known_names,
+    known_picture,
+    stems_in_folder,
+)
+from nst_exp.config import LBFGS, Adam, Config, InitKind, LineSearch, Statistic
 from nst_exp.errors import ConfigError, did_you_mean
 from nst_exp.images.save import SUFFIXES
 from nst_exp.pyramid import level_sizes
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+CHAINS = (*layers.VGG_BLOCKS, "alexnet")  # plain ones, which backbone.normalised can rescale
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".h5", ".hdf5", ".onnx")
 
 # key: (least, largest) that is allowed. Keys that must be greater than 0: POSITIVE.
@@ -31,6 +39,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "resolution.min_size": (1, 65_535),
     "resolution.averaging": (0, 0.999999),
     "optimizer.max_restarts": (0, 1000),
+    "optimizer.milestones": (1, math.inf),
+    "optimizer.gamma": (0, 1),
     "optimizer.history": (1, 10_000),
     "optimizer.max_evaluations": (1, 10_000),
     "optimizer.beta1": (0, 0.999999),
@@ -44,12 +54,15 @@ RANGES: dict[str, tuple[float, float]] = {
     "trainer.threads": (1, 4096),
     "logging.every": (1, math.inf),
     "logging.image_every": (0, math.inf),
+    "figure.columns": (1, 100),
 }
 POSITIVE = {
+    "backbone.map_scale",
     "backbone.pool_scale",
     "loss.content.c",
     "loss.style.c",
     "loss.tv.pixel_range",
+    "loss.tv.channel_std",
     "max_megapixels",
     "optimizer.lr",
     "optimizer.eps",
@@ -120,6 +133,20 @@ def _loss(config: Config) -> Iterator[str]:
     if config.alpha == 0 and config.beta == 0 and config.loss.tv.weight == 0:
         yield "alpha=0 beta=0: nothing to optimise; set one of them"
 
+    style, tv = config.loss.style, config.loss.tv
+    if style.statistic is Statistic.wasserstein2 and style.relative:
+        yield "loss.style.relative=true: only with loss.style.statistic=gram"
+    for key, values, lengths in (
+        ("loss.tv.channel_std", tv.channel_std, (0, 3)),
+        ("init.noise_mean", config.init.noise_mean, (1, 3)),
+    ):
+        if len(values) not in lengths:
+            names = {0: "none", 1: "one value", 3: "three (R, G, B)"}
+            yield f"{key} has {len(values)} values: give {' or '.join(names[n] for n in lengths)}"
+    milestones = config.optimizer.milestones
+    if milestones != sorted(set(milestones)):
+        yield f"optimizer.milestones={milestones}: must grow"
+
 
 def _files(config: Config) -> Iterator[str]:
     paths = [("content", config.content), ("style", config.style)]
@@ -130,17 +157,18 @@ def _files(config: Config) -> Iterator[str]:
             paths.append(("init.file", config.init.file))
     elif config.init.file is not None:
         yield f"init.file={config.init.file}: only read with init=file"
-    names = named_images()
+    if problem := folder_problem(config.images):
+        yield problem
     for key, value in paths:
-        path = image_path(value)
+        path = Path(os.path.expanduser(value))
         if not value:
             yield f"{key}: name an image file"
-        elif not os.path.exists(path):
-            near = did_you_mean(path.name, [*names, *_names_in(path.parent)])
-            yield (
-                f"{key}={value}: no such file{near}\n"
-                f"    looked for {path.absolute()}; packaged pictures: {', '.join(names)}"
-            )
+        elif (
+            known_picture(value) is None
+            and find_image(value, config.images) is None
+            and not os.path.exists(path)
+        ):
+            yield _unknown(key, value, path, config)
     if config.backbone.file is not None:
         path = Path(os.path.expanduser(config.backbone.file))
         if not os.path.isfile(path):
@@ -156,6 +184,18 @@ def _files(config: Config) -> Iterator[str]:
         yield f"bit_depth=16: {suffix} holds 8 bits; use image=image.png or image=image.tif"
 
 
+def _unknown(key: str, value: str, path: Path, config: Config) -> str:
+    own = stems_in_folder(config.images)
+    near = did_you_mean(path.name, [*known_names(others=True), *own, *_names_in(path.parent)])
+    places = [str(path.absolute())]
+    if own:
+        places.append(f"a picture of that name in {images_folder(config.images)}")
+    return (
+        f"{key}={value}: no such file{near}\n"
+        f"    looked for {' and for '.join(places)}; known names: {', '.join(known_names())}"
+    )
+
+
 def _names_in(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
@@ -163,9 +203,24 @@ def _names_in(folder: Path) -> list[str]:
         return []
 
 
+def _normalised(config: Config) -> Iterator[str]:
+    name, folder = config.backbone.name, config.backbone.calibration
+    if folder is not None and not config.backbone.normalised:
+        yield f"backbone.calibration={folder}: only read with backbone.normalised=true"
+    elif folder is not None and not os.path.isdir(os.path.expanduser(folder)):
+        yield f"backbone.calibration={folder}: no such folder; name a folder of pictures"
+    # Others are told apart when they are built; these need not be fetched for that.
+    if config.backbone.normalised and layers.aliases(name) and name not in CHAINS:
+        yield (
+            "backbone.normalised=true: needs a chain of convolutions, ReLUs and pooling "
+            f"({', '.join(CHAINS)}), which {name} is not"
+        )
+
+
 def _combinations(config: Config) -> Iterator[str]:
     if not config.backbone.name:
         yield "backbone.name: name a torchvision classifier, such as densenet121"
+    yield from _normalised(config)
     trainer, optimizer, resolution = config.trainer, config.optimizer, config.resolution
     if trainer.accelerator not in ACCELERATORS:
         yield (

@@ -11,11 +11,18 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from nst_exp import config as schema
 from nst_exp.config import LBFGS, Adam, Config, Optimizer
-from nst_exp.errors import ConfigError
+from nst_exp.errors import ConfigError, did_you_mean
 from nst_exp.paths import CONFIGS
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"lbfgs": LBFGS, "adam": Adam}
+
+
+def register() -> None:
+    """Give Hydra the schema, and experiments their ``${panel:KEY}``."""
+    schema.register()
+    OmegaConf.register_new_resolver("panel", _panel_value, replace=True)
 
 
 def _tree(config: Config) -> dict[str, Any]:
@@ -86,6 +93,7 @@ def unknown_key(key: str) -> str:
 
 def to_config(cfg: DictConfig) -> Config:
     """The typed config. ConfigError lists keys added with ``+`` or taken away with ``~``."""
+    _check_panel(cfg)
     try:
         given = cast(
             dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -94,6 +102,8 @@ def to_config(cfg: DictConfig) -> Config:
         missing = isinstance(error, MissingMandatoryValue)
         reason = "needs a value" if missing else str(error).splitlines()[0]
         raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {reason}") from error
+    if isinstance(figure := given.get("figure"), dict):
+        figure["panels"] = {}  # what the chosen one sets is in its place by now
     kind = given.get("optimizer", {}).get("kind")
     base = Config(optimizer=OPTIMIZERS.get(kind, LBFGS)())
     expected, found = set(_paths(_tree(base))), set(_paths(given))
@@ -113,6 +123,25 @@ def to_config(cfg: DictConfig) -> Config:
         raise ConfigError(
             f"{getattr(error, 'full_key', '')}: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _check_panel(cfg: DictConfig) -> None:
+    """Refuse a panel that the experiment lacks, before any of its values is looked up."""
+    panels = [str(name) for name in OmegaConf.select(cfg, "figure.panels") or {}]
+    panel = OmegaConf.select(cfg, "panel")
+    if panel is not None and not panels:
+        raise ConfigError(
+            f"panel={panel}: only with an experiment that has panels, such as paper_fig3"
+        )
+    if panels and str(panel) not in panels:
+        raise ConfigError(
+            f"panel={panel}: must be one of {', '.join(panels)}{did_you_mean(str(panel), panels)}"
+        )
+
+
+def _panel_value(key: str, *, _root_: DictConfig) -> Any:
+    """What the chosen panel sets: ``${panel:style}`` in an experiment's file."""
+    return _root_.figure.panels[_root_.panel][key]
 
 
 def _inside(key: str, keys: set[str]) -> bool:

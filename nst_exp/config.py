@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -16,6 +17,7 @@ class InputConvention(Enum):
     """What the backbone was trained to see."""
 
     imagenet = "imagenet"  # RGB in 0..1, minus ImageNet's mean, over its standard deviation
+    imagenet_255 = "imagenet_255"  # RGB in 0..255, minus 255 times ImageNet's mean
     caffe = "caffe"  # BGR in 0..255, minus (103.939, 116.779, 123.68)
 
 
@@ -38,6 +40,7 @@ class Pool(Enum):
 
     max = "max"
     average = "average"
+    l2 = "l2"  # the root of the window's sum of squares
 
 
 class Padding(Enum):
@@ -51,6 +54,7 @@ class Statistic(Enum):
     """What is compared between the style image and the result."""
 
     gram = "gram"
+    wasserstein2 = "wasserstein2"  # between normal distributions with the maps' mean, covariance
 
 
 class TVKind(Enum):
@@ -58,6 +62,8 @@ class TVKind(Enum):
 
     l1 = "l1"  # sum |dx| + |dy|
     l2 = "l2"  # sum dx^2 + dy^2
+    l2_interior = "l2_interior"  # l2 where both neighbours exist: no last row, no last column
+    l2_nine = "l2_nine"  # nine-point stencil: 2 (dx^2 + dy^2) / 3 + (both diagonals^2) / 6
 
 
 class Reduction(Enum):
@@ -104,6 +110,7 @@ class SizeMode(Enum):
     longest = "longest"
     shortest = "shortest"
     area = "area"  # as many pixels as a square of that side
+    height = "height"
 
 
 class StyleFit(Enum):
@@ -135,11 +142,14 @@ class Backbone:
     weights: Weights = Weights.pretrained  # random ones are drawn from `seed`
     file: str | None = None  # own weights: .pth .safetensors .h5 .onnx; goes before `sources`
     sources: list[WeightSource] = field(default_factory=list)  # tried in order
-    input: InputConvention = InputConvention.imagenet  # RGB mean/deviation, or BGR 0..255 - mean
+    input: InputConvention = InputConvention.imagenet  # RGB mean/deviation, or 0..255 - mean
+    normalised: bool = False  # every channel's mean activation made 1, as in the paper
+    calibration: str | None = None  # folder of pictures to measure it on; null = packaged + own
     fallback: str | None = None  # preset that stands in, with a warning, if no source answers
-    pool: Pool = Pool.max  # average: as for the paper's figures
+    pool: Pool = Pool.max  # average: as for the paper's figures; l2: root of the sum of squares
     pool_scale: float = 1.0  # every pooled map is multiplied by this
     padding: Padding = Padding.zeros  # of the first convolution
+    map_scale: float = 1.0  # every feature map that the loss sees is multiplied by this
     content_layers: list[str] = field(default_factory=list)  # for losses that name none
     style_layers: list[str] = field(default_factory=list)  # likewise
 
@@ -162,7 +172,7 @@ class StyleLoss:
 
     layers: list[str] = field(default_factory=list)  # [] = the backbone's style_layers
     weights: list[float] = field(default_factory=list)  # w_l, one per layer; [] = all 1
-    statistic: Statistic = Statistic.gram  # what is compared
+    statistic: Statistic = Statistic.gram  # wasserstein2: only c of the keys below is used
     a: float = 2.0  # power of the number of channels, N
     b: float = 2.0  # power of the number of positions, M
     c: float = 1.0  # constant factor
@@ -174,9 +184,10 @@ class TVLoss:
     """Total variation of the image: how much neighbouring pixels differ."""
 
     weight: float = 0.0  # 0 = measured only
-    kind: TVKind = TVKind.l2  # sum |dx| + |dy|, or sum dx^2 + dy^2
+    kind: TVKind = TVKind.l2  # how neighbours are compared: docs/losses.md
     reduction: Reduction = Reduction.mean  # mean: over all values of the image
     pixel_range: float = 1.0  # pixel values are taken as 0..pixel_range
+    channel_std: list[float] = field(default_factory=list)  # R, G, B are divided by; [] = 1
 
 
 @dataclass
@@ -195,7 +206,8 @@ class Init:
 
     kind: InitKind = InitKind.content  # blend: noise_ratio * noise + the rest of content
     file: str | None = None  # kind=file: the picture
-    noise: NoiseKind = NoiseKind.normal  # distribution, around mid-grey
+    noise: NoiseKind = NoiseKind.normal  # distribution, around noise_mean
+    noise_mean: list[float] = field(default_factory=lambda: [0.5])  # one value, or R, G, B
     noise_scale: float = 0.02  # standard deviation, in pixel values 0..1
     noise_ratio: float = 0.5  # kind=blend: share of the noise
 
@@ -216,6 +228,8 @@ class Optimizer:
     kind: str = "lbfgs"  # set by the preset
     lr: float = 1.0  # length of a step; of a line search's first try
     clamp: bool = False  # put the image back into 0..1 after every step
+    milestones: list[int] = field(default_factory=list)  # steps of a level at which lr drops
+    gamma: float = 0.1  # factor on lr at each milestone
     max_restarts: int = 5  # how often a diverged run is put back to its best image
     parametrisation: Parametrisation = field(default_factory=Parametrisation)
 
@@ -279,14 +293,30 @@ class Logging:
     image_every: int = 25  # steps between two pictures of the image; 0 = none
     snapshots: bool = True  # write those pictures to snapshots/ as well
     progress: bool = True  # a bar with losses and the time left
+    metrics: bool = True  # measure the result at the end; docs/metrics.md
+
+
+@dataclass
+class Figure:
+    """A labelled picture of an experiment's panels, written when they are done."""
+
+    title: str = ""  # above the figure; "" = no figure
+    label: str = ""  # below this run's panel
+    columns: int = 3  # panels per row
+    inputs: list[str] = field(default_factory=list)  # content, style: panels of their own, first
+    inset: bool = False  # the style image in each panel's corner
+    panels: dict[str, Any] = field(default_factory=dict)  # what each value of `panel` sets
 
 
 @dataclass
 class Config:
     """One run."""
 
-    content: str = "summer_palace"  # a file, or the name of a packaged picture
+    content: str = "summer_palace"  # a file, or the name of a picture
     style: str = "starry_night"  # likewise
+    images: str | None = None  # folder where names of pictures are looked up; null = $NST_EXP_DATA
+    stand_ins: bool = True  # a named picture that cannot be had is replaced, with a warning
+    panel: str | None = None  # of an experiment that has several
     alpha: float = 1.0  # weight of the content
     beta: float = 5.0  # weight of the style
     steps: int = 150  # iterations of the optimiser, over all levels of a pyramid
@@ -298,6 +328,7 @@ class Config:
     max_megapixels: float = 178.0  # larger input files are refused
     background: str = "white"  # behind transparent pixels
     overwrite: bool = False  # start again in a folder that holds a finished run
+    fail_fast: bool = False  # a sweep stops at the first job that fails
     backbone: Backbone = field(default_factory=Backbone)
     loss: Loss = field(default_factory=Loss)
     init: Init = field(default_factory=Init)
@@ -305,6 +336,7 @@ class Config:
     resolution: Resolution = field(default_factory=Resolution)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logging: Logging = field(default_factory=Logging)
+    figure: Figure = field(default_factory=Figure)
 
 
 def register() -> None:

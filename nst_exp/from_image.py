@@ -14,8 +14,8 @@ from nst_exp.images import read_metadata
 from nst_exp.paths import CONFIGS
 from nst_exp.record import config_as_dict
 
-# Where a result goes is the new run's own affair.
-_NOT_REPEATED = ("out", "overwrite")
+# Where a result goes is the new run's own affair; so is the figure that it was a part of.
+_NOT_REPEATED = ("out", "overwrite", "panel", "figure")
 _GROUPS = ("backbone", "loss", "init", "resolution", "trainer", "logging", "optimizer")
 
 

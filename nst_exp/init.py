@@ -11,14 +11,18 @@ from nst_exp.config import Init, InitKind, NoiseKind
 
 
 def noise(settings: Init, height: int, width: int, seed: int) -> Tensor:
-    """Noise around mid-grey, (1, 3, height, width), drawn on the CPU: the same on every device."""
+    """Noise around ``noise_mean``, (1, 3, height, width), RGB in 0..1 and beyond.
+
+    Drawn on the CPU: the same on every device.
+    """
     generator = torch.Generator().manual_seed(seed)
     shape = (1, 3, height, width)
     if settings.noise is NoiseKind.normal:
         unit = torch.randn(shape, generator=generator)
     else:  # uniform with standard deviation 1
         unit = (torch.rand(shape, generator=generator) * 2.0 - 1.0) * math.sqrt(3.0)
-    return 0.5 + settings.noise_scale * unit
+    mean = torch.tensor(settings.noise_mean).view(1, -1, 1, 1)  # one value, or R, G, B
+    return mean + settings.noise_scale * unit
 
 
 def starting_image(settings: Init, content: Tensor, picture: Tensor | None, seed: int) -> Tensor:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from nst_exp.assets import image_path
+from nst_exp.assets import obtain_image
 from nst_exp.config import Config, InitKind, SizeMode, StyleFit
 from nst_exp.errors import ConfigError
 from nst_exp.images import LoadedImage, load_image, target_size
@@ -23,6 +23,8 @@ class Inputs:
     content: LoadedImage
     style: LoadedImage
     init: LoadedImage | None
+    credits: dict[str, str] = field(default_factory=dict)  # config key -> title, author, licence
+    substituted: list[dict[str, str]] = field(default_factory=list)  # for the record: stand-ins
 
     @property
     def loaded(self) -> dict[str, LoadedImage]:
@@ -36,8 +38,16 @@ def _hint(config: Config, size: float) -> int | None:
     return round(size) if config.resolution.size_mode is SizeMode.longest else None
 
 
-def load_inputs(config: Config, warn: Warn) -> Inputs:
-    """Load every picture; ConfigError lists all that cannot be used."""
+def _unheard(line: str) -> None:
+    pass
+
+
+def load_inputs(config: Config, warn: Warn, report: Warn = _unheard) -> Inputs:
+    """Load every picture; ConfigError lists all that cannot be used.
+
+    A named picture may be downloaded, of which ``report`` is told, or replaced by its stand-in, of
+    which ``warn`` is told.
+    """
     wanted: dict[str, tuple[str, int | None]] = {
         "content": (config.content, _hint(config, config.size)),
         "style": (config.style, _hint(config, style_size(config, config.size))),
@@ -48,11 +58,16 @@ def load_inputs(config: Config, warn: Warn) -> Inputs:
     if config.init.kind is InitKind.file and config.init.file:
         wanted["init.file"] = (config.init.file, None)
     loaded: dict[str, LoadedImage] = {}
+    credits: dict[str, str] = {}
+    substituted: list[dict[str, str]] = []
     problems: list[str] = []
     for key, (value, hint) in wanted.items():
         try:
+            obtained = obtain_image(
+                value, key, config.images, config.stand_ins, warn=warn, report=report
+            )
             loaded[key] = load_image(
-                image_path(value),
+                obtained.path,
                 key=key,
                 max_megapixels=config.max_megapixels,
                 background=config.background,
@@ -61,11 +76,15 @@ def load_inputs(config: Config, warn: Warn) -> Inputs:
         except ConfigError as error:
             problems += error.problems
             continue
+        if obtained.credit:
+            credits[key] = obtained.credit
+        if obtained.substituted:
+            substituted.append(obtained.substituted)
         for warning in loaded[key].warnings:
             warn(warning)
     if problems:
         raise ConfigError(problems)
-    return Inputs(loaded["content"], loaded["style"], loaded.get("init.file"))
+    return Inputs(loaded["content"], loaded["style"], loaded.get("init.file"), credits, substituted)
 
 
 def style_size(config: Config, level_size: int) -> float:

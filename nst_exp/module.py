@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim.lr_scheduler import MultiStepLR
 
 from nst_exp import config
 from nst_exp.backbones import Backbone
@@ -79,8 +79,8 @@ class StyleTransfer(pl.LightningModule):
         """Nothing to load: the trainer's max_steps ends the run."""
         return itertools.repeat(0)
 
-    def configure_optimizers(self) -> Optimizer:
-        """L-BFGS or Adam over the image's values."""
+    def configure_optimizers(self) -> Any:
+        """L-BFGS or Adam over the image's values, and when its step becomes shorter."""
         optimizer = build_optimizer(self.parameter, self.settings)
         if self.carried_state is not None:
             state = {
@@ -88,7 +88,10 @@ class StyleTransfer(pl.LightningModule):
                 for name, value in self.carried_state.items()
             }
             optimizer.state[self.parameter.values] = state
-        return optimizer
+        if not self.settings.milestones:
+            return optimizer
+        schedule = MultiStepLR(optimizer, self.settings.milestones, self.settings.gamma)
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def training_step(self, batch: int, batch_idx: int) -> Tensor:
         """Evaluate the objective at the present image; returns the scaled total."""

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from nst_exp import config
-from nst_exp.statistics import gram_matrix
+from nst_exp.config import Statistic, TVKind
+from nst_exp.statistics import Moments, gram_matrix, moments, symmetric_root, wasserstein2
 
 Features = Mapping[str, Tensor]
 
@@ -69,14 +71,46 @@ def style_distance(
 
 
 def total_variation(image: Tensor, settings: config.TVLoss) -> Tensor:
-    """Total variation of an image (1, 3, H, W) in 0..1, measured in 0..settings.pixel_range."""
-    dx = (image[..., :, 1:] - image[..., :, :-1]) * settings.pixel_range
-    dy = (image[..., 1:, :] - image[..., :-1, :]) * settings.pixel_range
-    if settings.kind is config.TVKind.l1:
+    """Total variation of an image (1, 3, H, W) in 0..1, measured in 0..settings.pixel_range.
+
+    l1: sum |dx| + |dy|. l2: sum dx^2 + dy^2. l2_interior: l2 over the pixels that have a neighbour
+    both to the right and below. l2_nine: 2 (dx^2 / 3 + dy^2 / 3 + both diagonals^2 / 12) over the
+    image with its border repeated once. The mean is over all values that are summed; for l1 and l2
+    over the image's.
+    """
+    x = image * settings.pixel_range
+    if settings.channel_std:
+        x = x / x.new_tensor(settings.channel_std).view(1, 3, 1, 1)
+    mean = settings.reduction is config.Reduction.mean
+    if settings.kind is TVKind.l2_nine:
+        return _nine_point(x, mean)
+    if settings.kind is TVKind.l2_interior:
+        corner = x[..., :-1, :-1]
+        squares = (x[..., :-1, 1:] - corner).square() + (x[..., 1:, :-1] - corner).square()
+        # A line of pixels has none with both neighbours, and there is no mean of nothing.
+        return squares.sum() / max(1, squares.numel()) if mean else squares.sum()
+    dx = x[..., :, 1:] - x[..., :, :-1]
+    dy = x[..., 1:, :] - x[..., :-1, :]
+    if settings.kind is TVKind.l1:
         total = dx.abs().sum() + dy.abs().sum()
     else:
         total = dx.square().sum() + dy.square().sum()
-    return total if settings.reduction is config.Reduction.sum else total / image.numel()
+    return total / image.numel() if mean else total
+
+
+def _nine_point(image: Tensor, mean: bool) -> Tensor:
+    x = pad(image, (1, 1, 1, 1), mode="replicate")
+    centre = x[..., 1:-1, 1:-1]
+    total = x.new_zeros(())
+    for difference, weight in (
+        (x[..., 1:-1, 2:] - centre, 1 / 3),
+        (x[..., 2:, 1:-1] - centre, 1 / 3),
+        (x[..., 1:, 1:] - x[..., :-1, :-1], 1 / 12),
+        (x[..., 1:, :-1] - x[..., :-1, 1:], 1 / 12),
+    ):
+        squares = difference.square()
+        total = total + 2.0 * weight * (squares.mean() if mean else squares.sum())
+    return total
 
 
 def range_excess(image: Tensor) -> Tensor:
@@ -105,8 +139,32 @@ class Objective(nn.Module):
         self.style_weights = _weights(settings.style.layers, settings.style.weights)
         for index, layer in enumerate(self.content_weights):
             self._keep(f"P{index}", content[layer].detach().clone())
+        self.wasserstein = settings.style.statistic is Statistic.wasserstein2
         for index, layer in enumerate(self.style_weights):
-            self._keep(f"A{index}", gram_matrix(style[layer].detach()))
+            if self.wasserstein:
+                target = moments(style[layer].detach())
+                self.register_buffer(f"mean{index}", target.mean, persistent=False)
+                self.register_buffer(f"covariance{index}", target.covariance, persistent=False)
+                root = symmetric_root(target.covariance)
+                self.register_buffer(f"root{index}", root, persistent=False)
+            else:
+                self._keep(f"A{index}", gram_matrix(style[layer].detach()))
+
+    def _style(self, index: int, maps: Tensor) -> Tensor:
+        """style_l of one layer's feature map (1, N, h, w)."""
+        settings = self.settings.style
+        if self.wasserstein:
+            mean, covariance, root = (
+                getattr(self, f"{name}{index}").to(maps.dtype)
+                for name in ("mean", "covariance", "root")
+            )
+            return settings.c * wasserstein2(moments(maps), Moments(mean, covariance), root)
+        target, size = self._target(f"A{index}", maps.dtype)
+        gram = gram_matrix(maps)
+        if settings.relative:
+            return (gram - target).square().sum() / size
+        positions = maps.shape[2] * maps.shape[3]
+        return style_distance(gram, target, positions, settings.a, settings.b, settings.c)
 
     def _keep(self, name: str, target: Tensor) -> None:
         """Register a target and its sum of squares, which is what ``relative`` divides by."""
@@ -142,16 +200,8 @@ class Objective(nn.Module):
                     term = content_distance(maps, target, norm.a, norm.b, norm.c)
                 terms[f"content/{layer}"] = term
                 content = content + weight * term
-            norm_s = self.settings.style
             for index, (layer, weight) in enumerate(self.style_weights.items()):
-                target, size = self._target(f"A{index}", image.dtype)
-                maps = features[layer].to(image.dtype)
-                gram = gram_matrix(maps)
-                if norm_s.relative:
-                    term = (gram - target).square().sum() / size
-                else:
-                    positions = maps.shape[2] * maps.shape[3]
-                    term = style_distance(gram, target, positions, norm_s.a, norm_s.b, norm_s.c)
+                term = self._style(index, features[layer].to(image.dtype))
                 terms[f"style/{layer}"] = term
                 style = style + weight * term
             tv = total_variation(image, self.settings.tv)

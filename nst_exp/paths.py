@@ -1,8 +1,11 @@
-"""Where the presets lie, in a checkout and in an installed package alike."""
+"""Where the presets and the cache lie, in a checkout and in an installed package alike."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import platformdirs
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -14,3 +17,11 @@ def _configs() -> Path:
 
 CONFIGS = _configs()
 """The folder of presets: inside the package in a wheel, beside it in a checkout."""
+
+
+def cache_folder() -> Path:
+    """``$NST_EXP_CACHE``, else the platform's folder for caches. It need not exist."""
+    own = os.environ.get("NST_EXP_CACHE")
+    if own:
+        return Path(own).expanduser().absolute()
+    return platformdirs.user_cache_path("nst_exp", appauthor=False)

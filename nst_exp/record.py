@@ -21,7 +21,9 @@ from nst_exp.files import write_text_atomically
 
 PACKAGES = ("nst-exp", "torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow")
 # Keys that do not change the picture.
-ASIDE = ("out", "overwrite", "logging")
+ASIDE = ("out", "overwrite", "logging", "panel", "figure", "images", "stand_ins", "fail_fast")
+# Where a run whose config asks for a figure keeps its pictures as used; see copies.py.
+COPIES = {"content": "inputs/content.jpg", "style": "inputs/style.jpg"}
 
 
 def plain(value: Any) -> Any:
@@ -113,8 +115,8 @@ def look_into(folder: Path, mark: str, image: str, overwrite: bool) -> dict[str,
     another run, or a picture of that name that no run made, unless ``overwrite`` is set.
     """
     record = previous(folder)
-    if overwrite:
-        return {}
+    if overwrite or (record.get("status") == "failed" and "fingerprint" not in record):
+        return {}  # what failed so early has made nothing
     if not record and (folder / image).exists():
         raise ConfigError(
             f"out={folder}: holds a file {image} already, which no run recorded there has made; "
@@ -155,7 +157,13 @@ def _clear(folder: Path, record: dict[str, Any]) -> None:
     found = [*folder.glob("events.out.tfevents.*"), *folder.glob("snapshots/step_*.png")]
     if isinstance(image, str) and image == Path(image).name:
         found.append(folder / image)
+    inputs = record.get("inputs")
+    for key, name in COPIES.items():
+        entry = inputs.get(key) if isinstance(inputs, dict) else None
+        if isinstance(entry, dict) and entry.get("copy") == name:
+            found.append(folder / name)
     for path in [*found, folder / "last.ckpt", folder / "result.json"]:
         path.unlink(missing_ok=True)
-    with suppress(OSError):  # there is none, or it holds other files
-        (folder / "snapshots").rmdir()
+    for name in ("snapshots", "inputs"):
+        with suppress(OSError):  # there is none, or it holds other files
+            (folder / name).rmdir()

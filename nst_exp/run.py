@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -19,14 +19,17 @@ from torch import Tensor
 
 from nst_exp import config as schema
 from nst_exp import optimizers, pyramid, record
-from nst_exp.backbones import Backbone, build_backbone
 from nst_exp.callbacks import Progress, Recorder
 from nst_exp.checks import check
 from nst_exp.config import Config
-from nst_exp.errors import ConfigError, Interrupted, NumericalError, WeightsError
+from nst_exp.copies import claim_copies, write_copies
+from nst_exp.curves import NAME as LOSSES
+from nst_exp.curves import LossFile
+from nst_exp.errors import ConfigError, Interrupted, NumericalError
+from nst_exp.files import write_text_atomically
 from nst_exp.images import load_image
 from nst_exp.images.save import save_image
-from nst_exp.images.tensors import resize, to_array
+from nst_exp.images.tensors import resize, to_array, to_tensor
 from nst_exp.init import starting_image
 from nst_exp.inputs import (
     Inputs,
@@ -36,15 +39,14 @@ from nst_exp.inputs import (
     tensors,
 )
 from nst_exp.memory import keep_freed_memory
+from nst_exp.metrics import measure
 from nst_exp.module import StyleTransfer
+from nst_exp.network import Network, make_network
 from nst_exp.objective import Objective
 from nst_exp.pyramid import Level
 from nst_exp.signals import StopBetweenSteps, Stopped, StopRequest, stop_requests
-from nst_exp.targets import feature_maps
-from nst_exp.tensorboard import SAVED, RunLogger, log_settings, make_logger
+from nst_exp.tensorboard import RunLogger, log_result, log_settings, make_logger
 from nst_exp.trainer import check_device, make_trainer, quiet_lightning
-from nst_exp.weights import LoadedWeights, load_weights
-from nst_exp.weights.presets import read_preset
 
 CHECKPOINT = "last.ckpt"
 STALLED = 0.999  # a total that stays above this share of its start has not moved
@@ -108,23 +110,30 @@ class _Run:
         check_device(trainer)
         if trainer.threads is not None:
             torch.set_num_threads(trainer.threads)
-        inputs = load_inputs(config, self.warn)
+        inputs = load_inputs(config, self.warn, self.say)
+        self.record.substituted += inputs.substituted
         note_enlargements(config, inputs, self.warn)
         mark = record.fingerprint(config, [image.sha256 for image in inputs.loaded.values()])
         earlier: dict[str, Any] = {}
         if self.folder is not None:
             earlier = record.open_folder(self.folder, mark, config.image, config.overwrite)
             if earlier.get("status") == "done":
-                return self._done_before(earlier)
+                return self._done_before(earlier, inputs)
         self.record.values = {
             "fingerprint": mark,
             "inputs": {
                 key: {"path": str(image.path), "sha256": image.sha256}
+                | ({"credit": inputs.credits[key]} if key in inputs.credits else {})
                 for key, image in inputs.loaded.items()
             },
         }
+        if "normalised" in earlier:  # what a resumed run has to agree with
+            self.record.values["normalised"] = earlier["normalised"]
+        copies = self._claim_copies(earlier, self.record.values["inputs"])
         self.record.save("running")
         try:
+            if self.folder is not None:
+                write_copies(self.folder, copies, config, inputs)
             return self._optimise(inputs, earlier)
         except (Interrupted, KeyboardInterrupt):
             raise
@@ -137,7 +146,18 @@ class _Run:
             if self.progress:
                 self.progress.close()
 
-    def _done_before(self, earlier: dict[str, Any]) -> Result:
+    def _claim_copies(
+        self, earlier: dict[str, Any], recorded: dict[str, dict[str, str]]
+    ) -> dict[str, str]:
+        """Note in the record which copies a figure will need, before one of them is there."""
+        if self.folder is None or not self.config.figure.title:
+            return {}
+        claimed = claim_copies(self.folder, earlier, self.warn)
+        for key, name in claimed.items():
+            recorded[key]["copy"] = name
+        return claimed
+
+    def _done_before(self, earlier: dict[str, Any], inputs: Inputs) -> Result:
         assert self.folder is not None
         path = self.folder / self.config.image
         if not path.is_file():
@@ -146,29 +166,23 @@ class _Run:
                 "overwrite=true makes it again"
             )
         self.say(f"already done: {path}")
+        # The same picture may have become a panel since, or have another label now.
+        before = copy.deepcopy(earlier)
+        copies = self._claim_copies(earlier, earlier["inputs"])
+        words = record.config_as_dict(self.config)
+        earlier["config"] |= {key: words[key] for key in ("panel", "figure")}
+        if earlier != before:
+            text = json.dumps(earlier, indent=2, ensure_ascii=False) + "\n"
+            write_text_atomically(self.folder / "result.json", text)
+        write_copies(self.folder, copies, self.config, inputs)
         picture = load_image(path, key="out").picture
         return Result(picture, earlier["losses"], earlier, self.folder, path)
 
     def _optimise(self, inputs: Inputs, earlier: dict[str, Any]) -> Result:
         config = self.config
         keep_freed_memory()
-        weights = self._weights()
-        # Layers that the loss leaves open are the backbone's.
-        loss = copy.deepcopy(config.loss)
-        loss.content.layers = loss.content.layers or config.backbone.content_layers
-        loss.style.layers = loss.style.layers or config.backbone.style_layers
-        self.record.values["layers"] = {
-            "content": loss.content.layers,
-            "style": loss.style.layers,
-        }
-        wanted = list(dict.fromkeys([*loss.content.layers, *loss.style.layers]))
-        backbone = build_backbone(
-            config.backbone,
-            wanted,
-            weights.state_dict if weights else None,
-            config.seed,
-            config.trainer.channels_last,
-        )
+        network = make_network(config, inputs, self.record, self.warn, self.say)
+        config.backbone = network.settings
         levels = pyramid.plan(config.resolution, config.size, config.steps)
         checkpoint = self._checkpoint(earlier)
         first = int(checkpoint["style_transfer"]["level"]) if checkpoint else 0
@@ -187,52 +201,34 @@ class _Run:
         if self.folder is not None and config.logging.snapshots and config.logging.image_every:
             snapshots = self.folder / "snapshots"
             snapshots.mkdir(exist_ok=True)
-        recorder = Recorder(config.logging, config.steps, logger, snapshots)
+        losses = self._loss_file(done, logger is not None or snapshots is not None)
+        recorder = Recorder(config.logging, config.steps, logger, snapshots, losses)
         module: StyleTransfer | None = None
         with quiet_lightning(), stop_requests(self.signals) as request:
             for level in levels[first:]:
                 resume = checkpoint is not None and level.index == first
                 module = self._fit(
-                    level, inputs, backbone, loss, module, recorder, request, logger, resume
+                    level, inputs, network, module, recorder, request, logger, resume
                 )
         assert module is not None
-        return self._finish(module, recorder, logger)
+        return self._finish(module, inputs, recorder, logger)
 
-    def _weights(self) -> LoadedWeights | None:
-        settings = self.config.backbone
-        if settings.weights is schema.Weights.random:
-            self.record.values["weights"] = {"source": f"random, seed {self.config.seed}"}
+    def _loss_file(self, done: int, wanted: bool) -> LossFile | None:
+        """``losses.csv``, for all runs but those that record nothing on the way."""
+        if self.folder is None:
             return None
-        try:
-            weights = load_weights(settings, report=self.say)
-        except WeightsError as error:
-            if settings.fallback is None:
-                raise
-            stand_in = read_preset(settings.fallback)
+        losses = LossFile(self.folder / LOSSES)
+        if not wanted:
+            losses.discard()
+        elif losses.foreign:
             self.warn(
-                f"backbone={settings.name}: its weights cannot be had, so {stand_in.name} stands "
-                "in; backbone.fallback=null makes this an error"
+                f"{losses.path} is there already and no run has made it: it is kept, and a report "
+                "of this run has its curve from TensorBoard's files, or none"
             )
-            self.record.substituted.append(
-                {"backbone": settings.name, "by": stand_in.name, "because": str(error)}
-            )
-            settings = replace(
-                stand_in,
-                pool=settings.pool,
-                pool_scale=settings.pool_scale,
-                padding=settings.padding,
-            )
-            self.config.backbone = settings
-            weights = load_weights(settings, report=self.say)
-        for warning in weights.warnings:
-            if warning not in self.record.warnings:  # load_weights has said it already
-                self.record.warnings.append(warning)
-        self.record.values["weights"] = {
-            "source": weights.source,
-            "sha256": weights.sha256,
-            "credit": weights.credit,
-        }
-        return weights
+        else:
+            losses.open(done)
+            return losses
+        return None
 
     def _checkpoint(self, earlier: dict[str, Any]) -> dict[str, Any] | None:
         """The checkpoint of an interrupted run in this folder, if it can be read."""
@@ -252,8 +248,7 @@ class _Run:
         self,
         level: Level,
         inputs: Inputs,
-        backbone: Backbone,
-        loss: schema.Loss,
+        network: Network,
         before: StyleTransfer | None,
         recorder: Recorder,
         request: StopRequest,
@@ -280,14 +275,14 @@ class _Run:
 
         device = trainer.strategy.root_device
         dtype = torch.float64 if config.trainer.precision == "64-true" else torch.float32
-        backbone.to(device, dtype)
+        backbone, loss = network.backbone.to(device, dtype), network.loss
         content, style, start = tensors(config, inputs, level.size)
         objective = Objective(
             loss,
             config.alpha,
             config.beta,
-            feature_maps(backbone, content.to(device, dtype), "content"),
-            feature_maps(backbone, style.to(device, dtype), "style"),
+            network.maps(content.to(device, dtype), loss.content.layers, "content"),
+            network.maps(style.to(device, dtype), loss.style.layers, "style"),
         )
         if before is None:
             image = starting_image(config.init, content, start, config.seed)
@@ -353,7 +348,11 @@ class _Run:
         )
 
     def _finish(
-        self, module: StyleTransfer, recorder: Recorder, logger: RunLogger | None
+        self,
+        module: StyleTransfer,
+        inputs: Inputs,
+        recorder: Recorder,
+        logger: RunLogger | None,
     ) -> Result:
         config = self.config
         with torch.no_grad():
@@ -374,10 +373,6 @@ class _Run:
                 f"the total loss hardly moved ({module.start_total:.3e} at the start, lowest "
                 f"{module.best_total:.3e}); the start may already fit, or optimizer.lr is too small"
             )
-        if logger is not None:
-            logger.log_metrics({f"saved/{name}": losses[name] for name in SAVED}, config.steps)
-            recorder.picture(image, config.steps)
-            logger.close()
         path = self._save_picture(image)
         self.record.values |= {
             "losses": losses,
@@ -390,12 +385,24 @@ class _Run:
             "device": str(module.device),
             "threads": torch.get_num_threads(),
             "cpu": torch.backends.cpu.get_cpu_capability(),
+            "metrics": {},
         }
-        self.record.save("done")
+        self.record.save("done")  # before the metrics, for which weights may be downloaded
         if self.folder is not None:
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
-        pixels = (to_array(image) * 255.0).round().astype("uint8")
-        return Result(Image.fromarray(pixels), losses, self.record.as_dict(), self.folder, path)
+        picture = Image.fromarray((to_array(image) * 255.0).round().astype("uint8"))
+        if config.logging.metrics:
+            content, style, _ = tensors(config, inputs, config.size)
+            device = module.trainer.strategy.root_device  # Lightning leaves the module on the CPU
+            self.record.values["metrics"] = measure(
+                to_tensor(picture, None), content, style, device, self.warn, self.say
+            )
+            self.record.save("done")
+        if logger is not None:
+            log_result(logger, losses, self.record.values["metrics"], config.steps)
+            recorder.picture(image, config.steps)
+            logger.close()
+        return Result(picture, losses, self.record.as_dict(), self.folder, path)
 
 
 def _adam_state(before: StyleTransfer, config: Config, shape: torch.Size) -> dict[str, Any] | None:

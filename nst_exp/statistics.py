@@ -1,12 +1,14 @@
-"""Style statistics: pure functions of one feature map."""
+"""Style statistics: pure functions of one feature map, and the distances between them."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
+
+RIDGE = 1e-4  # on the covariance's diagonal, so that its root has a finite gradient
 
 
 class _GramMatrix(torch.autograd.Function):
@@ -39,3 +41,41 @@ def gram_matrix(features: Tensor) -> Tensor:
     Gatys et al. 2016, Eq. 3, divided by M, so that images of different sizes can be compared.
     """
     return cast(Tensor, _GramMatrix.apply(features))
+
+
+class Moments(NamedTuple):
+    """Mean (N,) and covariance (N, N) of a feature map's channels over its positions."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def moments(features: Tensor) -> Moments:
+    """Mean and covariance, with RIDGE on its diagonal, of a feature map (1, N, H, W)."""
+    mean = features.mean(dim=(0, 2, 3))
+    ridge = RIDGE * torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
+    return Moments(mean, gram_matrix(features) - torch.outer(mean, mean) + ridge)
+
+
+def symmetric_root(matrix: Tensor) -> Tensor:
+    """The symmetric square root of a symmetric matrix without negative eigenvalues, (N, N)."""
+    values, vectors = torch.linalg.eigh(matrix)
+    # Rounding may leave eigenvalues a little below zero.
+    root: Tensor = (vectors * values.clamp(min=0.0).sqrt()) @ vectors.T
+    return root
+
+
+def wasserstein2(image: Moments, target: Moments, target_root: Tensor) -> Tensor:
+    """Squared 2-Wasserstein distance of two normal distributions, over the number of channels.
+
+    |mu - mu_t|^2 + tr(S + S_t - 2 (S_t^1/2 S S_t^1/2)^1/2), all divided by N, as in
+    crowsonkb/style-transfer-pytorch (StyleLossW2). ``target_root`` is S_t^1/2. Only the trace of
+    the inner root is needed, so the sum of the roots of the eigenvalues will do.
+    """
+    inner = target_root @ image.covariance @ target_root
+    values = torch.linalg.eigvalsh(inner)
+    # Those that rounding has pushed to zero and below have no part in the gradient.
+    roots = values.clamp(min=torch.finfo(values.dtype).tiny).sqrt()
+    spread = image.covariance.trace() + target.covariance.trace() - 2.0 * roots.sum()
+    distance: Tensor = (image.mean - target.mean).square().sum() + spread
+    return distance / len(image.mean)

@@ -1,4 +1,4 @@
-"""What TensorBoard is told at the start of a run."""
+"""What TensorBoard is told at the start and at the end of a run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from nst_exp.config import Config, Logging
+from nst_exp.metrics import names
 from nst_exp.record import ASIDE, config_as_dict
 
 SAVED = ("total", "content", "style", "tv")  # losses of the saved picture, one point each
@@ -59,12 +60,22 @@ def log_settings(logger: TensorBoardLogger, config: Config) -> None:
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     logger.experiment.add_text("config", f"```yaml\n{text}\n```", 0)
     # TensorBoard shows the last point that is logged under each of these tags.
-    metrics = {f"saved/{name}": math.nan for name in SAVED}
+    tags = [f"saved/{name}" for name in SAVED]
+    if config.logging.metrics:
+        tags += [f"metrics/{name}" for name in names()]
     hyperparameters = {
         key: ", ".join(map(str, value)) if isinstance(value, list) else value
         for key, value in flat(settings).items()
         if value is not None and key.split(".")[0] not in ASIDE and key != "backbone.sources"
     }
-    logger.log_hyperparams(hyperparameters, metrics)
+    logger.log_hyperparams(hyperparameters, dict.fromkeys(tags, math.nan))
     chart = ["Multiline", ["loss/content", "loss/style"]]
     logger.experiment.add_custom_scalars({"losses": {"content and style": chart}})
+
+
+def log_result(
+    logger: TensorBoardLogger, losses: dict[str, float], metrics: dict[str, float], step: int
+) -> None:
+    """One point each for the saved picture's losses and metrics, in the columns of HPARAMS too."""
+    values = {f"saved/{name}": losses[name] for name in SAVED}
+    logger.log_metrics(values | {f"metrics/{name}": value for name, value in metrics.items()}, step)

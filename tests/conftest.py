@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nst_exp.network import forget
+
 
 class TinyEncoder(nn.Module):
     """Two frozen convolutions: image (1, 3, H, W) in 0..1 -> {"conv1", "relu1", "relu2"}."""
@@ -26,6 +28,18 @@ class TinyEncoder(nn.Module):
         conv1 = self.conv1(image - 0.5)
         relu1 = conv1.relu()
         return {"conv1": conv1, "relu1": relu1, "relu2": self.conv2(relu1).relu()}
+
+
+@pytest.fixture(autouse=True)
+def no_own_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the person who runs the tests must not decide what a name means."""
+    monkeypatch.delenv("NST_EXP_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> None:
+    """Weights and networks of one test are not those of the next."""
+    forget()
 
 
 @pytest.fixture

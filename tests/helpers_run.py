@@ -26,6 +26,7 @@ TINY = [
     "size=48",
     "steps=5",
     "logging.progress=false",
+    "logging.metrics=false",  # which need trained weights
     "trainer.accelerator=cpu",
     "trainer.threads=1",  # sums do not depend on the number of cores
 ]

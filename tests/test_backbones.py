@@ -6,6 +6,7 @@ two memory layouts sum in different orders.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -18,11 +19,12 @@ from torchvision import models
 
 from nst_exp import layers
 from nst_exp.assets import image_path
-from nst_exp.backbones import Backbone, build_backbone
+from nst_exp.backbones import Backbone, L2Pool, build_backbone
 from nst_exp.config import Backbone as Settings
-from nst_exp.config import InputConvention, Padding, Pool
+from nst_exp.config import ContentLoss, InputConvention, Loss, Padding, Pool, StyleLoss
 from nst_exp.errors import ConfigError, WeightsError
 from nst_exp.images.tensors import to_tensor
+from nst_exp.objective import Objective
 
 MakeImage = Callable[..., Tensor]
 Maps = Mapping[str, Tensor]
@@ -206,12 +208,80 @@ def shapes_of(backbone: Backbone, height: int, width: int) -> dict[str, tuple[in
     return {layer: tuple(values.shape) for layer, values in maps.items()}
 
 
-def test_average_pooling_keeps_the_shapes_of_max_pooling() -> None:
+def test_every_pooling_keeps_the_shapes_of_max_pooling() -> None:
     """SqueezeNet rounds sizes up: its ceil_mode has to be taken over."""
     wanted = ["pool1", "pool3", "pool5", "fire9"]
     backbones = [build("squeezenet1_1", wanted, pool=pool) for pool in Pool]
     shapes = [shapes_of(backbone, 61, 75) for backbone in backbones]
-    assert shapes[0] == shapes[1]
+    assert all(others == shapes[0] for others in shapes[1:])
+
+
+def naive_l2_pool(x: Tensor, side: int, stride: int, padding: int, ceil: bool) -> Tensor:
+    """The root of each window's sum of squares; a window begins inside the map or its padding."""
+    _, channels, height, width = x.shape
+
+    def windows(length: int) -> int:
+        span = length + 2 * padding - side
+        count = -(-span // stride) + 1 if ceil else span // stride + 1
+        # torch's rule for ceil_mode: no window may begin behind the map.
+        return count - 1 if ceil and (count - 1) * stride >= length + padding else count
+
+    rows, columns = windows(height), windows(width)
+    pooled = x.new_zeros(1, channels, rows, columns)
+    for c, i, j in itertools.product(range(channels), range(rows), range(columns)):
+        total = 0.0
+        for di, dj in itertools.product(range(side), repeat=2):
+            y, z = i * stride + di - padding, j * stride + dj - padding
+            if 0 <= y < height and 0 <= z < width:
+                total += float(x[0, c, y, z]) ** 2
+        pooled[0, c, i, j] = total**0.5
+    return pooled
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "padding", "ceil"),
+    [(2, 2, 0, False), (3, 2, 0, True), (3, 2, 0, False), (3, 2, 1, False), (3, 2, 1, True)],
+)
+@pytest.mark.parametrize("size", [(7, 9), (8, 6), (6, 5)])
+def test_l2_pooling_is_the_loop(
+    side: int, stride: int, padding: int, ceil: bool, size: tuple[int, int]
+) -> None:
+    """The windows of VGG, SqueezeNet, AlexNet and ResNet, with sizes that do and do not divide."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(1, 2, *size, generator=generator, dtype=torch.float64)
+    plain = nn.MaxPool2d(side, stride, padding, ceil_mode=ceil)
+    pooled = L2Pool(plain)(x)
+    assert pooled.shape == plain(x).shape
+    torch.testing.assert_close(pooled, naive_l2_pool(x, side, stride, padding, ceil))
+
+
+def test_gradient_of_l2_pooling() -> None:
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(1, 2, 5, 6, generator=generator, dtype=torch.float64).requires_grad_()
+    for pool in (nn.MaxPool2d(2), nn.MaxPool2d(3, 2, ceil_mode=True)):
+        assert torch.autograd.gradcheck(L2Pool(pool), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_l2_pooling_of_a_dead_window_has_a_gradient(dtype: torch.dtype) -> None:
+    """Behind a ReLU all four may be 0, where the root's own gradient is infinite."""
+    x = torch.tensor([[0.0, 0.0, 3.0, 0.0], [0.0, 0.0, 4.0, 0.0]], dtype=dtype)
+    x = x.view(1, 1, 2, 4).requires_grad_()
+    pooled = L2Pool(nn.MaxPool2d(2))(x)
+    # Nothing may be lost of the window that is not dead; the other's root of the least number.
+    assert pooled.flatten().tolist() == pytest.approx([0.0, 5.0], abs=1e-18)
+    (gradient,) = torch.autograd.grad(pooled.sum(), x)
+    expected = torch.tensor([[0.0, 0.0, 0.6, 0.0], [0.0, 0.0, 0.8, 0.0]], dtype=dtype)
+    torch.testing.assert_close(gradient[0, 0], expected)
+
+
+def test_l2_pooling_and_its_scale_in_a_network(random_image: MakeImage) -> None:
+    image = random_image(32, 32)
+    backbone = build("vgg11", ["relu1_1", "pool1"], pool=Pool.l2, pool_scale=0.78)
+    with torch.no_grad():
+        maps = backbone(image)
+    squares = 4 * nn.functional.avg_pool2d(maps["relu1_1"].square(), 2)
+    torch.testing.assert_close(maps["pool1"], 0.78 * squares.sqrt())
 
 
 def test_max_pooling_is_scaled_too(random_image: MakeImage) -> None:
@@ -262,10 +332,38 @@ def test_input_conventions(convention: InputConvention, random_image: MakeImage)
     red, green, blue = image[0]
     if convention is InputConvention.caffe:
         expected = [255 * blue - 103.939, 255 * green - 116.779, 255 * red - 123.68]
+    elif convention is InputConvention.imagenet_255:
+        expected = [255 * red - 123.675, 255 * green - 116.28, 255 * blue - 103.53]
     else:
         expected = [(red - 0.485) / 0.229, (green - 0.456) / 0.224, (blue - 0.406) / 0.225]
     # Float32 of values up to 151.
     torch.testing.assert_close(seen, torch.stack(expected), rtol=1e-6, atol=5e-5)
+
+
+@pytest.mark.parametrize("scale", [0.01735, 3.0])
+def test_map_scale_multiplies_every_map(scale: float, random_image: MakeImage) -> None:
+    wanted = ["conv1_1", "relu1_1", "pool1", "relu3_1"]
+    image = random_image(32, 40)
+    with torch.no_grad():
+        plain = build("vgg11", wanted)(image)
+        scaled = build("vgg11", wanted, map_scale=scale)(image)
+    assert scaled.keys() == plain.keys()
+    for layer, values in scaled.items():
+        assert torch.equal(values, plain[layer] * scale)  # once, not once for each layer before
+
+
+def test_map_scale_is_nothing_to_a_relative_loss(random_image: MakeImage) -> None:
+    part = {"layers": ["relu1_1", "relu2_1"], "relative": True}
+    loss = Loss(content=ContentLoss(**part), style=StyleLoss(**part))  # type: ignore[arg-type]
+    found = []
+    for scale in (1.0, 0.01735):
+        backbone = build("vgg11", ["relu1_1", "relu2_1"], map_scale=scale)
+        with torch.no_grad():
+            content, style = backbone(random_image(16, 16, 1)), backbone(random_image(20, 16, 2))
+            image = random_image(16, 16, 3)
+            objective = Objective(loss, 1.0, 5.0, content, style)
+            found.append(float(objective(image, backbone(image)).total))
+    assert found[1] == pytest.approx(found[0], rel=1e-5)  # float32
 
 
 def test_a_backbone_is_frozen_and_stays_in_inference_mode(random_image: MakeImage) -> None:
@@ -347,7 +445,8 @@ def test_random_weights_come_from_the_seed() -> None:
 @pytest.mark.parametrize(
     ("name", "convention"),
     [(name, IMAGENET) for name in ARCHITECTURES]
-    + [(name, InputConvention.caffe) for name in ("vgg16", "squeezenet1_1", "resnet18")],
+    + [(name, InputConvention.caffe) for name in ("vgg16", "squeezenet1_1", "resnet18")]
+    + [("vgg19", InputConvention.imagenet_255)],
 )
 def test_random_weights_keep_the_size_of_activations(
     name: str, convention: InputConvention

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,12 @@ def having(key: str) -> Config:
     return good(Adam() if key.split(".")[-1] in ("beta1", "beta2", "eps") else None)
 
 
+def among(key: str, value: float) -> object:
+    """The value, among others where the key has a list of them."""
+    lists = {"optimizer.milestones": [value], "loss.tv.channel_std": [1.0, value, 1.0]}
+    return lists.get(key, value)
+
+
 def test_good_config_passes() -> None:
     assert problems(good()) == []
     assert problems(good(Adam())) == []
@@ -90,18 +97,19 @@ def test_range(key: str) -> None:
     whole = isinstance(low, int) and isinstance(high, int)
     small = 1 if whole or high == math.inf else 1e-6
     for value in (low - small, *([] if math.isinf(high) else [high + max(small, high * 1e-6)])):
-        said = problems(put(having(key), key, value))
+        said = problems(put(having(key), key, among(key, value)))
         assert any(line.startswith(f"{key}={value}: must be ") for line in said), value
         assert any(f"{low:g}" in line for line in said)  # what is allowed
     for value in (low, *([] if math.isinf(high) else [high])):
-        said = problems(put(having(key), key, value))
+        said = problems(put(having(key), key, among(key, value)))
         assert not any(line.startswith(f"{key}={value}: must be ") for line in said), value
 
 
 @pytest.mark.parametrize("key", sorted(POSITIVE))
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_must_be_positive(key: str, value: float) -> None:
-    assert problems(put(having(key), key, value)) == [f"{key}={value}: must be greater than 0"]
+    said = problems(put(having(key), key, among(key, value)))
+    assert said == [f"{key}={value}: must be greater than 0"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -134,6 +142,23 @@ def test_not_finite(key: str, value: float) -> None:
         ({"loss__style__weights": [1.0, -2.0]}, "loss.style.weights: -2 is negative"),
         ({"loss__content__weights": [math.nan]}, "must be a finite number"),
         ({"backbone__content_layers": []}, "loss.content.layers: name at least one layer"),
+        (
+            {"loss__tv__channel_std": [0.2]},
+            "channel_std has 1 values: give none or three (R, G, B)",
+        ),
+        ({"loss__tv__channel_std": [0.2] * 4}, "channel_std has 4 values: give none or three"),
+        ({"init__noise_mean": []}, "init.noise_mean has 0 values: give one value or three (R, G"),
+        ({"init__noise_mean": [0.5, 0.5]}, "init.noise_mean has 2 values: give one value or three"),
+        ({"init__noise_mean": [math.nan]}, "init.noise_mean=nan: must be a finite number"),
+        ({"optimizer__milestones": [5, 3]}, "optimizer.milestones=[5, 3]: must grow"),
+        ({"optimizer__milestones": [3, 3]}, "optimizer.milestones=[3, 3]: must grow"),
+        (
+            {
+                "loss__style__statistic": schema.Statistic.wasserstein2,
+                "loss__style__relative": True,
+            },
+            "loss.style.relative=true: only with loss.style.statistic=gram",
+        ),
         ({"trainer__accelerator": "cud"}, "must be one of auto, cpu, gpu, cuda, mps; did you mean"),
         ({"trainer__precision": "16"}, "trainer.precision=16: must be one of 32-true"),
         ({"trainer__precision": "16-mixed"}, "half precision needs gradient scaling"),
@@ -169,6 +194,11 @@ def test_refused(values: dict[str, object], said: str) -> None:
         {"loss__style__layers": ["features.3", "features.8"]},  # torchvision's node names
         {"resolution__pyramid": True, "resolution__sizes": [64, 384]},
         {"bit_depth": 16, "image": "a.TIF"},
+        {"loss__tv__channel_std": [0.229, 0.224, 0.225]},
+        {"init__noise_mean": [0.485, 0.458, 0.4076]},
+        {"init__noise_mean": [-0.1]},  # a start outside 0..1 is a person's own affair
+        {"optimizer__milestones": [3, 5], "optimizer__gamma": 0.0},
+        {"loss__style__statistic": schema.Statistic.wasserstein2},
         {"init__kind": schema.InitKind.file, "init__file": "chelsea"},
         {"trainer__precision": "16-mixed", "optimizer": Adam()},
     ],
@@ -181,6 +211,43 @@ def test_near_file_in_the_same_folder_is_suggested(tmp_path: Path) -> None:
     picture(tmp_path / "holiday.png", (8, 8))
     (said,) = changed(content=str(tmp_path / "holidy.png"))
     assert "did you mean 'holiday.png'?" in said
+
+
+@pytest.mark.parametrize("name", ["tuebingen", "scream", "jesuiten_iii"])
+def test_a_known_name_passes_without_being_looked_for(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("network"))
+    assert changed(content=name, stand_ins=False) == []
+
+
+def test_an_unknown_name_is_compared_with_all_that_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path / "holiday.png", (8, 8))
+    monkeypatch.setenv("NST_EXP_DATA", str(tmp_path))
+    assert changed(content="holiday") == []
+    (said,) = changed(content="holidy")
+    assert "content=holidy: no such file; did you mean 'holiday'?" in said
+    assert f"a picture of that name in {tmp_path}" in said
+    (said,) = changed(style="Shipwrek")
+    assert "did you mean 'shipwreck'?" in said
+    assert "known names: " in said
+    assert "composition_vii" in said
+
+
+def test_folder_of_pictures_must_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = picture(tmp_path / "a.png", (8, 8))
+    none = tmp_path / "none"
+    assert changed(images=str(tmp_path)) == []
+    for place, reason in ((none, "no such folder"), (file, "it is not a folder")):
+        (said,) = changed(images=str(place))
+        assert said == f"images={place}: {reason}; name a folder of pictures"
+    monkeypatch.setenv("NST_EXP_DATA", str(none))
+    assert changed() == [f"NST_EXP_DATA={none}: no such folder; correct or unset the variable"]
+    assert changed(images=str(tmp_path)) == []  # the key goes first
+    monkeypatch.setenv("NST_EXP_DATA", "")
+    assert changed() == []
 
 
 def test_all_problems_come_in_one_message() -> None:

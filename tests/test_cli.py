@@ -221,17 +221,3 @@ def test_sweep_names_its_jobs_after_what_varies(run_here, tmp_path: Path) -> Non
         assert (
             json.loads((tmp_path / "s" / job / "result.json").read_text())["config"]["beta"] == beta
         )
-
-
-@pytest.mark.parametrize(
-    ("value", "name"),
-    [
-        ("a/b/c.jpg", "003_content=c.jpg"),
-        ("it's a cat", "003_content=it-s-a-cat"),
-        ("x" * 300, "003_content=" + "x" * 112),
-        ("end.", "003_content=end"),  # Windows drops the point
-    ],
-)
-def test_job_names_are_safe(value: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(cli._VARIED, raising=False)
-    assert cli._job_name(3, [f"content={value}"]) == name

@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from nst_exp.api import make_config
 from nst_exp.complaints import complaint
 from nst_exp.compose import known_keys, quoted, unknown_key
+from nst_exp.config import InitKind
 from nst_exp.errors import ConfigError
 
 
@@ -106,6 +107,51 @@ def test_missing_interpolation_is_not_called_a_missing_value() -> None:
 def test_quoted_text_is_read_back_by_hydra(text: str, quote: str) -> None:
     override = OverridesParser.create().parse_override(f"content={quoted(text, quote)}")
     assert override.value() == text
+
+
+def test_a_panel_sets_what_the_experiment_leaves_to_it() -> None:
+    for panel, style, ratio in (("B", "shipwreck", 1e-3), ("F", "composition_vii", 5e-4)):
+        config = make_config(["+experiment=paper_fig3", f"panel={panel}"])
+        assert (config.panel, config.style, config.alpha) == (panel, style, ratio)
+        assert config.figure.label.startswith(f"{panel}  ")
+        assert config.figure.panels == {}  # all of it is in its place
+
+
+def test_lists_of_a_panel_arrive_as_lists_of_the_right_type() -> None:
+    experiment = ["+experiment=paper_fig1_style", "panel=b"]
+    assert make_config(experiment).loss.style.layers == ["relu1_1", "relu2_1"]
+    more = ["+figure.panels.b.weights=[1,0.5]", "loss.style.weights=${panel:weights}"]
+    style = make_config([*experiment, *more]).loss.style
+    assert style.weights == [1.0, 0.5]
+    assert isinstance(style.weights[0], float)  # as the schema has it
+    # A value inside a list, and one of an enumeration.
+    content = make_config(["+experiment=paper_fig1_content", "panel=e"]).loss.content
+    assert content.layers == ["relu5_2"]
+    assert make_config(["+experiment=paper_fig6", "panel=B"]).init.kind is InitKind.style
+
+
+def test_a_key_of_the_command_line_goes_before_the_panels() -> None:
+    config = make_config(["+experiment=paper_fig3", "panel=B", "style=chelsea", "alpha=0.5"])
+    assert (config.style, config.alpha) == ("chelsea", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("panel", "hint"),
+    [("Z", ""), ("b", "; did you mean 'B'?"), ("null", ""), ("1", "")],
+)
+def test_unknown_panel_is_answered_with_those_that_there_are(panel: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_config(["+experiment=paper_fig3", f"panel={panel}"])
+    said = "None" if panel == "null" else panel
+    assert caught.value.problems == [f"panel={said}: must be one of B, C, D, E, F{hint}"]
+
+
+def test_a_value_that_the_panel_lacks_is_a_line() -> None:
+    """In a person's own experiment."""
+    with pytest.raises(ConfigError) as caught:
+        make_config(["+experiment=paper_fig3", "seed=${panel:sede}"])
+    assert len(caught.value.problems) == 1
+    assert "sede" in caught.value.problems[0]
 
 
 def test_group_set_to_a_number() -> None:

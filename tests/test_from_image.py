@@ -10,7 +10,7 @@ import pytest
 from helpers_run import TINY, picture, tiny_run
 
 from nst_exp.api import make_config
-from nst_exp.config import Config
+from nst_exp.config import Config, Figure
 from nst_exp.errors import ConfigError
 from nst_exp.from_image import expand, written
 from nst_exp.images.save import save_image
@@ -48,6 +48,9 @@ def again(path: Path, *overrides: str) -> Config:
         ["backbone=vgg19", "backbone.fallback=null", "loss=tutorial"],
         ["resolution=pyramid", "resolution.sizes=[64,256]", "optimizer.first_step=null"],
         ["loss=paper_code", "alpha=0.1", "resolution.style_size=100"],
+        ["+experiment=crowsonkb"],
+        ["+experiment=post_cs231n"],
+        ["+experiment=jcjohnson"],
     ],
 )
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -85,6 +88,20 @@ def test_folder_and_overwrite_are_not_repeated(tmp_path: Path) -> None:
     path = tmp_path / "old.png"
     made_by(path, "out=there", "overwrite=true")
     assert (again(path).out, again(path).overwrite) == (None, False)
+
+
+def test_figure_and_panel_are_not_repeated_but_what_the_panel_set_is(tmp_path: Path) -> None:
+    path = tmp_path / "old.png"
+    old = made_by(path, "+experiment=paper_fig3", "panel=E")
+    assert (old.panel, old.figure.columns) == ("E", 2)
+    new = again(path)
+    assert new.panel is None
+    assert new.figure == Figure()
+    assert (new.style, new.alpha) == ("femme_nue_assise", 5e-4)
+    old.panel, old.figure = None, Figure()
+    assert effective(new) == old
+    # It may become a panel of another one.
+    assert again(path, "panel=x", "figure.title=t").figure.title == "t"
 
 
 def test_other_overrides_win(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from helpers_run import picture, silent
 
+from nst_exp.assets import named_images
 from nst_exp.config import Config, InitKind, SizeMode, StyleFit
 from nst_exp.errors import ConfigError
 from nst_exp.inputs import (
@@ -16,6 +17,12 @@ from nst_exp.inputs import (
     style_dimensions,
     tensors,
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_folder_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NST_EXP_DATA", raising=False)
+    monkeypatch.setenv("NST_EXP_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -84,6 +91,25 @@ def test_every_unusable_picture_is_named(config: Config, tmp_path: Path) -> None
     with pytest.raises(ConfigError) as caught:
         load_inputs(config, silent)
     assert [line.partition("=")[0] for line in caught.value.problems] == ["content", "style"]
+
+
+def test_stand_ins_and_credits_are_kept_for_the_record(config: Config) -> None:
+    config.style = "jesuiten_iii"  # no address: nothing is downloaded
+    said: list[str] = []
+    inputs = load_inputs(config, said.append)
+    assert inputs.style.path == named_images()["starry_night"]
+    assert inputs.credits == {"style": "The Starry Night, 1889, Vincent van Gogh, public domain"}
+    (entry,) = inputs.substituted
+    assert entry["style"] == "jesuiten_iii"
+    assert said[0].startswith("style=jesuiten_iii: ")
+
+
+def test_every_picture_without_a_stand_in_is_named(config: Config) -> None:
+    config.content, config.style, config.stand_ins = "london", "new_york", False
+    with pytest.raises(ConfigError) as caught:
+        load_inputs(config, silent)
+    keys = [line.partition(":")[0] for line in caught.value.problems]
+    assert keys == ["content=london", "style=new_york"]
 
 
 def test_enlargement_is_said_for_the_picture_that_lacks_pixels(config: Config) -> None:

@@ -368,6 +368,70 @@ def test_a_checkpoint_holds_no_network(setting: Setting, tmp_path: Path) -> None
     assert checkpoint["style_transfer"]["seconds"] == 12.5
 
 
+class LrOfEachStep(pl.Callback):
+    """Keeps the length that every step is taken with."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any
+    ) -> None:
+        if len(self.seen) == trainer.global_step:  # the first evaluation of a step
+            self.seen.append(optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize("name", ["adam", "no_search"])
+def test_steps_become_shorter_at_the_milestones(name: str, setting: Setting) -> None:
+    """The first three steps have the full length, the fourth is the first that is shorter."""
+    settings = replace(OPTIMIZERS[name], lr=0.5, milestones=[3, 5], gamma=0.2)
+    if isinstance(settings, config.LBFGS):
+        settings = replace(settings, first_step=None)  # which has a length of its own
+    lengths = LrOfEachStep()
+    trainer(7, lengths).fit(setting.module(settings))
+    assert lengths.seen == pytest.approx([0.5] * 3 + [0.1] * 2 + [0.02] * 2)
+
+
+def test_a_shorter_step_is_what_the_picture_sees(setting: Setting) -> None:
+    """Adam's first steps move a value by lr, whatever the gradient: gamma=0 stops it."""
+    images = AfterEachStep(lambda m: m.image().clone())
+    trainer(5, images).fit(setting.module(replace(ADAM, milestones=[2], gamma=0.0)))
+    assert float((images.seen[0] - setting.image).abs().max()) == pytest.approx(5 / 255, rel=1e-3)
+    assert not torch.equal(images.seen[1], images.seen[0])
+    assert all(torch.equal(image, images.seen[1]) for image in images.seen[2:])
+
+
+def test_a_milestone_shortens_what_a_restart_has_shortened(setting: Setting) -> None:
+    settings = replace(ADAM, milestones=[6], gamma=0.5)
+    module = setting.module(settings, when=lambda count: count == 3)
+    lengths = LrOfEachStep()
+    trainer(8, lengths).fit(module)
+    assert module.restarts == 1
+    assert lengths.seen[:2] == [5.0, 5.0]
+    assert lengths.seen[3:] == pytest.approx([5.0 * SHORTER] * 3 + [5.0 * SHORTER * 0.5] * 2)
+
+
+@pytest.mark.parametrize("name", ["adam", "no_search"])
+@pytest.mark.parametrize("stop", [2, 4, 6])  # before, at and behind the first milestone
+def test_a_checkpoint_goes_on_with_the_schedule(
+    name: str, stop: int, setting: Setting, tmp_path: Path
+) -> None:
+    settings = replace(OPTIMIZERS[name], milestones=[4, 7], gamma=0.3)
+    whole = setting.module(settings)
+    trainer(9).fit(whole)
+    first = trainer(stop)
+    first.fit(setting.module(settings))
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    resumed = setting.module(settings, image=setting.make(12, 10, 8))
+    lengths = LrOfEachStep()
+    second = trainer(9, lengths)
+    second.fit(resumed, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert second.global_step == 9
+    assert torch.equal(resumed.parameter.values, whole.parameter.values)
+    last = resumed.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+    assert last == pytest.approx(settings.lr * 0.3**2)
+
+
 def test_adam_takes_over_the_state_of_the_level_before(setting: Setting) -> None:
     shape = setting.image.shape
     carried = {

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from nst_exp import config
+from nst_exp.api import make_config
+from nst_exp.config import TVKind
 from nst_exp.objective import (
     Features,
     Losses,
@@ -19,7 +21,7 @@ from nst_exp.objective import (
     style_distance,
     total_variation,
 )
-from nst_exp.statistics import gram_matrix
+from nst_exp.statistics import gram_matrix, moments, symmetric_root, wasserstein2
 
 # Float64 and at most a few thousand additions in another order.
 EXACT = {"rtol": 1e-11, "atol": 1e-13}
@@ -61,16 +63,52 @@ def naive_style(features: Tensor, style: Tensor, a: float, b: float, c: float) -
     return c * total / (n**a * m**b)
 
 
-def naive_tv(image: Tensor, squared: bool, mean: bool, pixel_range: float) -> float:
-    x = (image[0] * pixel_range).tolist()
+def naive_tv(
+    image: Tensor, kind: TVKind, mean: bool, pixel_range: float = 1.0, std: Sequence[float] = ()
+) -> float:
+    """One difference at a time, as the programs that the kinds are taken from define them."""
+    deviations = torch.tensor(std or [1.0] * 3, dtype=torch.float64).view(3, 1, 1)
+    scaled = image[0] * pixel_range / deviations
+    x: list[list[list[float]]] = scaled.tolist()
     channels, height, width = image.shape[1:]
-    total = 0.0
+
+    def at(ch: int, i: int, j: int) -> float:
+        """The picture with its border repeated outwards."""
+        return x[ch][min(max(i, 0), height - 1)][min(max(j, 0), width - 1)]
+
+    if kind is TVKind.l2_nine:
+        rows, columns = range(height), range(width)
+        corners = list(itertools.product(range(channels), range(-1, height), range(-1, width)))
+        pixels = list(itertools.product(range(channels), rows, columns))
+        sums = [
+            (sum((at(c, i, j + 1) - at(c, i, j)) ** 2 for c, i, j in pixels), len(pixels), 3),
+            (sum((at(c, i + 1, j) - at(c, i, j)) ** 2 for c, i, j in pixels), len(pixels), 3),
+            (
+                sum((at(c, i + 1, j + 1) - at(c, i, j)) ** 2 for c, i, j in corners),
+                len(corners),
+                12,
+            ),
+            (
+                sum((at(c, i + 1, j) - at(c, i, j + 1)) ** 2 for c, i, j in corners),
+                len(corners),
+                12,
+            ),
+        ]
+        return sum(2 * total / (count if mean else 1) / part for total, count, part in sums)
+    total, count = 0.0, 0
     for ch, i, j in itertools.product(range(channels), range(height), range(width)):
+        if kind is TVKind.l2_interior:
+            if i + 1 < height and j + 1 < width:
+                total += (x[ch][i][j + 1] - x[ch][i][j]) ** 2
+                total += (x[ch][i + 1][j] - x[ch][i][j]) ** 2
+                count += 1
+            continue
+        count += 1
         for di, dj in ((0, 1), (1, 0)):
             if i + di < height and j + dj < width:
                 d = x[ch][i + di][j + dj] - x[ch][i][j]
-                total += d * d if squared else abs(d)
-    return total / (channels * height * width) if mean else total
+                total += abs(d) if kind is TVKind.l1 else d * d
+    return total / count if mean else total
 
 
 def naive_range(image: Tensor) -> float:
@@ -114,17 +152,51 @@ def test_style_distance_is_the_loop(
     assert float(value) == pytest.approx(naive_style(image, style, *abc), rel=1e-12)
 
 
-@pytest.mark.parametrize("kind", list(config.TVKind))
+@pytest.mark.parametrize("kind", list(TVKind))
 @pytest.mark.parametrize("reduction", list(config.Reduction))
-@pytest.mark.parametrize("pixel_range", [1.0, 255.0])
+@pytest.mark.parametrize(
+    ("pixel_range", "std"), [(1.0, []), (255.0, []), (1.0, [0.229, 0.224, 0.225])]
+)
 def test_total_variation_is_the_loop(
-    kind: config.TVKind, reduction: config.Reduction, pixel_range: float, random_image: MakeImage
+    kind: TVKind,
+    reduction: config.Reduction,
+    pixel_range: float,
+    std: list[float],
+    random_image: MakeImage,
 ) -> None:
     image = random_image(4, 6, dtype=torch.float64)
-    settings = config.TVLoss(kind=kind, reduction=reduction, pixel_range=pixel_range)
-    squared, mean = kind is config.TVKind.l2, reduction is config.Reduction.mean
-    expected = naive_tv(image, squared, mean, pixel_range)
+    settings = config.TVLoss(
+        kind=kind, reduction=reduction, pixel_range=pixel_range, channel_std=std
+    )
+    mean = reduction is config.Reduction.mean
+    expected = naive_tv(image, kind, mean, pixel_range, std)
     assert float(total_variation(image, settings)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", list(TVKind))
+@pytest.mark.parametrize("reduction", list(config.Reduction))
+@pytest.mark.parametrize("shape", [(1, 6), (4, 1), (1, 1)])
+def test_total_variation_of_a_line_of_pixels(
+    kind: TVKind, reduction: config.Reduction, shape: tuple[int, int], random_image: MakeImage
+) -> None:
+    """Where no pixel has both neighbours there is nothing to sum, and no mean of nothing."""
+    image = random_image(*shape, dtype=torch.float64).requires_grad_()
+    value = total_variation(image, config.TVLoss(kind=kind, reduction=reduction))
+    if kind is TVKind.l2_interior or shape == (1, 1):
+        assert float(value.detach()) == 0.0
+    else:
+        mean = reduction is config.Reduction.mean
+        expected = naive_tv(image.detach(), kind, mean)
+        assert float(value.detach()) == pytest.approx(expected, rel=1e-12)
+    (gradient,) = torch.autograd.grad(value, image)
+    assert torch.isfinite(gradient).all()
+
+
+def test_total_variation_of_a_flat_picture_is_zero() -> None:
+    """Also along the border, which l2_nine repeats."""
+    image = torch.full((1, 3, 4, 5), 0.3)
+    for kind in TVKind:
+        assert float(total_variation(image, config.TVLoss(kind=kind))) == 0.0
 
 
 def test_range_excess_is_the_loop(random_image: MakeImage) -> None:
@@ -144,11 +216,19 @@ def test_gradient_of_the_style_distance(abc: tuple[float, float, float]) -> None
     assert_gradient(lambda f: style_distance(gram_matrix(f), target, 20, *abc), maps(1))
 
 
-@pytest.mark.parametrize("kind", list(config.TVKind))
-def test_gradient_of_the_total_variation(kind: config.TVKind, random_image: MakeImage) -> None:
+@pytest.mark.parametrize("kind", list(TVKind))
+@pytest.mark.parametrize("reduction", list(config.Reduction))
+@pytest.mark.parametrize("std", [[], [0.229, 0.224, 0.225]])
+def test_gradient_of_the_total_variation(
+    kind: TVKind, reduction: config.Reduction, std: list[float], random_image: MakeImage
+) -> None:
     # No two neighbours of this image are within a step of each other, so l1 has no kink there.
     image = random_image(4, 5, dtype=torch.float64)
-    assert_gradient(lambda x: total_variation(x, config.TVLoss(kind=kind)), image)
+    settings = config.TVLoss(kind=kind, reduction=reduction, channel_std=std)
+    assert_gradient(lambda x: total_variation(x, settings), image)
+    assert torch.autograd.gradcheck(
+        lambda x: total_variation(x, settings), image.clone().requires_grad_()
+    )
 
 
 def test_content_gradient_is_equation_2_of_the_paper() -> None:
@@ -171,6 +251,60 @@ def test_style_gradient_is_equation_6_of_the_paper() -> None:
     expected = ((f @ f.T - s @ s.T) @ f / (n**2 * m**2)).view_as(features)
     expected = torch.where(before_relu > 0, expected, 0.0)
     torch.testing.assert_close(gradient, expected.detach(), **EXACT)
+
+
+@pytest.mark.parametrize("part", ["content", "style"])
+def test_gradients_of_paper_text_are_the_papers(part: str) -> None:
+    """Equations 2 and 6 for the preset, with its layers and its w_l = 1/5, through each ReLU.
+
+    The style's maps are as large as the image's, as in the paper.
+    """
+    alpha, beta = (2.0, 0.0) if part == "content" else (0.0, 3.0)
+    loss = make_config(["loss=paper_text"]).loss
+    used = getattr(loss, part).layers
+    layers = dict.fromkeys([*loss.content.layers, *loss.style.layers])
+    before = {layer: maps(10 + k, 2 + k).requires_grad_() for k, layer in enumerate(layers)}
+    targets = {layer: maps(20 + k, 2 + k).relu() for k, layer in enumerate(layers)}
+    objective = Objective(loss, alpha, beta, targets, targets)
+    total = objective(torch.zeros(1, 3, 2, 2, dtype=torch.float64), relu_of(before)).total
+    gradients = torch.autograd.grad(total, [before[layer] for layer in used])
+    for layer, gradient in zip(used, gradients, strict=True):
+        f, p = before[layer].detach().relu()[0].flatten(1), targets[layer][0].flatten(1)
+        n, m = f.shape
+        if part == "content":
+            expected = alpha * (f - p)
+        else:
+            expected = beta / 5 / (n**2 * m**2) * (f.T @ (f @ f.T - p @ p.T)).T
+        expected = torch.where(f > 0, expected, 0.0).view_as(gradient)
+        assert float(expected.abs().max()) > 0
+        torch.testing.assert_close(gradient, expected, **EXACT)
+
+
+def relu_of(features: Features) -> Features:
+    return {layer: values.relu() for layer, values in features.items()}
+
+
+def test_wasserstein2_in_the_objective(tiny_encoder: nn.Module, random_image: MakeImage) -> None:
+    """c and the weights count; a and b do not. The gradient is that of differences."""
+    loss = settings(tv=0.0, excess=0.0)
+    loss.style.statistic, loss.style.c = config.Statistic.wasserstein2, 0.7
+    case = Case(tiny_encoder, random_image, loss, alpha=0.0, beta=5.0)
+    image, style = case.encoder(case.image), case.encoder(case.style)
+    expected = 0.0
+    for layer, weight in (("relu1", 1.3), ("relu2", 0.4)):
+        target = moments(style[layer])
+        root = symmetric_root(target.covariance)
+        expected += 5.0 * weight * 0.7 * float(wasserstein2(moments(image[layer]), target, root))
+    assert float(case(case.image).total) == pytest.approx(expected, rel=1e-12)
+    loss.style.a, loss.style.b = 7.0, 5.0
+    assert float(case(case.image).total) == pytest.approx(expected, rel=1e-12)
+    # Channels that a ReLU keeps at 0 leave the ridge's 1e-4 alone: roots curve strongly there, and
+    # differences over 1e-5 agree to five digits.
+    variable = case.image.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(case(variable).total, variable)
+    differences = central_differences(lambda x: case(x).total, case.image)
+    scale = float(differences.abs().max())
+    torch.testing.assert_close(gradient, differences, rtol=1e-5, atol=1e-5 * scale)
 
 
 def settings(relative: bool = False, tv: float = 0.3, excess: float = 11.0) -> config.Loss:
@@ -228,7 +362,7 @@ def test_objective_is_the_sum_of_its_terms(
     expected = {
         "content": 0.7 * terms["content/conv1"] + 1.9 * terms["content/relu2"],
         "style": 1.3 * terms["style/relu1"] + 0.4 * terms["style/relu2"],
-        "tv": naive_tv(case.image, squared=True, mean=True, pixel_range=1.0),
+        "tv": naive_tv(case.image, TVKind.l2, mean=True),
         "range": naive_range(case.image),
     }
     expected["total"] = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nst_exp.config import LBFGS, Config, InitKind
+from nst_exp.config import LBFGS, Config, InitKind, Pool, Statistic, TVKind
 from nst_exp.errors import ConfigError, OutputError
 from nst_exp.record import Record, config_as_dict, fingerprint, open_folder, previous
 
@@ -27,6 +27,37 @@ def test_fingerprint_leaves_out_what_does_not() -> None:
     other = Config(out="there", overwrite=True)
     other.logging.progress = False
     assert fingerprint(other, ["a"]) == fingerprint(Config(), ["a"])
+
+
+def test_fingerprint_does_not_know_of_figures() -> None:
+    """The same picture may be a panel, be labelled otherwise, or be none."""
+    other = Config(panel="B")
+    other.figure.title, other.figure.label, other.figure.inset = "Figure 3", "B", True
+    other.figure.inputs, other.figure.columns = ["content"], 5
+    assert fingerprint(other, ["a"]) == fingerprint(Config(), ["a"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("optimizer.milestones", [5]),
+        ("optimizer.gamma", 0.5),
+        ("backbone.map_scale", 2.0),
+        ("backbone.pool", Pool.l2),
+        ("loss.tv.channel_std", [1.0, 1.0, 2.0]),
+        ("loss.tv.kind", TVKind.l2_nine),
+        ("loss.style.statistic", Statistic.wasserstein2),
+        ("init.noise_mean", [0.4]),
+    ],
+)
+def test_fingerprint_knows_every_key_that_changes_a_picture(key: str, value: object) -> None:
+    config = Config()
+    *path, name = key.split(".")
+    node: object = config
+    for part in path:
+        node = getattr(node, part)
+    setattr(node, name, value)
+    assert fingerprint(config, ["a"]) != fingerprint(Config(), ["a"])
 
 
 def test_fingerprint_knows_another_kind_of_file() -> None:

@@ -39,6 +39,11 @@ def _stopped(
         (1, 2, PYRAMID),
         (1, 2, [*PYRAMID, "optimizer=adam"]),
         (1, 2, [*PYRAMID, "optimizer=adam", "resolution.averaging=0.9"]),
+        # before, at and behind a milestone, and in a level that counts its steps anew
+        (0, 2, ["steps=8", "optimizer=adam", "optimizer.milestones=[3,6]"]),
+        (0, 3, ["steps=8", "optimizer=adam", "optimizer.milestones=[3,6]"]),
+        (0, 5, ["steps=8", "optimizer=adam", "optimizer.milestones=[3,6]"]),
+        (1, 2, [*PYRAMID, "optimizer=adam", "optimizer.milestones=[2,4]"]),
         (0, 4, ["steps=8", "trainer.precision=64-true"]),
         (0, 4, ["steps=8", "trainer.precision=bf16-mixed"]),
     ],
@@ -56,6 +61,13 @@ def test_stopped_and_resumed_gives_the_same_bytes(
     assert np.array_equal(pixels(resumed.path), pixels(whole.path))
     assert resumed.losses == whole.losses  # to the last bit: stronger than the 8-bit picture
     assert resumed.record["step"] == whole.record["step"]
+
+
+def test_milestones_change_the_picture() -> None:
+    """Else the cases above would show nothing of them."""
+    plain = tiny_run(None, "steps=8", "optimizer=adam")
+    shorter = tiny_run(None, "steps=8", "optimizer=adam", "optimizer.milestones=[3,6]")
+    assert plain.losses != shorter.losses
 
 
 def test_stop_leaves_picture_checkpoint_and_record(

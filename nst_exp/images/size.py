@@ -10,7 +10,7 @@ from nst_exp.config import SizeMode
 def target_size(width: int, height: int, size: int, mode: SizeMode) -> tuple[int, int]:
     """Width and height with the aspect ratio of ``width`` x ``height``, measured by ``size``.
 
-    ``longest`` and ``shortest`` give that side exactly ``size`` pixels; ``area`` gives about
+    ``longest``, ``shortest`` and ``height`` give that side exactly ``size`` pixels; ``area`` about
     ``size * size`` pixels. The other side is rounded, halves upwards, and is at least 1.
     Raises ValueError if a number is not positive.
     """
@@ -19,7 +19,12 @@ def target_size(width: int, height: int, size: int, mode: SizeMode) -> tuple[int
     if mode is SizeMode.area:
         side = sqrt(width) * sqrt(height)
         return max(1, int(width * size / side + 0.5)), max(1, int(height * size / side + 0.5))
-    side_length = max(width, height) if mode is SizeMode.longest else min(width, height)
+    sides = {
+        SizeMode.longest: max(width, height),
+        SizeMode.shortest: min(width, height),
+        SizeMode.height: height,
+    }
+    side_length = sides[mode]
     return _scaled(width, size, side_length), _scaled(height, size, side_length)
 
 

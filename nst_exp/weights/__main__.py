@@ -1,4 +1,7 @@
-"""Fetch weights ahead, verify or list the cache: ``python -m nst_exp.weights fetch vgg16``."""
+"""Fetch weights ahead, verify or list the cache, write a normalised network's weights.
+
+``python -m nst_exp.weights fetch vgg16``
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nst_exp.config import Pool
 from nst_exp.errors import NstError, WeightsError
+from nst_exp.paths import cache_folder
 from nst_exp.weights import cache
+from nst_exp.weights.normalised import write_normalised
 from nst_exp.weights.presets import preset_names, read_preset
 from nst_exp.weights.resolve import load_weights
 
@@ -30,8 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             help=f"one of: {', '.join(preset_names())}"
             + ("" if name == "fetch" else " (default: everything)"),
         )
+    _add_normalise(commands)
     options = parser.parse_args(arguments)
     try:
+        if options.command == "normalise":
+            return normalise(
+                options.preset,
+                None if options.pool is None else Pool[options.pool],
+                options.images,
+                options.out,
+                options.force,
+            )
         if options.command == "fetch":
             return fetch(options.preset)
         return verify(options.preset) if options.command == "verify" else show(options.preset)
@@ -56,6 +71,28 @@ def fetch(presets: Sequence[str]) -> int:
             continue
         print(f"{preset}: {loaded.source}, sha256 {loaded.sha256}")
     return code
+
+
+def normalise(
+    preset: str, pool: Pool | None, images: str | None, out: Path | None, force: bool
+) -> int:
+    """Write the preset's weights, normalised, and print what was measured; see write_normalised."""
+    target = out or Path(f"{preset}-normalised.safetensors")
+    backbone = replace(read_preset(preset), file=None)
+    if pool is not None:
+        backbone = replace(backbone, pool=pool)
+    result = write_normalised(backbone, images, target, force, report=_report)
+    print(f"{'layer':<8}  channels  mean before  bounded")
+    for layer, means in result.means.items():
+        share = result.bounded[layer] / len(means)
+        print(f"{layer:<8}  {len(means):>8}  {float(means.mean()):>11.4g}  {share:>7.1%}")
+    print(f"{result.summary()}; pool={backbone.pool.name}")
+    print(f"written: {target}; use it with")
+    print(
+        f"  backbone={preset} backbone.normalised=false backbone.pool={backbone.pool.name} "
+        f"backbone.file={target}"
+    )
+    return 0
 
 
 def verify(presets: Sequence[str]) -> int:
@@ -87,6 +124,23 @@ def show(presets: Sequence[str]) -> int:
     return _missing(presets, paths)
 
 
+def _add_normalise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    what = "write a preset's weights, every channel's mean activation made 1"
+    command = commands.add_parser("normalise", help=what, description=what)
+    command.add_argument("preset", help="a VGG without BatchNorm, or alexnet")
+    command.add_argument("--images", metavar="FOLDER", help="default: the packaged pictures")
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE.safetensors",
+        help="default: PRESET-normalised.safetensors in the current folder",
+    )
+    command.add_argument(
+        "--pool", choices=[pool.name for pool in Pool], help="default: the preset's, max"
+    )
+    command.add_argument("--force", action="store_true", help="replace an existing file")
+
+
 def _entries(presets: Sequence[str]) -> list[Path]:
     if not presets:
         return list(cache.entries())
@@ -100,9 +154,7 @@ def _entries(presets: Sequence[str]) -> list[Path]:
 def _missing(presets: Sequence[str], paths: Sequence[Path]) -> int:
     if paths:
         return 0
-    print(
-        f"nothing cached{' for ' + ', '.join(presets) if presets else ''}: {cache.cache_folder()}"
-    )
+    print(f"nothing cached{' for ' + ', '.join(presets) if presets else ''}: {cache_folder()}")
     return WeightsError.exit_code if presets else 0
 
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
-import platformdirs
-
 from nst_exp.files import write_atomically
+from nst_exp.paths import cache_folder
 
 _VERSION = 1  # raised when the conversion changes: older files are then made anew
 _DIGITS = 16
@@ -37,14 +35,6 @@ class Record:
     source: str
     credit: str
     version: int = _VERSION
-
-
-def cache_folder() -> Path:
-    """``$NST_EXP_CACHE``, else the platform's folder for caches. It need not exist."""
-    own = os.environ.get("NST_EXP_CACHE")
-    if own:
-        return Path(own).expanduser().absolute()
-    return platformdirs.user_cache_path("nst_exp", appauthor=False)
 
 
 def weights_folder() -> Path:

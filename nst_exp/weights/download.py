@@ -9,6 +9,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -31,23 +32,37 @@ class _TransferError(Exception):
         super().__init__(reason)
 
 
-def download(url: str, target: Path, sha256: str, megabytes: int = 0) -> str:
+@dataclass(frozen=True)
+class Terms:
+    """How patient a download is, what it accepts, and who is asking."""
+
+    tries: int
+    timeout_s: float  # without a byte
+    most_bytes: int | None = None  # a larger file is refused; None = any size
+    agent: str = "nst-exp"
+
+
+def download(
+    url: str, target: Path, sha256: str, megabytes: int = 0, terms: Terms | None = None
+) -> str:
     """Download ``url`` to ``target`` and return its SHA-256.
 
     What an earlier call left in ``target`` is continued if the server can do so. ``sha256`` is the
-    published hash or a prefix of it. Raises ``WeightsError`` where the file cannot be had or is
+    published hash or a prefix of it; "" accepts any content. Without ``terms``, those of this
+    module's constants hold. Raises ``WeightsError`` where the file cannot be had or is
     not the one asked for (then nothing is left in ``target``), ``OSError`` where ``target`` cannot
     be written (ENOSPC before the transfer, if the space would not do).
     """
     if not url.startswith(("http://", "https://")):
         raise WeightsError(f"url={url!r}: only http and https can be fetched")
+    terms = terms or Terms(TRIES, TIMEOUT_S)
     failure = ""
-    for attempt in range(TRIES):
+    for attempt in range(terms.tries):
         if attempt:
             time.sleep(PAUSE_S * 2 ** (attempt - 1))
         present = target.stat().st_size if target.exists() else 0
         try:
-            _transfer(url, target, present, megabytes)
+            _transfer(url, target, present, megabytes, terms)
         except _TransferError as error:
             if error.final:
                 raise WeightsError(str(error)) from error
@@ -74,13 +89,13 @@ def require_space(folder: Path, size: int) -> None:
         )
 
 
-def _transfer(url: str, target: Path, present: int, megabytes: int) -> None:
-    headers = {"User-Agent": "nst-exp", "Accept-Encoding": "identity"}
+def _transfer(url: str, target: Path, present: int, megabytes: int, terms: Terms) -> None:
+    headers = {"User-Agent": terms.agent, "Accept-Encoding": "identity"}
     if present:
         headers["Range"] = f"bytes={present}-"
     try:
         answer = urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S
+            urllib.request.Request(url, headers=headers), timeout=terms.timeout_s
         )
     except urllib.error.HTTPError as error:
         with error:
@@ -90,7 +105,7 @@ def _transfer(url: str, target: Path, present: int, megabytes: int) -> None:
                 f"HTTP {error.code} {error.reason}", final=error.code not in _PASSING
             ) from error
     except (OSError, http.client.HTTPException) as error:
-        raise _broken(error) from error
+        raise _broken(error, terms) from error
     with answer:
         resumed = answer.status == 206 and _starts_at(answer, present)
         if answer.status == 206 and not resumed:
@@ -99,6 +114,7 @@ def _transfer(url: str, target: Path, present: int, megabytes: int) -> None:
         start = present if resumed else 0
         length = answer.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
+        _limit(total or start, terms)
         require_space(target.parent, (total or megabytes * 1_000_000) - start)
         with (
             target.open("ab" if resumed else "wb") as file,
@@ -113,30 +129,36 @@ def _transfer(url: str, target: Path, present: int, megabytes: int) -> None:
             ) as bar,
         ):
             done = start
-            while chunk := _read(answer):
+            while chunk := _read(answer, terms):
                 file.write(chunk)
                 bar.update(len(chunk))
                 done += len(chunk)
+                _limit(done, terms)
     if total is not None and done < total:
         raise _TransferError(f"the transfer broke off after {done} of {total} bytes")
 
 
-def _read(answer: http.client.HTTPResponse) -> bytes:
+def _limit(size: int, terms: Terms) -> None:
+    if terms.most_bytes is not None and size > terms.most_bytes:
+        raise _TransferError(f"it is larger than {terms.most_bytes / 1e6:g} MB", final=True)
+
+
+def _read(answer: http.client.HTTPResponse, terms: Terms) -> bytes:
     # read1 hands over what has come so far, so that a stall does not lose it.
     try:
         return answer.read1(_CHUNK)
     except (OSError, http.client.HTTPException) as error:
-        raise _broken(error) from error
+        raise _broken(error, terms) from error
 
 
 def _starts_at(answer: http.client.HTTPResponse, position: int) -> bool:
     return (answer.headers.get("Content-Range") or "").startswith(f"bytes {position}-")
 
 
-def _broken(error: Exception) -> _TransferError:
+def _broken(error: Exception, terms: Terms) -> _TransferError:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
-        return _TransferError(f"no answer for {TIMEOUT_S:g} s")
+        return _TransferError(f"no answer for {terms.timeout_s:g} s")
     if isinstance(cause, socket.gaierror):
         # Not a passing trouble: most often there is no network at all.
         return _TransferError(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nst_exp.config import Backbone, WeightSource
 from nst_exp.errors import OutputError, WeightsError
+from nst_exp.paths import cache_folder
 from nst_exp.weights import cache
 from nst_exp.weights.architecture import build_empty
 from nst_exp.weights.formats import read_weights
@@ -150,7 +151,7 @@ def _obtain(
             return made
     except _FolderError as error:
         warn(
-            f"the cache {cache.cache_folder()} cannot be used ({error}); the weights are made "
+            f"the cache {cache_folder()} cannot be used ({error}); the weights are made "
             "in a temporary folder and not kept"
         )
     try:
@@ -167,7 +168,7 @@ def _workshop(name: str, source: WeightSource, report: Report) -> Iterator[Path]
     A download that breaks off stays there, so that the next one goes on from it.
     """
     stem = cache.stem(name, published(source.sha256, "sha256"))
-    folder = cache.cache_folder() / "downloads" / stem
+    folder = cache_folder() / "downloads" / stem
     lock = FileLock(folder.with_suffix(".lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +232,7 @@ def _nothing_worked(backbone: Backbone, failures: list[str]) -> str:
             "What to do:",
             f"  fetch them on a machine with network: python scripts/fetch_weights.py {preset}",
             f"    (or python -m nst_exp.weights fetch {preset}), and copy its cache folder to",
-            f"    {cache.cache_folder()} here (NST_EXP_CACHE names another place);",
+            f"    {cache_folder()} here (NST_EXP_CACHE names another place);",
             "  or give a file: backbone.file=PATH (.pth .safetensors .h5 .onnx);",
             f"  or choose another backbone: backbone={other} comes from the package index.",
         ]

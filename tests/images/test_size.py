@@ -26,6 +26,13 @@ def test_examples(mode: SizeMode, expected: tuple[int, int]) -> None:
     assert target_size(7, 7, 512, mode) == (512, 512)
 
 
+def test_height_is_the_same_side_whichever_is_longer() -> None:
+    assert target_size(2000, 1000, 400, SizeMode.height) == (800, 400)
+    assert target_size(1000, 2000, 400, SizeMode.height) == (200, 400)
+    assert target_size(7, 7, 400, SizeMode.height) == (400, 400)
+    assert target_size(1, 60_000, 10, SizeMode.height) == (1, 10)
+
+
 def test_extreme_shapes_keep_one_pixel() -> None:
     assert target_size(10_000, 8, 512, SizeMode.longest) == (512, 1)
     assert target_size(1, 60_000, 10, SizeMode.area) == (1, 2449)
@@ -41,7 +48,10 @@ def test_sizes_must_be_positive(numbers: tuple[int, int, int]) -> None:
 def test_properties(width: int, height: int, size: int, mode: SizeMode) -> None:
     w, h = target_size(width, height, size, mode)
     assert min(w, h) >= 1
-    assert (h, w) == target_size(height, width, size, mode)
+    if mode is SizeMode.height:  # the only one that tells the two sides apart
+        assert h == size
+    else:
+        assert (h, w) == target_size(height, width, size, mode)
     if mode is SizeMode.longest:
         assert max(w, h) == size
     if mode is SizeMode.shortest:
@@ -54,6 +64,7 @@ def test_properties(width: int, height: int, size: int, mode: SizeMode) -> None:
         SizeMode.longest: size / max(width, height),
         SizeMode.shortest: size / min(width, height),
         SizeMode.area: size / (width * height) ** 0.5,
+        SizeMode.height: size / height,
     }[mode]
     assert w == 1 or abs(w - width * scale) <= 0.5 + 1e-9 * w
     assert h == 1 or abs(h - height * scale) <= 0.5 + 1e-9 * h
@@ -63,3 +74,4 @@ def test_properties(width: int, height: int, size: int, mode: SizeMode) -> None:
 def test_the_own_size_is_kept(width: int, height: int) -> None:
     assert target_size(width, height, max(width, height), SizeMode.longest) == (width, height)
     assert target_size(width, height, min(width, height), SizeMode.shortest) == (width, height)
+    assert target_size(width, height, height, SizeMode.height) == (width, height)

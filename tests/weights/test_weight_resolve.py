@@ -20,6 +20,7 @@ from weight_helpers import NAME, FaultyServer, same
 
 from nst_exp.config import Backbone, WeightSource
 from nst_exp.errors import ConfigError, OutputError, WeightsError
+from nst_exp.paths import cache_folder
 from nst_exp.weights import LoadedWeights, cache, is_cached, load_weights
 from nst_exp.weights.presets import read_preset
 
@@ -82,7 +83,7 @@ def test_fetched_once_then_cached(
     assert replace(second, source="", state_dict={}) == replace(first, source="", state_dict={})
     assert len(server.ranges) == 1
     assert next(cache.entries()).name == f"{NAME}-{first.sha256[:16]}.safetensors"
-    assert not list((cache.cache_folder() / "downloads").glob("*/"))
+    assert not list((cache_folder() / "downloads").glob("*/"))
 
 
 def test_a_short_hash_finds_the_cached_file(backbone: Backbone, server: FaultyServer) -> None:
@@ -162,7 +163,7 @@ def test_nothing_works(backbone: Backbone, server: FaultyServer) -> None:
     assert "weights without a hash are not fetched" in lines[3]
     advice = "\n".join(lines[4:])
     assert "scripts/fetch_weights.py PRESET" in advice
-    assert str(cache.cache_folder()) in advice
+    assert str(cache_folder()) in advice
     assert "backbone.file=PATH" in advice
     assert "backbone=vgg16" in advice
     assert caught.value.exit_code == 4
@@ -304,7 +305,7 @@ def test_a_disk_that_fills_while_the_cache_is_written(
 
 
 def test_what_a_killed_process_left_is_cleared(backbone: Backbone) -> None:
-    folder = cache.cache_folder() / "downloads" / cache.stem(NAME, backbone.sources[0].sha256)
+    folder = cache_folder() / "downloads" / cache.stem(NAME, backbone.sources[0].sha256)
     (folder / "wheel-abc").mkdir(parents=True)
     (folder / "wheel-abc" / "w.whl").touch()
     (folder / "weights.pth").touch()
@@ -347,7 +348,7 @@ def test_kill_9_in_a_download(
 ) -> None:
     server.faults = ["stall"]
     child = start_child(backbone, processes=1)
-    folder = cache.cache_folder() / "downloads" / cache.stem(NAME, backbone.sources[0].sha256)
+    folder = cache_folder() / "downloads" / cache.stem(NAME, backbone.sources[0].sha256)
     half = len(server.content) // 2
     deadline = time.monotonic() + 60
     while sum(file.stat().st_size for file in folder.glob("*.partial")) < half // 2:

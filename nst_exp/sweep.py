@@ -1,0 +1,211 @@
+"""A sweep: its jobs are checked, and given their folders, before the first one starts.
+
+The plan is kept in ``sweep.json``: the same command in the same folder then finds its jobs again,
+also if the grid has changed meanwhile, and a report knows which jobs there should be.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from nst_exp.assets import input_hashes
+from nst_exp.checks import check
+from nst_exp.compose import to_config
+from nst_exp.config import Config
+from nst_exp.errors import ConfigError, NstError, OutputError
+from nst_exp.files import write_text_atomically
+from nst_exp.record import fingerprint, look_into, previous
+
+PLAN = "sweep.json"
+_LONGEST = 120  # characters of a folder's name
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """One job of a sweep."""
+
+    number: int  # of its folder; grows when a sweep is extended
+    folder: str  # below that of the sweep
+    overrides: list[str]
+    values: dict[str, str]  # of the keys that vary
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one command starts: the jobs of its grid, in their order."""
+
+    folder: Path
+    jobs: list[SweepJob]
+
+    @property
+    def folders(self) -> list[Path]:
+        """Of the jobs."""
+        return [self.folder / job.folder for job in self.jobs]
+
+    def done(self) -> int:
+        """How many jobs are done already."""
+        return sum(previous(folder).get("status") == "done" for folder in self.folders)
+
+
+def _parse(config: DictConfig) -> list[Override]:
+    """The overrides of the command line, behind those of an experiment's own sweep."""
+    params = config.hydra.sweeper.get("params") or {}
+    texts = [f"{key}={value}" for key, value in params.items()]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    return parser.parse_overrides([*texts, *config.hydra.overrides.task])
+
+
+def _values(overrides: Sequence[str], varied: Iterable[str]) -> dict[str, str]:
+    pairs = (text.lstrip("+").partition("=") for text in overrides)
+    return {key: value for key, _, value in pairs if key in varied}
+
+
+def job_name(number: int, values: dict[str, str]) -> str:
+    """``003_beta=100,style=wave``: a folder's name, safe on any system."""
+    parts = [
+        f"{key.split('.')[-1]}={Path(value).name if '/' in value else value}"
+        for key, value in values.items()
+    ]
+    name = re.sub(r"[^\w=.,+-]+", "-", ",".join(parts))[:_LONGEST].rstrip(".")
+    return f"{number:03d}_{name}" if name else f"{number:03d}"
+
+
+def plan(config: DictConfig) -> Sweep | None:
+    """Check every job of the sweep, give each its folder and write the plan.
+
+    ``config`` is what Hydra's on_multirun_start is given. None for a sweeper that makes up its jobs
+    as it goes. Raises ConfigError with the problems of all jobs, and OutputError if the plan cannot
+    be written.
+    """
+    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+        return None
+    overrides = _parse(config)
+    varied = list(
+        dict.fromkeys(o.get_key_element().lstrip("+") for o in overrides if o.is_sweep_override())
+    )
+    grid = [list(job) for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
+    folder = Path(config.hydra.sweep.dir)
+    earlier = read_plan(folder)
+    known = {
+        record["fingerprint"]: name
+        for name in earlier
+        if "fingerprint" in (record := previous(folder / name))
+    }
+    by_values = {_key(job.values): job.folder for job in earlier.values()}
+    next_number = max((job.number for job in earlier.values()), default=-1) + 1
+    problems: dict[str, list[str]] = {}
+    jobs: list[SweepJob] = []
+    for job in grid:
+        values = _values(job, varied)
+        words = ", ".join(f"{key}={value}" for key, value in values.items())
+        try:
+            typed = to_config(compose("config", job))
+            check(typed)
+            mark = ""
+            with suppress(OSError):  # of a picture that is not here yet, or cannot be read
+                mark = fingerprint(typed, input_hashes(typed))
+            name = known.get(mark) or by_values.get(_key(values))
+            if name is None:
+                name = job_name(next_number, values)
+                next_number += 1
+            if mark and not _free(folder / name, mark, typed):
+                raise ConfigError(
+                    f"out={folder}: holds jobs that were made with other settings or images; give "
+                    "another folder, or overwrite=true to replace them"
+                )
+        except NstError as error:
+            for problem in getattr(error, "problems", [str(error)]):
+                problems.setdefault(problem, []).append(words)
+            continue
+        jobs.append(SweepJob(int(name.partition("_")[0]), name, job, values))
+    if problems:
+        raise ConfigError([_of_jobs(text, words, len(grid)) for text, words in problems.items()])
+    sweep = Sweep(folder, jobs)
+    _write(sweep, varied, earlier)
+    return sweep
+
+
+def _key(values: dict[str, str]) -> str:
+    return json.dumps(values, sort_keys=True)
+
+
+def _free(folder: Path, mark: str, config: Config) -> bool:
+    """Whether the run can go on, or begin, in the folder."""
+    try:
+        look_into(folder, mark, config.image, config.overwrite)
+    except ConfigError:
+        return False
+    return True
+
+
+def _of_jobs(problem: str, jobs: list[str], count: int) -> str:
+    """A problem, with the jobs that have it where not all do."""
+    if len(jobs) == count:
+        return problem
+    shown = "; ".join(jobs[:3]) + (f"; and {len(jobs) - 3} more" if len(jobs) > 3 else "")
+    return f"{problem}\n    in {len(jobs)} of {count} jobs: {shown}"
+
+
+def read_plan(folder: Path) -> dict[str, SweepJob]:
+    """Folder's name -> job, as an earlier command left them; empty if there is no readable plan."""
+    try:
+        content = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        return {job["folder"]: SweepJob(**job) for job in content["jobs"]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+
+
+def _write(sweep: Sweep, varied: list[str], earlier: dict[str, SweepJob]) -> None:
+    every = {**earlier, **{job.folder: job for job in sweep.jobs}}
+    content = {
+        "version": 1,
+        "command": sys.argv[1:],
+        "varied": varied,
+        "launch": [job.folder for job in sweep.jobs],  # by Hydra's number of the job
+        "jobs": [asdict(job) for job in sorted(every.values(), key=lambda job: job.number)],
+    }
+    try:
+        sweep.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        write_text_atomically(sweep.folder / PLAN, text)
+    except OSError as error:
+        raise OutputError(f"out={sweep.folder}: cannot be written ({error.strerror})") from error
+
+
+def folder_of_job(sweep: str, number: Any, overrides: Sequence[str], varied: Iterable[str]) -> str:
+    """The folder of Hydra's job ``number`` below that of the sweep: as planned, if it was."""
+    try:
+        content = json.loads((Path(sweep) / PLAN).read_text(encoding="utf-8"))
+        return str(content["launch"][int(number)])
+    except (OSError, ValueError, TypeError, KeyError, IndexError):
+        keys = list(varied)
+        values = _values(overrides, keys or [o.lstrip("+").partition("=")[0] for o in overrides])
+        return job_name(int(number), values) if str(number).isdigit() else job_name(0, values)
+
+
+def note_failure(folder: Path, config: Config | None, error: BaseException) -> None:
+    """Leave a record in the folder of a job that failed before it had one of its own."""
+    from nst_exp.record import Record
+
+    record = previous(folder)
+    if config is None or record.get("status") == "failed":
+        return
+    if not record:
+        mine = Record(folder, config)
+        mine.values["error"] = f"{type(error).__name__}: {error}"
+        with suppress(Exception):  # what went wrong first matters more
+            mine.save("failed")
