@@ -55,7 +55,12 @@ def real_step(size: int, steps: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         content = Path(folder) / "square.png"
         ImageOps.fit(Image.open(image_path("summer_palace")), (size, size)).save(content)
-        overrides = [f"content={content}", f"size={size}", f"steps={steps}"]
+        overrides = [
+            f"content={content}",
+            f"size={size}",
+            f"steps={steps}",
+            "logging.metrics=false",
+        ]
         run(make_config(overrides), Path(folder) / "run", lambda line: None)
         events = EventAccumulator(f"{folder}/run", {"scalars": 0}).Reload()
         times = [event.wall_time for event in events.Scalars("loss/total")]

@@ -129,7 +129,7 @@ def _check_panel(cfg: DictConfig) -> None:
     """Refuse a panel that the experiment lacks, before any of its values is looked up."""
     panels = [str(name) for name in OmegaConf.select(cfg, "figure.panels") or {}]
     panel = OmegaConf.select(cfg, "panel")
-    if panel is not None and not panels:
+    if panel is not None and not panels and not OmegaConf.select(cfg, "figure.title"):
         raise ConfigError(
             f"panel={panel}: only with an experiment that has panels, such as paper_fig3"
         )

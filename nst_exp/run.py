@@ -373,6 +373,7 @@ class _Run:
                 f"the total loss hardly moved ({module.start_total:.3e} at the start, lowest "
                 f"{module.best_total:.3e}); the start may already fit, or optimizer.lr is too small"
             )
+        device = module.trainer.strategy.root_device  # Lightning leaves the module on the CPU
         path = self._save_picture(image)
         self.record.values |= {
             "losses": losses,
@@ -382,7 +383,7 @@ class _Run:
             "seconds": round(self._seconds(), 3),
             "width": image.shape[3],
             "height": image.shape[2],
-            "device": str(module.device),
+            "device": str(device),
             "threads": torch.get_num_threads(),
             "cpu": torch.backends.cpu.get_cpu_capability(),
             "metrics": {},
@@ -393,7 +394,6 @@ class _Run:
         picture = Image.fromarray((to_array(image) * 255.0).round().astype("uint8"))
         if config.logging.metrics:
             content, style, _ = tensors(config, inputs, config.size)
-            device = module.trainer.strategy.root_device  # Lightning leaves the module on the CPU
             self.record.values["metrics"] = measure(
                 to_tensor(picture, None), content, style, device, self.warn, self.say
             )

@@ -12,7 +12,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nst_exp.callbacks import Progress
-from nst_exp.errors import Interrupted
+from nst_exp.curves import LossFile, read_losses
+from nst_exp.errors import Interrupted, OutputError
 from nst_exp.pyramid import Level
 
 ALL = {"scalars": 0, "images": 0, "tensors": 0}  # 0: every point, not a sample
@@ -141,6 +142,64 @@ def test_run_that_left_no_checkpoint_has_no_step_twice(
     (tmp_path / "last.ckpt").unlink()
     tiny_run(tmp_path)
     assert steps(tmp_path, "loss/total") == [1, 2, 3, 4, 5]
+
+
+def test_losses_are_in_a_table_too(folder: Path) -> None:
+    rows = read_losses(folder / "losses.csv")
+    assert [row[0] for row in rows] == [1, 2, 3, 4, 5]
+    events = read(folder)
+    for place, tag in enumerate(
+        ("progress/evaluations", "loss/total", "loss/content", "loss/style", "loss/tv"), start=1
+    ):
+        # Nine digits are exact for float32, which is what the event file has.
+        values = [point.value for point in events.Scalars(tag)]
+        assert [np.float32(row[place]) for row in rows] == values, tag
+
+
+def test_losses_do_not_need_tensorboard(tmp_path: Path) -> None:
+    tiny_run(tmp_path, "logging.tensorboard=false", "logging.every=2")
+    assert [row[0] for row in read_losses(tmp_path / "losses.csv")] == [2, 4]
+
+
+def test_losses_of_a_resumed_run_have_no_step_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(patch, level=0, step=3)
+        with pytest.raises(Interrupted):
+            tiny_run(tmp_path, "steps=8")
+    path = tmp_path / "losses.csv"
+    before = read_losses(path)
+    with open(path, "a") as stream:
+        stream.write("4,5,1,1,1,1\n5,6,0.1,0.2")  # as after a kill, behind the last checkpoint
+    tiny_run(tmp_path, "steps=8")
+    rows = read_losses(path)
+    assert [row[0] for row in rows] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert rows[:3] == before
+    assert rows[3][2:] != (1, 1, 1, 1)
+
+
+def test_losses_of_another_run_do_not_stay(tmp_path: Path) -> None:
+    tiny_run(tmp_path)
+    tiny_run(tmp_path, "overwrite=true", "steps=2")
+    assert len(read_losses(tmp_path / "losses.csv")) == 2
+    tiny_run(tmp_path, "overwrite=true", "steps=3", "logging=none", "logging.progress=false")
+    assert not (tmp_path / "losses.csv").exists()
+
+
+def test_file_of_a_person_called_losses_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "losses.csv").write_text("mine\n")
+    result = tiny_run(tmp_path)
+    assert (tmp_path / "losses.csv").read_text() == "mine\n"
+    assert any("losses.csv is there already" in line for line in result.record["warnings"])
+    assert read_losses(tmp_path / "losses.csv") == []
+
+
+def test_losses_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:
+    losses = LossFile(tmp_path / "gone" / "losses.csv")
+    row = dict.fromkeys(("total", "content", "style", "tv"), 1.0)
+    with pytest.raises(OutputError, match=r"losses\.csv: cannot be written"):
+        losses.append(1, 1, row)
 
 
 def test_progress_counts_pixels_not_steps() -> None:

@@ -52,8 +52,8 @@ def test_config_holds_plain_python_values_only() -> None:
         if dataclasses.is_dataclass(value):
             for field in dataclasses.fields(value):
                 walk(getattr(value, field.name))
-        elif type(value) is list:
-            for item in value:
+        elif type(value) in (list, dict):
+            for item in value.values() if isinstance(value, dict) else value:
                 walk(item)
         else:
             assert (

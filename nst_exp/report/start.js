@@ -1,0 +1,8 @@
+fillHead();
+fillSheets();
+fillTable();
+fillCurves();
+fillScatter();
+fillTime();
+fillCompare();
+fillNotes();
