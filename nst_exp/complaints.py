@@ -11,6 +11,15 @@ from hydra.errors import OverrideParseException
 from nst_exp.compose import groups, quoted, unknown_key
 from nst_exp.errors import did_you_mean
 
+# Groups and presets of Hydra's plugins -> the extra that installs the plugin.
+_PLUGINS = {
+    ("hydra/launcher", "joblib"): "joblib",
+    ("hydra/launcher", "submitit_local"): "submitit",
+    ("hydra/launcher", "submitit_slurm"): "submitit",
+    ("hydra/launcher", "ray"): "ray",
+    ("hydra/sweeper", "optuna"): "optuna",
+    ("hydra/sweeper/sampler", "tpe"): "optuna",
+}
 _TYPES = {
     "Integer": "must be a whole number, written out (1000, not 1e3)",
     "Float": "must be a number",
@@ -46,9 +55,16 @@ def complaint(error: Exception, arguments: list[str]) -> str:
             return f"{' '.join(arguments)}: cannot be read; write KEY=VALUE"
         if key == "experiment":
             return f"experiment: write it with a plus sign: +{typed(key, 'NAME')}"
+        if match := re.match(r"hydra\.(launcher|sweeper)\.", key):
+            group = f"hydra/{match[1]}"
+            if group not in given:
+                return f"{key}: only with {group}=NAME"
+            return f"{key}: {given[group]} has no such key"
         return unknown_key(key)
     if match := re.search(r"Could not find '([\w/]+)/([^'/]+)'", text):
         group, name = match[1], match[2]
+        if extra := _PLUGINS.get((group, name)):
+            return f"{group}={name}: its plugin is not installed: pip install 'nst_exp[{extra}]'"
         # Hydra's list has the presets of --config-dir as well.
         listed = re.search(rf"Available options in '{group}':\n((?:\t.*\n?)*)", text)
         names = listed[1].split() if listed else groups().get(group, [])

@@ -7,6 +7,8 @@ also if the grid has changed meanwhile, and a report knows which jobs there shou
 from __future__ import annotations
 
 import json
+import os
+import platform
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -28,7 +30,9 @@ from nst_exp.compose import to_config
 from nst_exp.config import Config
 from nst_exp.errors import ConfigError, NstError, OutputError
 from nst_exp.files import write_text_atomically
+from nst_exp.jobs import read_overrides
 from nst_exp.record import fingerprint, look_into, previous
+from nst_exp.search import check_search, first_values
 
 PLAN = "sweep.json"
 _LONGEST = 120  # characters of a folder's name
@@ -69,9 +73,11 @@ def _parse(config: DictConfig) -> list[Override]:
     return parser.parse_overrides([*texts, *config.hydra.overrides.task])
 
 
-def _values(overrides: Sequence[str], varied: Iterable[str]) -> dict[str, str]:
+def values_of(overrides: Iterable[str], varied: Iterable[str]) -> dict[str, str]:
+    """What a job's overrides say of the keys that vary."""
+    keys = set(varied)
     pairs = (text.lstrip("+").partition("=") for text in overrides)
-    return {key: value for key, _, value in pairs if key in varied}
+    return {key: value for key, _, value in pairs if key in keys}
 
 
 def job_name(number: int, values: dict[str, str]) -> str:
@@ -91,26 +97,28 @@ def plan(config: DictConfig) -> Sweep | None:
     as it goes. Raises ConfigError with the problems of all jobs, and OutputError if the plan cannot
     be written.
     """
-    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
-        return None
     overrides = _parse(config)
+    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+        check_search(config.hydra.sweeper)
+        check(to_config(compose("config", first_values(overrides))))
+        _forget_launch(Path(config.hydra.sweep.dir))
+        return None
     varied = list(
         dict.fromkeys(o.get_key_element().lstrip("+") for o in overrides if o.is_sweep_override())
     )
     grid = [list(job) for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
     folder = Path(config.hydra.sweep.dir)
     earlier = read_plan(folder)
-    known = {
-        record["fingerprint"]: name
-        for name in earlier
-        if "fingerprint" in (record := previous(folder / name))
-    }
-    by_values = {_key(job.values): job.folder for job in earlier.values()}
+    known: dict[str, list[str]] = {}  # fingerprint, or values, -> folders
+    for name, old in earlier.items():
+        known.setdefault(str(previous(folder / name).get("fingerprint")), []).append(name)
+        known.setdefault(_key(old.values), []).append(name)
+    taken: set[str] = set()  # a grid may ask twice for the same, and jobs may run side by side
     next_number = max((job.number for job in earlier.values()), default=-1) + 1
     problems: dict[str, list[str]] = {}
     jobs: list[SweepJob] = []
     for job in grid:
-        values = _values(job, varied)
+        values = values_of(job, varied)
         words = ", ".join(f"{key}={value}" for key, value in values.items())
         try:
             typed = to_config(compose("config", job))
@@ -118,8 +126,9 @@ def plan(config: DictConfig) -> Sweep | None:
             mark = ""
             with suppress(OSError):  # of a picture that is not here yet, or cannot be read
                 mark = fingerprint(typed, input_hashes(typed))
-            name = known.get(mark) or by_values.get(_key(values))
-            if name is None:
+            there = [*known.get(mark, []), *known.get(_key(values), [])]
+            name = next((name for name in there if name not in taken), "")
+            if not name:
                 name = job_name(next_number, values)
                 next_number += 1
             if mark and not _free(folder / name, mark, typed):
@@ -131,6 +140,7 @@ def plan(config: DictConfig) -> Sweep | None:
             for problem in getattr(error, "problems", [str(error)]):
                 problems.setdefault(problem, []).append(words)
             continue
+        taken.add(name)
         jobs.append(SweepJob(int(name.partition("_")[0]), name, job, values))
     if problems:
         raise ConfigError([_of_jobs(text, words, len(grid)) for text, words in problems.items()])
@@ -186,6 +196,26 @@ def _write(sweep: Sweep, varied: list[str], earlier: dict[str, SweepJob]) -> Non
         raise OutputError(f"out={sweep.folder}: cannot be written ({error.strerror})") from error
 
 
+def _forget_launch(folder: Path) -> None:
+    """The plan of an earlier grid says nothing about jobs that a search will make up."""
+    if earlier := read_plan(folder):
+        _write(Sweep(folder, []), [], earlier)
+
+
+def note_jobs(folder: Path, jobs: Iterable[Path], varied: list[str]) -> None:
+    """Write the plan after the event, for a search: every job that it has made up."""
+    earlier = read_plan(folder)
+    number = max((job.number for job in earlier.values()), default=-1) + 1
+    for job in jobs:
+        overrides = read_overrides(job)
+        if overrides is not None and job.name not in earlier:
+            values = values_of(overrides, varied)
+            earlier[job.name] = SweepJob(number, job.name, overrides, values)
+            number += 1
+    if earlier:
+        _write(Sweep(folder, []), varied, earlier)
+
+
 def folder_of_job(sweep: str, number: Any, overrides: Sequence[str], varied: Iterable[str]) -> str:
     """The folder of Hydra's job ``number`` below that of the sweep: as planned, if it was."""
     try:
@@ -193,19 +223,42 @@ def folder_of_job(sweep: str, number: Any, overrides: Sequence[str], varied: Ite
         return str(content["launch"][int(number)])
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         keys = list(varied)
-        values = _values(overrides, keys or [o.lstrip("+").partition("=")[0] for o in overrides])
+        values = values_of(overrides, keys or [o.lstrip("+").partition("=")[0] for o in overrides])
+        values = {key: _rounded(value) for key, value in values.items()}
         return job_name(int(number), values) if str(number).isdigit() else job_name(0, values)
 
 
+def _rounded(value: str) -> str:
+    """A number between two others that a search has come upon, short enough for a name."""
+    return f"{float(value):.6g}" if re.fullmatch(r"-?\d+\.\d{6,}(e-?\d+)?", value) else value
+
+
 def note_failure(folder: Path, config: Config | None, error: BaseException) -> None:
-    """Leave a record in the folder of a job that failed before it had one of its own."""
+    """Leave a record of a job that failed, where the run has not done so itself.
+
+    What a finished run has made is not touched.
+    """
     from nst_exp.record import Record
 
+    text = f"{type(error).__name__}: {error}"
     record = previous(folder)
-    if config is None or record.get("status") == "failed":
+    noted = record.get("status") == "failed" and record.get("error") == text
+    if noted and record.get("process", {}).get("pid") == os.getpid():
         return
-    if not record:
-        mine = Record(folder, config)
-        mine.values["error"] = f"{type(error).__name__}: {error}"
-        with suppress(Exception):  # what went wrong first matters more
+    with suppress(Exception):  # what went wrong first matters more
+        if not record and config is not None:
+            mine = Record(folder, config)
+            mine.values["error"] = text
             mine.save("failed")
+        elif record.get("status") != "done" or not (folder / _picture(record)).is_file():
+            record |= {
+                "status": "failed",
+                "error": text,
+                "process": {"pid": os.getpid(), "host": platform.node()},
+            }
+            write_text_atomically(folder / "result.json", json.dumps(record, indent=2) + "\n")
+
+
+def _picture(record: dict[str, Any]) -> str:
+    config = record.get("config")
+    return str(config.get("image")) if isinstance(config, dict) else "image.png"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +34,10 @@ MISTAKES = {
     "optimizer.beta1=0.5": "optimizer.beta1: only with optimizer=adam",
     "optimizer=adam optimizer.history=3": "optimizer.history: only with optimizer=lbfgs",
     "from_image=a.png": "from_image: only on the command line, as from_image=PICTURE",
+    "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: only with hydra/launcher=NAME",
+    "hydra/launcher=basic hydra.launcher.n_jobs=2": (
+        "hydra.launcher.n_jobs: hydra/launcher=basic has no such key"
+    ),
     # a value of the wrong type
     "steps=abc": f"steps=abc: {WHOLE}",
     "steps=1e3": f"steps=1e3: {WHOLE}",
@@ -99,3 +106,34 @@ def test_advised_quoting_works_when_pasted_into_a_shell(value: str) -> None:
 def test_every_message_is_one_problem_on_one_line() -> None:
     for typed, said in MISTAKES.items():
         assert "\n" not in said, typed
+
+
+@pytest.mark.parametrize(
+    ("typed", "extra"),
+    [
+        ("hydra/launcher=joblib", "joblib"),
+        ("hydra/launcher=submitit_local", "submitit"),
+        ("hydra/launcher=submitit_slurm", "submitit"),
+        ("hydra/launcher=ray", "ray"),
+        ("hydra/sweeper=optuna", "optuna"),
+    ],
+)
+def test_missing_plugin_names_the_extra_that_installs_it(
+    typed: str, extra: str, tmp_path: Path
+) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['hydra_plugins'] = None\n"  # as if there were none
+        "from nst_exp.cli import main\n"
+        "main()\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, "-m", "beta=1,2", "out=s", typed, "hydra.launcher.n_jobs=2"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 2
+    said = f"error: {typed}: its plugin is not installed: pip install 'nst_exp[{extra}]'"
+    assert run.stderr.splitlines() == [said]
+    assert not (tmp_path / "s").exists()

@@ -95,6 +95,15 @@ def test_sweep_is_gone_on_with_and_extended(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_grid_that_asks_twice_for_the_same_has_two_folders(tmp_path: Path) -> None:
+    """Jobs may run side by side, and two must not write into one folder."""
+    for _ in range(2):
+        assert command_line(tmp_path, *GRID, "beta=1,1.0,1").returncode == 0
+        assert list(records(tmp_path / "s")) == ["000_beta=1", "001_beta=1.0", "002_beta=1"]
+        assert len(set(map(str, plan_of(tmp_path / "s")["launch"]))) == 3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("fail_fast", [False, True])
 def test_failing_job_costs_nothing_but_itself(tmp_path: Path, fail_fast: bool) -> None:
     picture(tmp_path / "good.png", (40, 40))
