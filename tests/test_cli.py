@@ -214,7 +214,7 @@ def test_signal_stops_and_the_same_command_goes_on(
 def test_sweep_names_its_jobs_after_what_varies(run_here, tmp_path: Path) -> None:
     code, _, _ = run_here("-m", *TINY, "steps=1", "beta=1,2", "out=s")
     assert code == 0
-    jobs = sorted(path.name for path in (tmp_path / "s").iterdir() if path.is_dir())
+    jobs = sorted(path.name for path in (tmp_path / "s").glob("[0-9]*"))
     assert [job.partition("_")[0] for job in jobs] == ["000", "001"]
     for job, beta in zip(jobs, (1.0, 2.0), strict=True):
         assert f"beta={beta:g}" in job

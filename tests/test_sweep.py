@@ -64,6 +64,8 @@ def test_sweep_is_gone_on_with_and_extended(tmp_path: Path) -> None:
     assert command_line(tmp_path, *GRID, "beta=1,2").returncode == 0
     first = records(tmp_path / "s")
     assert list(first) == ["000_beta=1", "001_beta=2"]
+    for name in ("sheet.png", "results.csv", "report.html", "_summary"):
+        assert (tmp_path / "s" / name).exists()
     again = command_line(tmp_path, *GRID, "beta=1,2")
     assert again.stdout.splitlines()[0] == "2 jobs, 2 of them done already: s"
     assert records(tmp_path / "s") == first  # not even looked at again
