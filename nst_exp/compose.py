@@ -106,7 +106,7 @@ def to_config(cfg: DictConfig) -> Config:
         figure["panels"] = {}  # what the chosen one sets is in its place by now
     kind = given.get("optimizer", {}).get("kind")
     base = Config(optimizer=OPTIMIZERS.get(kind, LBFGS)())
-    expected, found = set(_paths(_tree(base))), set(_paths(given))
+    expected, found = set(_keys_of(base.optimizer.kind)), set(_paths(given))
     problems = [
         unknown_key(key) for key in sorted(found - expected) if not _inside(key, found - expected)
     ]

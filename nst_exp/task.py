@@ -49,7 +49,7 @@ def do_job(cfg: DictConfig) -> Values:
 
 def _single(cfg: DictConfig, folder: Path) -> None:
     try:
-        _run(cfg, folder, _say, True)
+        _run(to_config(cfg), folder, _say, True)
         write_figures_of([folder], folder, _say)
     except NstError as error:
         _log(error)
@@ -62,11 +62,11 @@ def _of_sweep(cfg: DictConfig, folder: Path, hydra: Any, worker: Worker | None) 
     try:
         config = to_config(cfg)
         if worker is None:
-            record = _run(cfg, folder, _say, True)
+            record = _run(config, folder, _say, True)
         else:
             _share_cores(config)
-            cfg.logging.progress = False
-            record = _run(cfg, folder, log.info, worker.listens)
+            config.logging.progress = False
+            record = _run(config, folder, log.info, worker.listens)
         return _values(hydra.sweeper, record, config)
     except NstError as error:
         _log(error)
@@ -87,10 +87,7 @@ def _of_sweep(cfg: DictConfig, folder: Path, hydra: Any, worker: Worker | None) 
     return None
 
 
-def _run(
-    cfg: DictConfig, folder: Path, say: Callable[[str], None], signals: bool
-) -> dict[str, Any]:
-    config = to_config(cfg)
+def _run(config: Config, folder: Path, say: Callable[[str], None], signals: bool) -> dict[str, Any]:
     check(config)
     from nst_exp.run import run  # torch comes in here
 
