@@ -7,7 +7,6 @@ records (the config's section ``figure``); the layout itself is in ``layout``.
 from __future__ import annotations
 
 import argparse
-import io
 import re
 import sys
 from collections.abc import Sequence
@@ -15,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
+from nst_exp.drawings import drawn_by, save_drawing
 from nst_exp.errors import ConfigError, NstError, OutputError
-from nst_exp.files import write_atomically
 from nst_exp.images import load_image
 from nst_exp.jobs import Job, job_folders, read_job
 from nst_exp.layout import Panel, draw
@@ -148,29 +146,12 @@ def _named(target: Path, title: str, taken: Sequence[Path]) -> Path:
 
 
 def _save(figure: Image.Image, target: Path) -> None:
-    if target.is_file() and not _is_figure(target):
+    if target.is_file() and not drawn_by(target, _SOFTWARE):
         raise OutputError(
             f"{target}: is there already and is no figure made here; move it away, or make the "
             "figure elsewhere with python -m nst_exp.figure FOLDER --out FILE"
         )
-    info = PngInfo()
-    info.add(b"sRGB", b"\0")
-    info.add_text("Software", _SOFTWARE)
-    encoded = io.BytesIO()
-    figure.save(encoded, "PNG", pnginfo=info)
-    write_atomically(target, lambda stream: _copy_to(encoded, stream))
-
-
-def _copy_to(encoded: io.BytesIO, stream: Any) -> None:
-    stream.write(encoded.getbuffer())
-
-
-def _is_figure(path: Path) -> bool:
-    try:
-        with Image.open(path) as image:
-            return image.info.get("Software") == _SOFTWARE
-    except (OSError, ValueError, SyntaxError):  # what Pillow raises for other files
-        return False
+    save_drawing(figure, target, _SOFTWARE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

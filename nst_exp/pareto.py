@@ -12,13 +12,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
+from nst_exp.drawings import drawn_by, save_drawing
 from nst_exp.errors import ConfigError, NstError, OutputError
-from nst_exp.files import write_atomically, write_text_atomically
+from nst_exp.files import write_text_atomically
 from nst_exp.images import load_image
 from nst_exp.jobs import Job, job_folders, read_job, read_overrides
 from nst_exp.layout import Panel, draw
@@ -70,7 +69,7 @@ def write_pareto(folder: Path, target: Path) -> list[Path]:
         if path.exists() and not ours(path):
             raise OutputError(f"{path}: is there already and was not made here; move it away")
     write_text_atomically(target / TABLE, _as_csv(names, best))
-    _save(_sheet(folder, names, best, len(points)), target / SHEET)
+    save_drawing(_sheet(folder, names, best, len(points)), target / SHEET, _SOFTWARE)
     return [target / TABLE, target / SHEET]
 
 
@@ -140,25 +139,8 @@ def _short(value: str) -> str:
         return value
 
 
-def _save(sheet: Image.Image, path: Path) -> None:
-    info = PngInfo()
-    info.add(b"sRGB", b"\0")
-    info.add_text("Software", _SOFTWARE)
-    encoded = io.BytesIO()  # in memory, so that errors of the disk keep their reason
-    sheet.save(encoded, "PNG", pnginfo=info)
-
-    def write(stream: BinaryIO) -> None:
-        stream.write(encoded.getbuffer())
-
-    write_atomically(path, write)
-
-
 def _is_sheet(path: Path) -> bool:
-    try:
-        with Image.open(path) as image:
-            return image.info.get("Software") == _SOFTWARE
-    except (OSError, ValueError, SyntaxError):  # what Pillow raises for other files
-        return False
+    return drawn_by(path, _SOFTWARE)
 
 
 def _is_table(path: Path) -> bool:

@@ -42,6 +42,17 @@ def config_as_dict(config: Config) -> dict[str, Any]:
     return {key: plain(value) for key, value in asdict(config).items()}
 
 
+def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
 def versions() -> dict[str, str]:
     """Python's and the main packages' versions."""
     found = {"python": platform.python_version()}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from nst_exp.config import Config, Logging
 from nst_exp.metrics import names
-from nst_exp.record import ASIDE, config_as_dict
+from nst_exp.record import ASIDE, config_as_dict, flat
 
 SAVED = ("total", "content", "style", "tv")  # losses of the saved picture, one point each
 
@@ -41,17 +40,6 @@ def make_logger(folder: Path | None, settings: Logging, done: int) -> RunLogger 
         return None
     purge = done + 1 if done else 0
     return RunLogger(folder, name="", version="", default_hp_metric=False, purge_step=purge)
-
-
-def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, with dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def log_settings(logger: TensorBoardLogger, config: Config) -> None:

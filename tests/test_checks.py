@@ -16,8 +16,7 @@ from nst_exp.checks import POSITIVE, RANGES, check
 from nst_exp.compose import known_keys
 from nst_exp.config import Adam, Config
 from nst_exp.errors import ConfigError
-from nst_exp.record import config_as_dict
-from nst_exp.tensorboard import flat
+from nst_exp.record import config_as_dict, flat
 
 
 def good(optimizer: schema.Optimizer | None = None) -> Config:

@@ -15,8 +15,7 @@ from nst_exp import config as schema
 from nst_exp.api import make_config
 from nst_exp.compose import known_keys
 from nst_exp.config import LBFGS, Adam, Config
-from nst_exp.record import config_as_dict
-from nst_exp.tensorboard import flat
+from nst_exp.record import config_as_dict, flat
 
 CLASSES = [c for c in vars(schema).values() if dataclasses.is_dataclass(c)]
 

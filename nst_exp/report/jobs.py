@@ -13,7 +13,8 @@ from typing import Any
 
 from nst_exp.errors import ConfigError
 from nst_exp.jobs import Job, job_folders, read_job, read_overrides
-from nst_exp.report.varied import flat, spoken, varied_keys
+from nst_exp.record import flat
+from nst_exp.report.varied import spoken, varied_keys
 from nst_exp.sweep import PLAN, SweepJob, read_plan
 
 LOSSES = ("total", "content", "style", "tv")

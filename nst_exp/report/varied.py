@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nst_exp.record import ASIDE
+from nst_exp.record import ASIDE, flat
 
 Settings = tuple[list[str], dict[str, Any]]  # overrides, config of a run
 
@@ -37,17 +37,6 @@ def varied_keys(runs: Sequence[Settings], known: Iterable[str] = ()) -> list[str
             chosen.append(column)
     already = set(known)
     return [key for key in found if key not in already]
-
-
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A run's nested settings with dotted keys; lists stay lists."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def spoken(value: Any) -> str:

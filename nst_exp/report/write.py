@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
+from nst_exp.drawings import drawn_by, save_drawing
 from nst_exp.errors import OutputError
-from nst_exp.files import write_atomically, write_text_atomically
+from nst_exp.files import write_text_atomically
 from nst_exp.report.axes import Grid, grids
 from nst_exp.report.inputs import constant_settings, open_picture, shared_inputs
 from nst_exp.report.jobs import Report, read_report
@@ -45,7 +43,7 @@ def write_report(folders: Sequence[Path], target: Path) -> list[Path]:
         raise OutputError(f"{target}: cannot be made: {error.strerror}") from error
     paths = [target / (f"sheet_{grid.name}.png" if grid.name else SHEET) for grid in sheets]
     for path, ours in [
-        *((path, _is_sheet(path)) for path in paths),
+        *((path, drawn_by(path, GENERATOR)) for path in paths),
         (target / TABLE, _begins(target / TABLE, ",".join(columns(report)[:3]))),
         (target / PAGE, _begins(target / PAGE, f'<meta name="generator" content="{GENERATOR}">')),
     ]:
@@ -56,9 +54,9 @@ def write_report(folders: Sequence[Path], target: Path) -> list[Path]:
             )
     drawn = _draw(report, sheets)
     for path, image in zip(paths, drawn, strict=True):
-        _save(image, path)
+        save_drawing(image, path, GENERATOR)
     for stale in target.glob("sheet*.png"):  # of a report with other keys
-        if stale not in paths and _is_sheet(stale):
+        if stale not in paths and drawn_by(stale, GENERATOR):
             stale.unlink()
     write_text_atomically(target / TABLE, as_csv(report))
     write_text_atomically(target / PAGE, render(page_data(report, sheets)))
@@ -77,27 +75,6 @@ def _draw(report: Report, sheets: Sequence[Grid]) -> list[Image.Image]:
         }
         drawn.append(draw_sheet(report.title, settings, grid, pictures, thumbs))
     return drawn
-
-
-def _save(sheet: Image.Image, path: Path) -> None:
-    info = PngInfo()
-    info.add(b"sRGB", b"\0")
-    info.add_text("Software", GENERATOR)
-    encoded = io.BytesIO()  # in memory, so that errors of the disk keep their reason
-    sheet.save(encoded, "PNG", pnginfo=info)
-    write_atomically(path, lambda stream: _copy(encoded, stream))
-
-
-def _copy(encoded: io.BytesIO, stream: BinaryIO) -> None:
-    stream.write(encoded.getbuffer())
-
-
-def _is_sheet(path: Path) -> bool:
-    try:
-        with Image.open(path) as image:
-            return image.info.get("Software") == GENERATOR
-    except (OSError, ValueError, SyntaxError):  # what Pillow raises for other files
-        return False
 
 
 def _begins(path: Path, words: str) -> bool:
