@@ -10,6 +10,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from nst_exp.arguments import check_arguments
 from nst_exp.complaints import complaint
 from nst_exp.compose import register, to_config
 from nst_exp.config import Config
@@ -21,6 +22,7 @@ from nst_exp.run import Result, run
 def make_config(overrides: Sequence[str] = ()) -> Config:
     """The config of a command line with these overrides. Raises ConfigError."""
     register()
+    check_arguments(overrides)
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
             return to_config(compose("config", list(overrides)))

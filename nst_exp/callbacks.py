@@ -22,6 +22,7 @@ from nst_exp.images.save import save_image
 from nst_exp.images.tensors import to_array
 from nst_exp.module import StyleTransfer
 from nst_exp.pyramid import Level
+from nst_exp.signals import StopRequest
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -142,6 +143,13 @@ class Recorder(Callback):
         if due and step < self.steps:  # the last picture is the saved one, recorded at the end
             self.picture(pl_module.result_image(), step)
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """A run that goes on from here does not record again what was before."""
+        if self.logger is not None:
+            self.logger.experiment.flush()
+
     def picture(self, image: torch.Tensor, step: int) -> None:
         """Record an image (1, 3, H, W) under ``step``."""
         if not torch.isfinite(image).all():
@@ -151,3 +159,27 @@ class Recorder(Callback):
             self.logger.experiment.add_image("image", pixels, step, dataformats="HWC")
         if self.folder is not None:
             save_image(pixels, self.folder / f"step_{step:06d}.png")
+
+
+class Stopped(Exception):
+    """Raised between two steps, after the checkpoint was written."""
+
+
+class StopBetweenSteps(Callback):
+    """Ends fit() at a step's end once a stop is requested, leaving a checkpoint at that step."""
+
+    def __init__(self, request: StopRequest, checkpoint: str | None) -> None:
+        self.request, self.checkpoint = request, checkpoint
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Until now a signal ends the run where it is."""
+        self.request.step()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+    ) -> None:
+        """Look whether a signal has come."""
+        if self.request.signal is not None:
+            if self.checkpoint is not None:
+                trainer.save_checkpoint(self.checkpoint)
+            raise Stopped

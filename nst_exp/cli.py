@@ -3,6 +3,7 @@ been found right, so that help, completion and mistakes are quick."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections import Counter
@@ -15,12 +16,15 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from nst_exp import launch
+from nst_exp.arguments import check_arguments
 from nst_exp.complaints import complaint
 from nst_exp.errors import ConfigError, NstError, OutputError
+from nst_exp.files import disk_refusal
 from nst_exp.jobs import read_job
 from nst_exp.paths import CONFIGS
 from nst_exp.resolvers import note_varied
 from nst_exp.screen import fail, show, show_error, shown
+from nst_exp.signals import StopNow, exit_code, stop_at_once
 from nst_exp.sweep_callbacks import CheckFirst, SweepJobs
 from nst_exp.task import Values, do_job, write_figures_of
 
@@ -35,6 +39,21 @@ def _hydra_main(cfg: DictConfig) -> Values:
 def main() -> None:
     """Entry of ``python -m nst_exp`` and of the console script; exits with the codes of errors."""
     SweepJobs.forget()
+    logging.raiseExceptions = False  # a log file on a full disk is no reason for tracebacks
+    try:
+        with stop_at_once():
+            _command()
+    except StopNow as stop:  # outside of a run, which ends in its own words
+        show_error(f"stopped by {stop}")
+        sys.exit(exit_code(stop.signal))
+    except KeyboardInterrupt:
+        show_error("interrupted")
+        sys.exit(130)
+    finally:
+        SweepJobs.claim.close()
+
+
+def _command() -> None:
     try:
         _launch()
     except BaseException as error:  # sys.exit among them: the report also shows what failed
@@ -95,8 +114,12 @@ def _write_report(folder: Path, interrupted: bool) -> None:
 def _launch() -> None:
     # Exceptions come through to here instead of being printed by Hydra with its own exit codes.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    arguments = sys.argv[1:]
+    # Hydra wants -m before the settings, people write it anywhere.
+    sweep = [argument for argument in sys.argv[1:] if argument in ("-m", "--multirun")]
+    arguments = sweep + [argument for argument in sys.argv[1:] if argument not in sweep]
+    sys.argv[1:] = arguments
     try:
+        check_arguments(arguments)
         if any(argument.startswith("from_image=") for argument in arguments):
             from nst_exp.from_image import expand
 
@@ -108,15 +131,17 @@ def _launch() -> None:
     except ValueError as error:
         if "No trials are completed" in str(error):  # Optuna's last word; every job failed
             return
+        if isinstance(error.__cause__, OSError):  # of the log file in the run's folder
+            sys.exit(fail(_unwritable(error.__cause__)))
         if "Config group override" not in str(error):  # Hydra's, for a group set to a number
             raise
         sys.exit(fail(ConfigError(complaint(error, arguments))))
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         sys.exit(fail(ConfigError(complaint(error, arguments))))
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and disk_refusal(error, Path.cwd()) is None:
             raise
-        sys.exit(fail(OutputError(f"{error.filename}: {error.strerror}; choose another out=DIR")))
+        sys.exit(fail(_unwritable(error)))
     except KeyboardInterrupt:
         if SweepJobs.stops is None or not SweepJobs.stops.hopeless:
             show_error("interrupted")
@@ -126,6 +151,11 @@ def _launch() -> None:
             raise
         # What a sweeper makes of jobs that were stopped is no news.
         sys.exit(_lost(launch.lost_worker(error)))
+
+
+def _unwritable(error: OSError) -> OutputError:
+    place = error.filename or "the run's folder"
+    return OutputError(f"{place}: {error.strerror}; choose another out=DIR")
 
 
 def _lost(reason: str | None) -> int:

@@ -1,115 +1,137 @@
-"""Hydra's and OmegaConf's exceptions, said in one line that names the key and the way out."""
+"""Everything that Hydra finds wrong with a command line, a line for each problem.
+
+Hydra stops at the first one. Here each argument is tried by itself behind that, so that a person
+need not run into the next mistake after having mended one.
+"""
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 
-from hydra.errors import OverrideParseException
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from nst_exp.compose import groups, quoted, unknown_key
-from nst_exp.errors import did_you_mean
+from nst_exp.checks import problems_of
+from nst_exp.compose import groups, quoted, to_config
+from nst_exp.errors import ConfigError
+from nst_exp.hydra_errors import line_about
+from nst_exp.paths import CONFIGS
 
-# Groups and presets of Hydra's plugins -> the extra that installs the plugin.
-_PLUGINS = {
-    ("hydra/launcher", "joblib"): "joblib",
-    ("hydra/launcher", "submitit_local"): "submitit",
-    ("hydra/launcher", "submitit_slurm"): "submitit",
-    ("hydra/launcher", "ray"): "ray",
-    ("hydra/sweeper", "optuna"): "optuna",
-    ("hydra/sweeper/sampler", "tpe"): "optuna",
-}
-_TYPES = {
-    "Integer": "must be a whole number, written out (1000, not 1e3)",
-    "Float": "must be a number",
-    "bool": "must be true or false",
-}
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+_MOST = 60  # arguments and values of a sweep that are tried one by one: 0.1 s each
+_FAILS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 
 
-def complaint(error: Exception, arguments: list[str]) -> str:
-    """What is wrong, for the person who typed ``arguments``."""
-    text = "\n".join(str(link) for link in _chain(error))
-    given = {a.lstrip("+~").partition("=")[0]: a for a in arguments if "=" in a}
+def complaint(error: Exception, arguments: Sequence[str]) -> list[str]:
+    """What is wrong, for the person who typed ``arguments`` and brought Hydra to ``error``."""
+    given = list(arguments)
+    first = line_about(error, given)
+    overrides, folder, sweep = _overrides(given)
+    if len(overrides) < 2 and not sweep:
+        return [first]
+    if any("=" not in text.strip("=") for text in overrides if not text.startswith("~")):
+        return [first]  # blanks around an equals sign, or the like
+    try:
+        lines = _one_by_one(overrides, folder, sweep, error)
+    except Exception:  # the first complaint is worth more than a second failure
+        return [first]
+    if not lines:  # it takes several arguments together
+        return [first]
+    return list(dict.fromkeys(lines))
 
-    def typed(key: str, value: str = "") -> str:
-        return given.get(key, f"{key}={value}")
 
-    if match := re.search(
-        r"An item is already at '([^']+)'|Multiple values for ([^\s.]+(?:\.\w+)*)\.", text
-    ):
-        key = match[1] or match[2]
-        without = typed(key).lstrip("+")
-        return f"{key}: it is there already; write it without the plus sign: {without}"
-    if match := re.search(r"Could not delete '([^'=]+)=([^']*)'", text):
-        return f"~{match[1]}={match[2]}: that is not what {match[1]} is"
-    if match := re.search(r"Could not (?:override|append to config|delete)[^']*'([^']*)'", text):
-        key = match[1].partition("=")[0].lstrip("+~")
-        if not key:
-            return f"{' '.join(arguments)}: cannot be read; write KEY=VALUE"
-        if key == "experiment":
-            return f"experiment: write it with a plus sign: +{typed(key, 'NAME')}"
-        if match := re.match(r"hydra\.(launcher|sweeper)\.", key):
-            group = f"hydra/{match[1]}"
-            if group not in given:
-                return f"{key}: only with {group}=NAME"
-            return f"{key}: {given[group]} has no such key"
-        return unknown_key(key)
-    if match := re.search(r"Could not find '([\w/]+)/([^'/]+)'", text):
-        group, name = match[1], match[2]
-        if extra := _PLUGINS.get((group, name)):
-            return f"{group}={name}: its plugin is not installed: pip install 'nst_exp[{extra}]'"
-        # Hydra's list has the presets of --config-dir as well.
-        listed = re.search(rf"Available options in '{group}':\n((?:\t.*\n?)*)", text)
-        names = listed[1].split() if listed else groups().get(group, [])
-        return (
-            f"{group}={name}: no such preset{did_you_mean(name, names)}\n"
-            f"    there are: {', '.join(names) or 'none'}"
-        )
-    if "Config group override must be a string" in text:
-        chosen = " ".join(a for key, a in given.items() if key in groups())
-        return f"{chosen}: a group is set to the name of a preset, or its keys one by one"
-    if match := re.search(r"Key '([^']+)' (?:not in|is not in struct)", text):
-        full = re.search(r"full_key: (\S+)", text)
-        return unknown_key(full[1] if full else match[1])
-    if match := re.search(r"does not support deletion\s+full_key: (\S+)", text):
-        return f"{match[1]}: this key cannot be taken away"
-    if match := re.search(r"field '([^']+)' is not Optional", text):
-        return f"{typed(match[1], 'null')}: needs a value"
-    if match := re.search(r"is not a ListConfig, list or tuple\.\s+full_key: (\S+)", text):
-        return f"{typed(match[1])}: must be a list: {match[1]}=[...]"
-    if match := re.search(r"Invalid type assigned: .*?\s+full_key: (\S+)", text, re.S):
-        return f"{typed(match[1])}: it has keys of its own; set {match[1]}.KEY=VALUE"
-    if match := re.search(
-        r"Value '(.*?)' (?:of type '\w+' could not be converted to|is not a valid) (\w+)"
-        r"(?: \(type \w+\))?\s+full_key: (\S+)",
-        text,
-        re.S,
-    ):
-        what = _TYPES.get(match[2], f"must be of type {match[2]}")
-        return f"{typed(match[3], match[1])}: {what}"
-    if match := re.search(
-        r"Invalid value '(.*?)', expected one of \[(.*?)\]\s+full_key: (\S+)", text, re.S
-    ):
-        choices = match[2].split(", ")
-        return (
-            f"{match[3]}={match[1]}: must be one of {', '.join(choices)}"
-            f"{did_you_mean(match[1], choices)}"
-        )
-    unreadable = [str(e.override) for e in _chain(error) if isinstance(e, OverrideParseException)]
-    ambiguous = re.findall(r"Ambiguous value for argument '(.*)'", text)
-    for argument in ambiguous + unreadable:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            return f"{argument}: cannot be read; write KEY=VALUE"
-        several = "; for a sweep over several values add -m" if ambiguous else ""
-        way_out = shlex.quote(f"{key}=" + quoted(value, '"'))
-        return f"{argument}: cannot be read; quote the value: {way_out}{several}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "; ".join(lines[:3]) or type(error).__name__
+def _overrides(arguments: list[str]) -> tuple[list[str], str | None, bool]:
+    """The arguments that are no options, the folder of own presets, and whether it is a sweep."""
+    known, _ = get_args_parser().parse_known_args([a for a in arguments if a != "--version"])
+    folder = known.config_dir
+    own = None if folder is None else os.path.abspath(folder)
+    return list(known.overrides), own, bool(known.multirun)
+
+
+def _one_by_one(
+    overrides: list[str], folder: str | None, sweep: bool, first: Exception
+) -> list[str]:
+    lines: list[str] = []
+    chosen: list[str] = []  # presets, under which keys are tried
+    keys: list[str] = []
+    whole = True  # the presets are what the person wanted
+    for text in overrides:
+        try:
+            single = _values(text) if sweep else [text]
+        except HydraException as error:
+            lines.append(line_about(error, overrides, first))
+            continue
+        group = text.lstrip("+~").partition("=")[0]
+        if group in groups() or "/" in group:
+            said = [line for value in single if (line := _tried([value], folder, first))]
+            whole = whole and not said
+            lines += said
+            if not said:
+                chosen.append(single[0])
+        else:
+            keys += single
+    if len(keys) > _MOST:
+        return lines
+    good: list[str] = []
+    for text in keys:
+        if line := _tried([*chosen, text], folder, first):
+            if whole or "only with" not in line:
+                lines.append(line)
+        else:
+            good.append(text)
+    return lines + (_beyond_hydra([*chosen, *good], good, folder) if whole else [])
+
+
+def _values(text: str) -> list[str]:
+    """``KEY=VALUE`` for each value that a sweep gives the key."""
+    (override,) = OverridesParser.create().parse_overrides([text])
+    if not override.is_sweep_override() or not override.is_discrete_sweep():
+        return [text]
+    key = text.partition("=")[0]
+    return [f"{key}={value}" for value in islice(override.sweep_string_iterator(), _MOST)]
+
+
+def _compose(overrides: list[str], folder: str | None) -> DictConfig:
+    own = [] if folder is None else [f"hydra.searchpath=[{quoted(folder)}]"]
+    with _no_other_hydra(), initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
+        return compose("config", [*own, *overrides])
+
+
+@contextmanager
+def _no_other_hydra() -> Iterator[None]:
+    """Put the Hydra of this process aside, which is at work when a sweep is refused."""
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().hydra = None
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = before  # another instance by now, as Hydra copies it
+
+
+def _tried(overrides: list[str], folder: str | None, first: Exception) -> str | None:
+    """What Hydra says of the last of the overrides."""
+    try:
+        _compose(overrides, folder)
+    except _FAILS as error:
+        return line_about(error, overrides, first)
+    return None
+
+
+def _beyond_hydra(overrides: list[str], good: Iterable[str], folder: str | None) -> list[str]:
+    """What the other checks say of keys that Hydra takes, whatever becomes of the others."""
+    try:
+        problems = problems_of(to_config(_compose(overrides, folder)))
+    except ConfigError as error:
+        problems = error.problems
+    except _FAILS:
+        return []
+    names = {text.lstrip("+~").partition("=")[0] for text in good}
+    return [p for p in problems if p.partition(":")[0].partition("=")[0] in names]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from difflib import SequenceMatcher, get_close_matches
 from functools import cache
 from typing import Any, cast
 
+from hydra.conf import HydraConf
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -16,6 +19,7 @@ from nst_exp.config import LBFGS, Adam, Config, Optimizer
 from nst_exp.errors import ConfigError, did_you_mean
 from nst_exp.paths import CONFIGS
 
+NEEDS_PRESET = "a group needs a preset; choose another one"  # what follows is how
 OPTIMIZERS: dict[str, type[Optimizer]] = {"lbfgs": LBFGS, "adam": Adam}
 
 
@@ -57,6 +61,24 @@ def known_keys() -> list[str]:
     return list(dict.fromkeys([*keys, *groups(), "from_image"]))
 
 
+@cache
+def hydra_keys() -> list[str]:
+    """Hydra's own keys and groups, and those of the plugins that are installed."""
+    conf = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(HydraConf)))
+    keys = [f"hydra.{key}" for key in _paths(conf)]
+    repository = ConfigStore.instance().repo.get("hydra", {})
+    for group, presets in repository.items():
+        if not isinstance(presets, dict):
+            continue
+        keys.append(f"hydra/{group}")
+        for preset in presets.values():
+            if node := getattr(preset, "node", None):
+                settings = OmegaConf.to_container(node)
+                if isinstance(settings, dict):
+                    keys += [f"hydra.{group}.{key!s}" for key in settings]
+    return list(dict.fromkeys(keys))
+
+
 def quoted(text: str, quote: str = "'") -> str:
     """``text`` as a quoted string in the grammar of Hydra's overrides."""
     # Backslashes are doubled where a quotation mark or the end follows, and only there.
@@ -69,7 +91,9 @@ def _escape(match: re.Match[str]) -> str:
 
 def unknown_key(key: str) -> str:
     """The line about a key that does not exist (there), with the nearest one that does."""
-    known = known_keys()
+    owner = re.split(r"[./]", key)[0]
+    hydras = owner != key and get_close_matches(owner, ["hydra"], cutoff=0.7)
+    known = hydra_keys() if hydras else known_keys()
     owners = [kind for kind in OPTIMIZERS if key in _keys_of(kind)]
     if key in known and 0 < len(owners) < len(OPTIMIZERS):
         return f"{key}: only with optimizer={' or '.join(owners)}"
@@ -94,22 +118,18 @@ def unknown_key(key: str) -> str:
 def to_config(cfg: DictConfig) -> Config:
     """The typed config. ConfigError lists keys added with ``+`` or taken away with ``~``."""
     _check_panel(cfg)
-    try:
-        given = cast(
-            dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    given = _resolved(cfg)
+    if "experiment" in given:
+        raise ConfigError(
+            "experiment: its file must begin with the line '# @package _global_' and hold KEY: "
+            "VALUE; on the command line write +experiment=NAME"
         )
-    except OmegaConfBaseException as error:
-        missing = isinstance(error, MissingMandatoryValue)
-        reason = "needs a value" if missing else str(error).splitlines()[0]
-        raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {reason}") from error
     if isinstance(figure := given.get("figure"), dict):
         figure["panels"] = {}  # what the chosen one sets is in its place by now
-    kind = given.get("optimizer", {}).get("kind")
-    base = Config(optimizer=OPTIMIZERS.get(kind, LBFGS)())
-    expected, found = set(_keys_of(base.optimizer.kind)), set(_paths(given))
-    problems = [
-        unknown_key(key) for key in sorted(found - expected) if not _inside(key, found - expected)
-    ]
+    kind = _optimizer(given)
+    base = Config(optimizer=OPTIMIZERS[kind]())
+    expected, found = set(_keys_of(kind)), set(_paths(given))
+    problems = [unknown_key(key) for key in _outermost(found - expected)]
     problems += [
         f"{key}: this key cannot be taken away"
         for key in sorted(expected - found)
@@ -123,6 +143,52 @@ def to_config(cfg: DictConfig) -> Config:
         raise ConfigError(
             f"{getattr(error, 'full_key', '')}: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _resolved(cfg: DictConfig) -> dict[str, Any]:
+    """Plain values; ConfigError for what is missing or refers to nothing."""
+    try:
+        container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = str(getattr(error, "full_key", None) or "config")
+        if isinstance(error, MissingMandatoryValue):
+            raise ConfigError(f"{key}=???: needs a value") from error
+        reason = str(error).splitlines()[0]
+        if match := re.search(r"Interpolation key '(.*?)' not found", reason):
+            reason = f"there is no key '{match[1]}'{did_you_mean(match[1], known_keys())}"
+        elif match := re.search(r"raised while resolving interpolation: (.*)", reason):
+            reason = match[1].strip("\"'")
+        if not reason.endswith("?"):
+            reason += "; a dollar sign of the value itself is written \\$"
+        raise ConfigError(f"{key}={_raw(cfg, key)}: {reason}") from error
+    return cast(dict[str, Any], container)
+
+
+def _raw(cfg: DictConfig, key: str) -> Any:
+    """The value as it was written, with its ``${...}``."""
+    node: Any = OmegaConf.to_container(cfg, resolve=False)
+    for name in re.findall(r"[^.\[\]]+", key):
+        node = node[int(name)] if isinstance(node, list) else node.get(name, "")
+    return node
+
+
+def _optimizer(given: Mapping[str, Any]) -> str:
+    """The optimiser's kind. ConfigError if its keys are not those of a preset's."""
+    settings = given.get("optimizer")
+    names = " or ".join(f"optimizer={name}" for name in sorted(OPTIMIZERS))
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"~optimizer: {NEEDS_PRESET}, optimizer=NAME")
+    kind = settings.get("kind")
+    if not any(_own(name) & set(settings) for name in OPTIMIZERS):
+        raise ConfigError(f"~optimizer: {NEEDS_PRESET}, optimizer=NAME")
+    if kind not in OPTIMIZERS or not _own(str(kind)) & set(settings):
+        raise ConfigError(f"optimizer.kind={kind}: the preset sets it; choose {names}")
+    return str(kind)
+
+
+def _own(kind: str) -> set[str]:
+    """The keys that this optimiser alone has."""
+    return {f.name for f in fields(OPTIMIZERS[kind])} - {f.name for f in fields(Optimizer)}
 
 
 def _check_panel(cfg: DictConfig) -> None:
@@ -142,6 +208,18 @@ def _check_panel(cfg: DictConfig) -> None:
 def _panel_value(key: str, *, _root_: DictConfig) -> Any:
     """What the chosen panel sets: ``${panel:style}`` in an experiment's file."""
     return _root_.figure.panels[_root_.panel][key]
+
+
+def _outermost(keys: set[str]) -> list[str]:
+    """Without those inside others; a branch that holds a single key is named by that key."""
+    named: list[str] = []
+    for key in sorted(keys):
+        if _inside(key, keys):
+            continue
+        below = [other for other in keys if other.startswith(f"{key}.")]
+        ends = [other for other in below if not any(o.startswith(f"{other}.") for o in below)]
+        named.append(ends[0] if len(ends) == 1 else key)
+    return named
 
 
 def _inside(key: str, keys: set[str]) -> bool:

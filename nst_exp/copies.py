@@ -34,6 +34,22 @@ def claim_copies(
     return claimed
 
 
+def claim_for_figure(
+    folder: Path | None,
+    config: Config,
+    earlier: dict[str, Any],
+    recorded: dict[str, dict[str, str]],
+    warn: Callable[[str], None],
+) -> dict[str, str]:
+    """Note in ``recorded``, a record's inputs, which copies its figure will need."""
+    if folder is None or not config.figure.title:
+        return {}
+    claimed = claim_copies(folder, earlier, warn)
+    for key, name in claimed.items():
+        recorded[key]["copy"] = name
+    return claimed
+
+
 def write_copies(folder: Path, claimed: dict[str, str], config: Config, inputs: Inputs) -> None:
     """Write what was claimed and is not there yet: JPEG, sRGB, at the run's final size.
 

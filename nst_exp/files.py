@@ -15,6 +15,7 @@ from typing import BinaryIO
 from nst_exp.errors import OutputError
 
 _PREFIX, _SUFFIX = ".nst-", ".tmp"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -39,7 +40,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
         refusal = _refusal_behind(error)
         if refusal is None:
             raise
-        raise OutputError(f"{path}: cannot be written: {_reason(refusal, target)}") from error
+        reason = _reason(refusal, target.parent)
+        raise OutputError(f"{path}: cannot be written: {reason}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -91,15 +93,24 @@ def _refusal_behind(error: BaseException) -> OSError | None:
     return None
 
 
-def _reason(error: OSError, target: Path) -> str:
+def disk_refusal(error: BaseException, folder: Path) -> str | None:
+    """Why the disk behind ``folder`` takes nothing more, and what to do.
+
+    None if ``error``, a library's, has another reason.
+    """
+    refusal = _refusal_behind(error)
+    return _reason(refusal, folder) if refusal and refusal.errno in _FULL else None
+
+
+def _reason(error: OSError, folder: Path) -> str:
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         with contextlib.suppress(OSError):
-            free = shutil.disk_usage(target.parent).free
+            free = shutil.disk_usage(folder).free
             reason += f" ({free / 1e6:.1f} MB free)"
         return f"{reason}; make room or choose another folder"
     if error.errno == errno.ENOENT:
-        return f"there is no folder {target.parent}"
+        return f"there is no folder {folder}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{reason}; choose a folder that you may write to"
     return reason

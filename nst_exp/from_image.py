@@ -1,14 +1,23 @@
-"""``from_image=old.png``: the settings that made a picture, as overrides of the command line."""
+"""``from_image=old.png``: the settings that made a picture, as overrides of the command line.
+
+A picture may come from a stranger. Only keys of the schema are taken from it, with values of the
+right type, none of which refers to anything (``${...}``); Hydra's own keys, which name code to run,
+and where results go are not; weights are fetched only from addresses that a preset has.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from nst_exp.compose import OPTIMIZERS, quoted, to_config
+from nst_exp.compose import OPTIMIZERS, quoted, to_config, unknown_key
+from nst_exp.config import Config
 from nst_exp.errors import ConfigError
 from nst_exp.images import read_metadata
 from nst_exp.paths import CONFIGS
@@ -41,7 +50,7 @@ def read_settings(path: str) -> dict[str, Any]:
         settings = json.loads(metadata["nst_exp"])
         if not isinstance(settings["config"], dict):
             raise ValueError
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"from_image={path}: holds no settings; a PNG made by nst_exp is needed "
             "(another program may have removed them)"
@@ -75,19 +84,114 @@ def expand(arguments: list[str]) -> list[str]:
     if len(chosen) > 1:
         raise ConfigError("from_image: given twice")
     others = [argument for argument in arguments if argument not in chosen]
-    settings = read_settings(chosen[0].partition("=")[2].strip("'\""))["config"]
-    kind = settings.get("optimizer", {}).get("kind")
-    if kind not in OPTIMIZERS:
-        raise ConfigError(f"from_image: made with an unknown optimiser, {kind!r}")
-    _forget_default_layers(settings)
+    path = chosen[0].partition("=")[2].strip("'\"")
     presets = {a.partition("=")[0]: a for a in others if a.partition("=")[0] in _GROUPS}
-    choice = [] if "optimizer" in presets else [f"optimizer={kind}"]
+    given = {a.partition("=")[0] for a in others}
+    settings = _checked(path, read_settings(path)["config"])
+    if not given & {"backbone", "backbone.sources"}:
+        _refuse_strange_addresses(path, settings)
+    _forget_default_layers(settings)
+    choice = [] if "optimizer" in presets else [f"optimizer={settings['optimizer']['kind']}"]
     present = _composed(choice)
     single = [argument for argument in presets.values() if "," not in argument]  # no sweep
     brought = {key for key, _ in _differences(present, _composed([*choice, *single]))}
-    old = {k: v for k, v in settings.items() if k not in _NOT_REPEATED and k not in presets}
+    old = {key: value for key, value in settings.items() if key not in presets}
     differences = [(k, v) for k, v in _differences(old, present) if k not in brought]
     return [*choice, *(f"{key}={written(value)}" for key, value in differences), *others]
+
+
+def _checked(path: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """A picture's settings with the schema's types, or a ConfigError with all that is strange."""
+    optimizer = settings.get("optimizer")
+    kind = optimizer.get("kind") if isinstance(optimizer, dict) else None
+    if not isinstance(kind, str) or kind not in OPTIMIZERS:
+        raise ConfigError(f"from_image={path}: made with an unknown optimiser, {_short(kind)}")
+    settings = {key: value for key, value in settings.items() if key not in _NOT_REPEATED}
+    schema = OmegaConf.structured(Config(optimizer=OPTIMIZERS[kind]()))
+    problems = list(_strange(settings, OmegaConf.to_container(schema)))
+    if problems:
+        raise ConfigError(f"from_image={path}: {problem}" for problem in problems)
+    try:
+        merged = OmegaConf.merge(schema, settings)
+        typed = config_as_dict(cast(Config, OmegaConf.to_object(merged)))
+    except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
+        key = getattr(error, "full_key", None) or "the settings"
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"from_image={path}: {key}: {reason}") from error
+    return _only(settings, typed)
+
+
+def _strange(old: Any, like: Any, prefix: str = "") -> Iterator[str]:
+    """What no settings of nst_exp hold: other keys, references, texts that cannot be written."""
+    if isinstance(like, dict) and like and not isinstance(old, dict):
+        yield f"{prefix[:-1]}: has keys of its own, and no value"
+    elif isinstance(old, dict):
+        for key, value in old.items():
+            if isinstance(like, dict) and like and key not in like:
+                yield unknown_key(_short(f"{prefix}{key}"))
+            else:
+                below = like.get(key) if isinstance(like, dict) else None
+                yield from _strange(value, below, f"{prefix}{key}.")
+    elif isinstance(old, list):
+        for value in old:
+            yield from _strange(value, None, prefix)
+    elif isinstance(old, str):
+        if "${" in old:
+            yield f"{prefix[:-1]}={_short(old)}: refers to something; give the value yourself"
+        elif "\0" in old or old == "???" or not _encodable(old):
+            yield f"{prefix[:-1]}={_short(old)}: holds characters that no setting has"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates, which JSON can hold
+        return False
+    return True
+
+
+def _short(value: object) -> str:
+    """A word of the picture's on one line, without commands to the terminal."""
+    text = value if isinstance(value, str) else repr(value)
+    text = text if len(text) <= 100 else f"{text[:99]}…"
+    return text if text.isprintable() else ascii(text)
+
+
+def _only(wanted: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
+    """``typed`` without what an older picture does not say."""
+    return {
+        key: _only(value, typed[key]) if isinstance(value, dict) else typed[key]
+        for key, value in wanted.items()
+    }
+
+
+def _refuse_strange_addresses(path: str, settings: dict[str, Any]) -> None:
+    """A picture alone does not make the program ask a server that no preset names."""
+    sources = settings.get("backbone", {}).get("sources", [])
+    if not sources:
+        return
+    known = {_place(source) for source in _sources_of_presets()}
+    for source in sources:
+        if _place(source) not in known:
+            where = _short(source["url"] or source["package"])
+            raise ConfigError(
+                f"from_image={path}: backbone.sources: {where} is in no preset; if you trust it, "
+                "give backbone.sources=[...] yourself, else backbone=PRESET"
+            )
+
+
+def _sources_of_presets() -> Iterator[dict[str, Any]]:
+    # Without nst_exp.weights, which brings torch and its seconds.
+    for preset in sorted((CONFIGS / "backbone").glob("*.yaml")):
+        content = OmegaConf.to_container(OmegaConf.load(preset))
+        if isinstance(content, dict):
+            yield from content.get("sources", [])
+
+
+def _place(source: dict[str, Any]) -> tuple[str, ...]:
+    """What a source would be fetched from."""
+    filled = {"kind": "url", "url": "", "package": "", "member": "", **source}
+    return tuple(str(filled[key]) for key in ("kind", "url", "package", "member"))
 
 
 def _forget_default_layers(settings: dict[str, Any]) -> None:

@@ -22,10 +22,36 @@ from nst_exp.parametrisation import ImageParameter
 # pairs below an absolute 1e-10, under which a loss of order 1 would stall.
 SCALED_LOSS_AT_START = 1e6
 SHORTER = 0.1  # factor on the step after a divergence
+FALL = 1e-6  # share by which the lowest total must fall to count as better; float32 rounds by 1e-7
+
+
+# Numbers that a checkpoint carries.
+CARRIED = (
+    "loss_scale",
+    "evaluations",
+    "restarts",
+    "start_total",
+    "best_total",
+    "improved_step",
+    "improved_total",
+    "averaged",
+)
 
 
 class Diverged(Exception):
     """The objective is not finite at this point."""
+
+
+def _not_finite(losses: Losses) -> str:
+    """The first layers' terms that are NaN or infinite, or else the sums that are; "" for none.
+
+    Also those that are only measured: they would end up in the record.
+    """
+    sums = {name: getattr(losses, name) for name in ("content", "style", "tv", "range")}
+    terms = losses.layers | sums | {"the total": losses.total}
+    finite = torch.stack([term.detach() for term in terms.values()]).isfinite().tolist()
+    bad = [name for name, good in zip(terms, finite, strict=True) if not good]
+    return ", ".join(([name for name in bad if name in losses.layers] or bad)[:3])
 
 
 class StyleTransfer(pl.LightningModule):
@@ -63,6 +89,8 @@ class StyleTransfer(pl.LightningModule):
         self.losses: Losses | None = None  # of the lowest evaluation of the latest step
         self.start_total: float | None = None
         self.best_total = float("inf")
+        # Step of this level that last made the lowest total better, and that total.
+        self.improved_step, self.improved_total = 0, float("inf")
         # Buffers, so that they follow the image to its device and precision.
         values = self.parameter.values.detach().clone()
         self.register_buffer("best_values", values, persistent=False)
@@ -71,6 +99,7 @@ class StyleTransfer(pl.LightningModule):
         self.carried_state: dict[str, Any] | None = None  # Adam's, from the level before
         self.level = 0  # of the pyramid; travels in the checkpoint
         self.clock: Callable[[], float] = lambda: 0.0  # seconds that the run has taken
+        self.warnings: list[str] = []  # the run's, for the checkpoint
         self._step_lowest = float("inf")
 
     # What Lightning asks for
@@ -97,9 +126,9 @@ class StyleTransfer(pl.LightningModule):
         """Evaluate the objective at the present image; returns the scaled total."""
         losses = self.evaluate(self.parameter())
         self.evaluations += 1
+        if bad := _not_finite(losses):
+            raise Diverged(bad)
         total = float(losses.total.detach())
-        if not torch.isfinite(losses.total.detach()):
-            raise Diverged(self._where(losses))
         if self.start_total is None:
             self.start_total = total
             # Bounded, since a total of nothing but rounding errors must not be blown up.
@@ -119,6 +148,7 @@ class StyleTransfer(pl.LightningModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         """One iteration, and what belongs to it: divergence guard, clamping, averaging."""
+        step = int(self.global_step) + 1
         while True:
             self._step_lowest = float("inf")
             evaluations = self.evaluations
@@ -132,6 +162,12 @@ class StyleTransfer(pl.LightningModule):
                 break
             except Diverged as divergence:
                 self._restart(str(divergence), optimizer)
+            except RuntimeError as error:
+                if "overflow" not in str(error):  # of a step's length, as torch puts it
+                    raise
+                self._restart("the step", optimizer)
+        if self.best_total < self.improved_total * (1.0 - FALL):
+            self.improved_step, self.improved_total = step, self.best_total
         if self.settings.clamp:
             self.parameter.set_image(self.image().clamp(0.0, 1.0))
         if self.averaging:
@@ -146,19 +182,19 @@ class StyleTransfer(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Plain tensors and numbers, which torch loads with weights_only=True."""
-        names = ("loss_scale", "evaluations", "restarts", "start_total", "best_total", "averaged")
-        checkpoint["style_transfer"] = {name: getattr(self, name) for name in names} | {
+        checkpoint["style_transfer"] = {name: getattr(self, name) for name in CARRIED} | {
             "best_values": self.best_values,
             "average": self.average,
             "level": self.level,
             "seconds": self.clock(),
+            "warnings": list(self.warnings),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the state back."""
+        """Put the state back; what an older version did not write keeps its first value."""
         for name, value in checkpoint["style_transfer"].items():
-            if name == "seconds":
-                continue  # the run reads it
+            if name in ("seconds", "warnings"):
+                continue  # the run reads them
             if torch.is_tensor(value):
                 getattr(self, name).copy_(value)
             else:
@@ -184,6 +220,11 @@ class StyleTransfer(pl.LightningModule):
         weight = 1.0 - float(self.averaging**self.averaged)
         return self.average / weight
 
+    @torch.no_grad()
+    def best_image(self) -> Tensor:
+        """The image with the lowest total so far, (1, 3, H, W)."""
+        return self.parameter.decode(self.best_values).detach()
+
     def restore_best(self) -> None:
         """Go back to the image with the lowest total so far."""
         with torch.no_grad():
@@ -194,10 +235,11 @@ class StyleTransfer(pl.LightningModule):
     def _restart(self, where: str, optimizer: Any) -> None:
         step = int(self.global_step) + 1
         if self.best_total == float("inf"):
-            raise NumericalError(
-                f"the objective is not finite at the start ({where}); check alpha, beta and the "
-                "layer weights, or use trainer.precision=32-true"
-            )
+            largest = float(self.image().abs().max())
+            hint = "check alpha, beta and the layer weights, or use trainer.precision=32-true"
+            if not largest < 100.0:  # of a range of 0..1
+                hint = f"the image has values up to {largest:.1e}; lower init.noise_scale"
+            raise NumericalError(f"the objective is not finite at the start ({where}); {hint}")
         self.restarts += 1
         if self.restarts > self.settings.max_restarts:
             raise NumericalError(
@@ -215,7 +257,3 @@ class StyleTransfer(pl.LightningModule):
                 f"diverged at step {step} ({where} is not finite): the best image is put back and "
                 f"the step shortened to {SHORTER:g} of its length"
             )
-
-    def _where(self, losses: Losses) -> str:
-        bad = [n for n, term in losses.layers.items() if not torch.isfinite(term.detach())]
-        return ", ".join(bad[:3]) or "the total"

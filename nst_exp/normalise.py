@@ -25,7 +25,7 @@ from nst_exp import config, layers
 from nst_exp.backbones import Backbone, L2Pool, ScaledPool
 from nst_exp.calibration import CalibrationPicture
 from nst_exp.errors import ConfigError, OutputError, WeightsError
-from nst_exp.files import write_atomically
+from nst_exp.files import write_atomically, write_text_atomically
 from nst_exp.paths import cache_folder
 
 Warn = Callable[[str], None]
@@ -238,7 +238,11 @@ def _key(
 def _cached(path: Path, chain: Mapping[str, nn.Conv2d], warn: Warn) -> dict[str, Tensor] | None:
     """The means that the cache holds; damaged ones are said and passed over."""
     try:
-        found = safetensors.torch.load(path.read_bytes())
+        data = path.read_bytes()
+        noted = _digest_of(path).read_text(encoding="utf-8").strip()
+        if hashlib.sha256(data).hexdigest() != noted:
+            raise ValueError("they are not what was kept")
+        found = safetensors.torch.load(data)
         for node, module in chain.items():
             if found[node].shape != (module.out_channels,) or found[node].dtype != torch.float64:
                 raise ValueError(f"{node} is {found[node].dtype} {tuple(found[node].shape)}")
@@ -256,9 +260,15 @@ def _keep(path: Path, means: dict[str, Tensor], warn: Warn) -> None:
     """Put means into the cache; if that fails they are usable all the same."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda stream: _write(stream, safetensors.torch.save(means)))
+        data = safetensors.torch.save(means)
+        write_text_atomically(_digest_of(path), hashlib.sha256(data).hexdigest() + "\n")
+        write_atomically(path, lambda stream: _write(stream, data))
     except (OSError, OutputError) as error:
         warn(f"the means cannot be kept in {path.parent} ({error})")
+
+
+def _digest_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def _write(stream: Any, data: bytes) -> None:

@@ -104,6 +104,15 @@ def build_optimizer(image: ImageParameter, settings: config.Optimizer) -> torch.
     raise TypeError(f"unknown optimiser settings: {type(settings).__name__}")
 
 
+def carries_state(settings: config.Optimizer) -> bool:
+    """Whether the next level of a pyramid takes the state over.
+
+    Adam's does, in pixels; L-BFGS and Fourier coefficients start afresh.
+    """
+    pixels = settings.parametrisation.kind is config.ParametrisationKind.pixels
+    return isinstance(settings, config.Adam) and pixels
+
+
 def carry_adam_state(state: dict[str, Any], height: int, width: int) -> dict[str, Any]:
     """Adam's state of one level, (1, 3, h, w), resampled to the next level's size.
 

@@ -55,7 +55,10 @@ class ImageParameter(nn.Module):
 
     def forward(self) -> Tensor:
         """The image (1, 3, H, W), RGB in 0..1; the optimiser may leave that range a little."""
-        values: Tensor = self.values
+        return self.decode(self.values)
+
+    def decode(self, values: Tensor) -> Tensor:
+        """Values -> image, both (1, 3, H, W)."""
         if self.settings.kind is config.ParametrisationKind.fourier:
             values = hartley(values * cast(Tensor, self.scale))
         return values / self.settings.pixel_scale

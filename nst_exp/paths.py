@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from nst_exp.errors import ConfigError
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -20,8 +22,17 @@ CONFIGS = _configs()
 
 
 def cache_folder() -> Path:
-    """``$NST_EXP_CACHE``, else the platform's folder for caches. It need not exist."""
+    """``$NST_EXP_CACHE``, else the platform's folder for caches. It need not exist.
+
+    Raises ConfigError for a user without a home folder who has not set the variable.
+    """
     own = os.environ.get("NST_EXP_CACHE")
     if own:
-        return Path(own).expanduser().absolute()
-    return platformdirs.user_cache_path("nst_exp", appauthor=False)
+        return Path(os.path.abspath(os.path.expanduser(own)))
+    try:
+        return platformdirs.user_cache_path("nst_exp", appauthor=False)
+    except RuntimeError as error:
+        raise ConfigError(
+            "NST_EXP_CACHE: there is no home folder for the cache of weights; set this "
+            "environment variable to a folder"
+        ) from error

@@ -106,15 +106,20 @@ class Record:
         self.status = status
         if self.folder is None:
             return
-        text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
-        write_text_atomically(self.folder / "result.json", text)
+        write_record(self.folder, self.as_dict())
+
+
+def write_record(folder: Path, values: dict[str, Any]) -> None:
+    """Write ``result.json``. Raises OutputError."""
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    write_text_atomically(folder / "result.json", text)
 
 
 def previous(folder: Path) -> dict[str, Any]:
     """The record that a folder holds; empty if there is none that can be read."""
     try:
         record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 
@@ -149,7 +154,7 @@ def open_folder(folder: Path, mark: str, image: str, overwrite: bool) -> dict[st
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
+        probe = folder / f".nst-probe-{os.getpid()}.tmp"  # a leftover, should this be killed now
         probe.touch()
         probe.unlink()
     except OSError as error:

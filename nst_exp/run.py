@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,39 +16,47 @@ from PIL import Image
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
-from nst_exp import config as schema
-from nst_exp import optimizers, pyramid, record
-from nst_exp.callbacks import Progress, Recorder
+from nst_exp import pyramid, record
+from nst_exp.callbacks import Progress, Recorder, StopBetweenSteps, Stopped
 from nst_exp.checks import check
 from nst_exp.config import Config
-from nst_exp.copies import claim_copies, write_copies
+from nst_exp.copies import claim_for_figure, write_copies
 from nst_exp.curves import NAME as LOSSES
 from nst_exp.curves import LossFile
-from nst_exp.errors import ConfigError, Interrupted, NumericalError
-from nst_exp.files import write_text_atomically
-from nst_exp.images import load_image
-from nst_exp.images.save import save_image
-from nst_exp.images.tensors import resize, to_array, to_tensor
+from nst_exp.errors import Interrupted, NstError, NumericalError, OutputError
+from nst_exp.files import disk_refusal, remove_leftovers
+from nst_exp.images.tensors import resize, to_array
 from nst_exp.init import starting_image
 from nst_exp.inputs import (
     Inputs,
     content_dimensions,
     load_inputs,
     note_enlargements,
+    style_dimensions,
     tensors,
 )
+from nst_exp.lock import claimed
 from nst_exp.memory import keep_freed_memory
-from nst_exp.metrics import measure
+from nst_exp.memory_need import is_out_of_memory, memory_errors, out_of_memory, warn_if_scarce
 from nst_exp.module import StyleTransfer
 from nst_exp.network import Network, make_network
 from nst_exp.objective import Objective
+from nst_exp.optimizers import carries_state, carry_adam_state
+from nst_exp.outcome import settle
+from nst_exp.pictures import rescue, save_picture, save_result
 from nst_exp.pyramid import Level
-from nst_exp.signals import StopBetweenSteps, Stopped, StopRequest, stop_requests
-from nst_exp.tensorboard import RunLogger, log_result, log_settings, make_logger
+from nst_exp.revisit import metrics_of, revisit
+from nst_exp.signals import StopNow, StopRequest, exit_code, stop_requests
+from nst_exp.tensorboard import (
+    RunLogger,
+    log_result,
+    log_settings,
+    make_logger,
+    writers_fail_quietly,
+)
 from nst_exp.trainer import check_device, make_trainer, quiet_lightning
 
 CHECKPOINT = "last.ckpt"
-STALLED = 0.999  # a total that stays above this share of its start has not moved
 
 
 @dataclass(frozen=True)
@@ -68,26 +75,37 @@ def run(
     folder: Path | None = None,
     report: Callable[[str], None] = print,
     handle_signals: bool = False,
+    patience: float = 0.0,
 ) -> Result:
     """Do one run.
 
     With a folder, everything is written there, and a run that was interrupted in it goes on from
     its checkpoint; one that is done is not repeated. Without, nothing is written. ``report`` is
-    given one line for what a person should know. Raises ConfigError, WeightsError, OutputError,
-    NumericalError, and Interrupted where ``handle_signals`` is set and a signal came.
+    given one line for what a person should know. For another process that is at work in the folder
+    it waits ``patience`` seconds. Raises ConfigError, WeightsError, OutputError, NumericalError,
+    and Interrupted where ``handle_signals`` is set and a signal came.
     """
     check(config)
-    return _Run(config, folder, report, handle_signals).go()
+    check_device(config.trainer)
+    with ExitStack() as stack:
+        request = stack.enter_context(stop_requests(handle_signals))
+        job = _Run(config, folder, report, request)
+        try:
+            if folder is not None:
+                stack.enter_context(claimed(folder, patience, report))
+            return job.go()
+        except StopNow as stop:
+            raise job.stopped_at_once(stop) from None
 
 
 class _Run:
     """The parts of one run, in the order in which they come to be."""
 
     def __init__(
-        self, config: Config, folder: Path | None, report: Callable[[str], None], signals: bool
+        self, config: Config, folder: Path | None, report: Callable[[str], None], stop: StopRequest
     ) -> None:
         self.config = copy.deepcopy(config)  # a backbone's stand-in is put in here
-        self.folder, self.report, self.signals = folder, report, signals
+        self.folder, self.report, self.request = folder, report, stop
         self.record = record.Record(folder, self.config)
         self.progress: Progress | None = None
         self.started = time.monotonic()
@@ -106,10 +124,8 @@ class _Run:
 
     def go(self) -> Result:
         config = self.config
-        trainer = config.trainer
-        check_device(trainer)
-        if trainer.threads is not None:
-            torch.set_num_threads(trainer.threads)
+        if config.trainer.threads is not None:
+            torch.set_num_threads(config.trainer.threads)
         inputs = load_inputs(config, self.warn, self.say)
         self.record.substituted += inputs.substituted
         note_enlargements(config, inputs, self.warn)
@@ -117,8 +133,12 @@ class _Run:
         earlier: dict[str, Any] = {}
         if self.folder is not None:
             earlier = record.open_folder(self.folder, mark, config.image, config.overwrite)
+            for place in ("", "snapshots", "inputs"):
+                remove_leftovers(self.folder / place)
             if earlier.get("status") == "done":
-                return self._done_before(earlier, inputs)
+                image = revisit(self.folder, config, earlier, inputs, self.warn, self.say)
+                path = self.folder / config.image
+                return Result(image, earlier["losses"], earlier, self.folder, path)
         self.record.values = {
             "fingerprint": mark,
             "inputs": {
@@ -129,54 +149,46 @@ class _Run:
         }
         if "normalised" in earlier:  # what a resumed run has to agree with
             self.record.values["normalised"] = earlier["normalised"]
-        copies = self._claim_copies(earlier, self.record.values["inputs"])
+        recorded = self.record.values["inputs"]
+        copies = claim_for_figure(self.folder, config, earlier, recorded, self.warn)
         self.record.save("running")
         try:
             if self.folder is not None:
                 write_copies(self.folder, copies, config, inputs)
-            return self._optimise(inputs, earlier)
-        except (Interrupted, KeyboardInterrupt):
+            with writers_fail_quietly(), memory_errors(config):
+                return self._optimise(inputs, earlier)
+        except Interrupted:
             raise
         except Exception as error:
-            self.record.values["error"] = f"{type(error).__name__}: {error}"
+            foreseen = self._of_the_disk(error)
+            self.record.values["error"] = f"{type(foreseen).__name__}: {foreseen}"
             with suppress(Exception):  # what went wrong first matters more
-                self.record.save("failed")
-            raise
+                if self.record.status != "done":
+                    self.record.save("failed")
+            if foreseen is error:
+                raise
+            raise foreseen from error
         finally:
             if self.progress:
                 self.progress.close()
 
-    def _claim_copies(
-        self, earlier: dict[str, Any], recorded: dict[str, dict[str, str]]
-    ) -> dict[str, str]:
-        """Note in the record which copies a figure will need, before one of them is there."""
-        if self.folder is None or not self.config.figure.title:
-            return {}
-        claimed = claim_copies(self.folder, earlier, self.warn)
-        for key, name in claimed.items():
-            recorded[key]["copy"] = name
-        return claimed
+    def _of_the_disk(self, error: Exception) -> Exception:
+        """What a library raised because nothing can be written, as OutputError."""
+        if isinstance(error, NstError) or self.folder is None:
+            return error
+        reason = disk_refusal(error, self.folder)
+        return OutputError(f"out={self.folder}: cannot be written: {reason}") if reason else error
 
-    def _done_before(self, earlier: dict[str, Any], inputs: Inputs) -> Result:
-        assert self.folder is not None
-        path = self.folder / self.config.image
-        if not path.is_file():
-            raise ConfigError(
-                f"out={self.folder}: the run there is done, but {self.config.image} is not there; "
-                "overwrite=true makes it again"
-            )
-        self.say(f"already done: {path}")
-        # The same picture may have become a panel since, or have another label now.
-        before = copy.deepcopy(earlier)
-        copies = self._claim_copies(earlier, earlier["inputs"])
-        words = record.config_as_dict(self.config)
-        earlier["config"] |= {key: words[key] for key in ("panel", "figure")}
-        if earlier != before:
-            text = json.dumps(earlier, indent=2, ensure_ascii=False) + "\n"
-            write_text_atomically(self.folder / "result.json", text)
-        write_copies(self.folder, copies, self.config, inputs)
-        picture = load_image(path, key="out").picture
-        return Result(picture, earlier["losses"], earlier, self.folder, path)
+    def stopped_at_once(self, stop: StopNow) -> Interrupted:
+        """For the record, and what to raise: a signal came where no step could be ended."""
+        where = ""
+        if self.record.status == "done":
+            where = "; the picture is done, the same command measures it"
+        elif self.record.values and self.folder is not None:
+            with suppress(Exception):  # the record says "running", of a process that is no more
+                self.record.save("interrupted")
+            where = f"; the same command with out={self.folder} goes on"
+        return Interrupted(f"stopped by {stop}{where}", exit_code(stop.signal))
 
     def _optimise(self, inputs: Inputs, earlier: dict[str, Any]) -> Result:
         config = self.config
@@ -190,7 +202,12 @@ class _Run:
         if checkpoint:
             self.seconds_before = float(checkpoint["style_transfer"]["seconds"])
             self.say(f"going on after step {done} of {config.steps}")
+            for line in checkpoint["style_transfer"].get("warnings", []):
+                if line not in self.record.warnings:  # else it has been said again
+                    self.record.warnings.append(line)
         sizes = [content_dimensions(config, inputs, level.size) for level in levels]
+        of_style = style_dimensions(config, inputs, config.size)
+        warn_if_scarce(network.backbone, config, sizes[-1], of_style, self.warn)
         self.progress = Progress(
             levels, [w * h for w, h in sizes], done, config.logging.progress and config.steps > done
         )
@@ -204,14 +221,16 @@ class _Run:
         losses = self._loss_file(done, logger is not None or snapshots is not None)
         recorder = Recorder(config.logging, config.steps, logger, snapshots, losses)
         module: StyleTransfer | None = None
-        with quiet_lightning(), stop_requests(self.signals) as request:
+        with quiet_lightning():
             for level in levels[first:]:
                 resume = checkpoint is not None and level.index == first
-                module = self._fit(
-                    level, inputs, network, module, recorder, request, logger, resume
-                )
+                module = self._fit(level, inputs, network, module, recorder, logger, resume)
+                try:
+                    image, its_losses = settle(module, level, config, self.warn, self.say)
+                except NumericalError as error:
+                    raise NumericalError(f"{error}{rescue(module, self.record)}") from error
         assert module is not None
-        return self._finish(module, inputs, recorder, logger)
+        return self._finish(module, image, its_losses, inputs, recorder, logger)
 
     def _loss_file(self, done: int, wanted: bool) -> LossFile | None:
         """``losses.csv``, for all runs but those that record nothing on the way."""
@@ -251,7 +270,6 @@ class _Run:
         network: Network,
         before: StyleTransfer | None,
         recorder: Recorder,
-        request: StopRequest,
         logger: RunLogger | None,
         resume: bool,
     ) -> StyleTransfer:
@@ -270,7 +288,7 @@ class _Run:
                     enable_version_counter=False,
                 )
             )
-        callbacks.append(StopBetweenSteps(request, checkpoint))  # last: the step is recorded
+        callbacks.append(StopBetweenSteps(self.request, checkpoint))  # last: the step is recorded
         trainer = make_trainer(config.trainer, level.steps, callbacks, logger, folder)
 
         device = trainer.strategy.root_device
@@ -292,50 +310,45 @@ class _Run:
             image, backbone, objective, config.optimizer, config.resolution.averaging, self.warn
         ).to(dtype)  # before a checkpoint is put into it, which Lightning does too early
         module.level = level.index
-        module.clock = self._seconds
+        module.clock, module.warnings = self._seconds, self.record.warnings
         if before is not None:
             module.evaluations, module.restarts = before.evaluations, before.restarts
-            module.carried_state = _adam_state(before, config, content.shape)
+            if carries_state(config.optimizer):
+                adam = cast(torch.optim.Optimizer, before.optimizers(use_pl_optimizer=False))
+                state = adam.state[before.parameter.values]
+                module.carried_state = carry_adam_state(state, *content.shape[2:])
         if level.index == 0 and not resume:
             recorder.picture(module.image(), 0)
         try:
             trainer.fit(module, ckpt_path=checkpoint if resume else None, weights_only=True)
         except Stopped:
-            self._stopped(module, level, trainer.global_step, request)
+            raise self._stopped(module, level.first_step + trainer.global_step) from None
         except NumericalError as error:
-            module.restore_best()
-            path = self._save_picture(module.image())
-            where = f"; the best image is {path}" if path else ""
-            raise NumericalError(f"{error}{where}") from error
+            raise NumericalError(f"{error}{rescue(module, self.record)}") from error
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise out_of_memory(config, rescue(module, self.record)) from error
+        except (OutputError, OSError) as error:
+            foreseen = self._of_the_disk(error)
+            if not isinstance(foreseen, OutputError):
+                raise
+            raise OutputError(f"{foreseen}{rescue(module, self.record)}") from error
+        except StopNow as stop:  # a second signal
+            words = f"{self.stopped_at_once(stop)}{rescue(module, self.record)}"
+            raise Interrupted(words, exit_code(stop.signal)) from None
+        except SystemExit as error:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from error
+        finally:
+            self.request.stepping = False
         return module
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
 
-    def _save_picture(self, image: Tensor) -> Path | None:
-        if self.folder is None:
-            return None
-        path = self.folder / self.config.image
-        metadata = {
-            "Software": f"nst_exp {record.versions()['nst-exp']}",
-            "nst_exp": json.dumps(
-                {
-                    "config": record.config_as_dict(self.config),
-                    "inputs": self.record.values.get("inputs"),
-                    "weights": self.record.values.get("weights"),
-                    "versions": record.versions(),
-                },
-                ensure_ascii=False,
-            ),
-        }
-        save_image(to_array(image), path, bit_depth=self.config.bit_depth, metadata=metadata)
-        return path
-
-    def _stopped(
-        self, module: StyleTransfer, level: Level, step: int, request: StopRequest
-    ) -> None:
-        step += level.first_step
-        path = self._save_picture(module.result_image())
+    def _stopped(self, module: StyleTransfer, step: int) -> Interrupted:
+        """For the record, and what to raise: a signal ended the run behind this step."""
+        path = save_picture(module.result_image(), self.record)
         self.record.values |= {"step": step, "seconds": round(self._seconds(), 3)}
         self.record.save("interrupted")
         where = (
@@ -343,38 +356,23 @@ class _Run:
             if path
             else ""
         )
-        raise Interrupted(
-            f"stopped after step {step} of {self.config.steps}{where}", request.exit_code
+        return Interrupted(
+            f"stopped after step {step} of {self.config.steps}{where}",
+            exit_code(self.request.signal or 0),
         )
 
     def _finish(
         self,
         module: StyleTransfer,
+        image: Tensor,
+        losses: dict[str, float],
         inputs: Inputs,
         recorder: Recorder,
         logger: RunLogger | None,
     ) -> Result:
         config = self.config
-        with torch.no_grad():
-            image = module.result_image().clamp(0.0, 1.0)
-            losses = module.evaluate(image).as_floats()
-        if module.best_total < losses["total"] / 10 and not module.averaged:
-            # The iterates left the best image far behind, as L-BFGS without a line search may.
-            self.warn(
-                f"the last image's total loss, {losses['total']:.3e}, is far above the lowest, "
-                f"{module.best_total:.3e}: the image of the lowest is saved"
-            )
-            module.restore_best()
-            with torch.no_grad():
-                image = module.image().clamp(0.0, 1.0)
-                losses = module.evaluate(image).as_floats()
-        if module.start_total is not None and module.best_total > STALLED * module.start_total:
-            self.warn(
-                f"the total loss hardly moved ({module.start_total:.3e} at the start, lowest "
-                f"{module.best_total:.3e}); the start may already fit, or optimizer.lr is too small"
-            )
         device = module.trainer.strategy.root_device  # Lightning leaves the module on the CPU
-        path = self._save_picture(image)
+        path = save_result(image, self.record, self.warn)
         self.record.values |= {
             "losses": losses,
             "step": config.steps,
@@ -391,25 +389,15 @@ class _Run:
         self.record.save("done")  # before the metrics, for which weights may be downloaded
         if self.folder is not None:
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        if self.request.signal is not None:  # it came when the last step was already over
+            raise StopNow(self.request.signal)
         picture = Image.fromarray((to_array(image) * 255.0).round().astype("uint8"))
         if config.logging.metrics:
-            content, style, _ = tensors(config, inputs, config.size)
-            self.record.values["metrics"] = measure(
-                to_tensor(picture, None), content, style, device, self.warn, self.say
-            )
+            metrics = metrics_of(picture, config, inputs, device, self.warn, self.say)
+            self.record.values["metrics"] = metrics
             self.record.save("done")
         if logger is not None:
             log_result(logger, losses, self.record.values["metrics"], config.steps)
             recorder.picture(image, config.steps)
             logger.close()
         return Result(picture, losses, self.record.as_dict(), self.folder, path)
-
-
-def _adam_state(before: StyleTransfer, config: Config, shape: torch.Size) -> dict[str, Any] | None:
-    """What the next level takes over from Adam; L-BFGS and Fourier coefficients start afresh."""
-    pixels = config.optimizer.parametrisation.kind is schema.ParametrisationKind.pixels
-    if not isinstance(config.optimizer, schema.Adam) or not pixels:
-        return None
-    optimizer = cast(torch.optim.Optimizer, before.optimizers(use_pl_optimizer=False))
-    state = optimizer.state[before.parameter.values]
-    return optimizers.carry_adam_state(state, shape[2], shape[3])

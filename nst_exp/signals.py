@@ -1,16 +1,36 @@
-"""Ctrl-C and SIGTERM end a run at the end of its present step, with everything saved."""
+"""Signals that end a run: Ctrl-C, SIGTERM, SIGHUP when the terminal is closed, and SIGUSR1, with
+which SLURM can be asked to warn of the end of a job's time.
+
+While steps are made, the first signal asks for an end behind the present step, so that everything
+can be saved; anywhere else, and for a second signal, the run ends where it is.
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
+ENDING: tuple[int, ...] = tuple(  # Windows lacks the last one
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+_WARNING: int | None = getattr(signal, "SIGUSR1", None)
+
+
+def exit_code(number: int) -> int:
+    """128 + the signal's number, as shells report it."""
+    return 128 + number
+
+
+class StopNow(BaseException):
+    """A signal has come. Not an Exception, which a library might take for a failure of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.signal = number
 
 
 class StopRequest:
@@ -18,52 +38,75 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.stepping = False  # steps are made, and look at ``signal`` themselves
+        self._listen: Callable[[], None] = lambda: None
 
-    @property
-    def exit_code(self) -> int:
-        """128 + the signal's number, as shells report it."""
-        return 128 + (self.signal or 0)
+    def step(self) -> None:
+        """From now on steps are made. Lightning has put a handler of its own before this one."""
+        self.stepping = True
+        self._listen()
+
+
+def _stop_now(number: int, frame: FrameType | None) -> None:
+    raise StopNow(number)
+
+
+def _ends_the_process(handler: Any) -> bool:
+    return handler in (signal.SIG_DFL, signal.default_int_handler, _stop_now)
+
+
+def _heeded() -> Iterator[int]:
+    """Signals that mean an end here: not those that are ignored, as by nohup or a shell's ``&``."""
+    for number in ENDING:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            yield number
+    if _WARNING is not None and _ends_the_process(signal.getsignal(_WARNING)):
+        yield _WARNING
+
+
+@contextmanager
+def stop_at_once() -> Iterator[None]:
+    """Within, all but Ctrl-C raise StopNow instead of ending the process without a word."""
+    before: dict[int, Any] = {}
+    for number in _heeded():
+        if signal.getsignal(number) == signal.SIG_DFL:
+            before[number] = signal.signal(number, _stop_now)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def stop_requests(enabled: bool) -> Iterator[StopRequest]:
-    """Catch the first SIGINT or SIGTERM; a second one ends the process as usual."""
+    """Catch what would end the process: as a request while steps are made, else as StopNow.
+
+    After the first one, signals do what they did before, but for ending the process: a second one
+    raises StopNow. Those that were ignored before stay ignored.
+    """
     request = StopRequest()
-    if not enabled:
-        yield request
-        return
     before: dict[int, Any] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        request.signal = number
-        for known, handler in before.items():
-            signal.signal(known, handler)
-        print("\nstopping after this step; once more stops at once", file=sys.stderr, flush=True)
+        first, request.signal = request.signal is None, request.signal or number
+        if first and request.stepping:
+            print("\nstopping after this step; once more stops at once", file=sys.stderr)
+        elif first or _ends_the_process(before[number]):
+            raise StopNow(number)
+        elif callable(before[number]):
+            before[number](number, frame)
 
-    for caught in (signal.SIGINT, signal.SIGTERM):
-        before[caught] = signal.signal(caught, handle)
+    def listen() -> None:
+        for number in before:
+            signal.signal(number, handle)
+
+    for number in _heeded() if enabled else ():
+        before[number] = signal.getsignal(number)
+    listen()
+    request._listen = listen
     try:
         yield request
     finally:
-        for caught_before, handler in before.items():
-            signal.signal(caught_before, handler)
-
-
-class Stopped(Exception):
-    """Raised between two steps, after the checkpoint was written."""
-
-
-class StopBetweenSteps(Callback):
-    """Ends fit() at a step's end once a stop is requested, leaving a checkpoint at that step."""
-
-    def __init__(self, request: StopRequest, checkpoint: str | None) -> None:
-        self.request, self.checkpoint = request, checkpoint
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
-    ) -> None:
-        """Look whether a signal has come."""
-        if self.request.signal is not None:
-            if self.checkpoint is not None:
-                trainer.save_checkpoint(self.checkpoint)
-            raise Stopped
+        for number, handler in before.items():
+            signal.signal(number, handler)

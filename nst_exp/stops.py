@@ -10,6 +10,7 @@ from typing import Any
 
 from nst_exp import launch
 from nst_exp.screen import show_error
+from nst_exp.signals import ENDING, exit_code
 
 
 class Stops:
@@ -22,7 +23,8 @@ class Stops:
         self.hopeless = False  # no job will come home any more
         self.before: dict[int, Any] = {
             number: signal.signal(number, self._handle)
-            for number in (signal.SIGINT, signal.SIGTERM)
+            for number in ENDING
+            if signal.getsignal(number) != signal.SIG_IGN  # as nohup wants it
         }
 
     @property
@@ -33,7 +35,7 @@ class Stops:
     @property
     def exit_code(self) -> int:
         """128 + the signal's number, as shells report it; 0 for none."""
-        return 128 + self.signal if self.signal else 0
+        return exit_code(self.signal) if self.signal else 0
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.hopeless or self.signal is not None:

@@ -22,10 +22,13 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from nst_exp.assets import input_hashes
 from nst_exp.checks import check
+from nst_exp.complaints import complaint
 from nst_exp.compose import to_config
 from nst_exp.config import Config
 from nst_exp.errors import ConfigError, NstError, OutputError
@@ -140,6 +143,10 @@ def plan(config: DictConfig) -> Sweep | None:
             for problem in getattr(error, "problems", [str(error)]):
                 problems.setdefault(problem, []).append(words)
             continue
+        except (HydraException, OmegaConfBaseException) as error:
+            for problem in complaint(error, job):
+                problems.setdefault(problem, []).append(words)
+            continue
         taken.add(name)
         jobs.append(SweepJob(int(name.partition("_")[0]), name, job, values))
     if problems:
@@ -174,9 +181,15 @@ def read_plan(folder: Path) -> dict[str, SweepJob]:
     """Folder's name -> job, as an earlier command left them; empty if there is no readable plan."""
     try:
         content = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-        return {job["folder"]: SweepJob(**job) for job in content["jobs"]}
-    except (OSError, ValueError, TypeError, KeyError):
+        jobs = [SweepJob(**job) for job in content["jobs"]]
+        return {job.folder: job for job in jobs if _is_name(job.folder)}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return {}
+
+
+def _is_name(folder: str) -> bool:
+    """Whether it lies right below the sweep's own: another's plan may name any place."""
+    return folder not in (".", "..") and Path(folder).name == folder
 
 
 def _write(sweep: Sweep, varied: list[str], earlier: dict[str, SweepJob]) -> None:
@@ -220,8 +233,11 @@ def folder_of_job(sweep: str, number: Any, overrides: Sequence[str], varied: Ite
     """The folder of Hydra's job ``number`` below that of the sweep: as planned, if it was."""
     try:
         content = json.loads((Path(sweep) / PLAN).read_text(encoding="utf-8"))
-        return str(content["launch"][int(number)])
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
+        planned = str(content["launch"][int(number)])
+        if not _is_name(planned):
+            raise ValueError(planned)
+        return planned
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
         keys = list(varied)
         values = values_of(overrides, keys or [o.lstrip("+").partition("=")[0] for o in overrides])
         values = {key: _rounded(value) for key, value in values.items()}
@@ -238,7 +254,7 @@ def note_failure(folder: Path, config: Config | None, error: BaseException) -> N
 
     What a finished run has made is not touched.
     """
-    from nst_exp.record import Record
+    from nst_exp.record import Record, write_record
 
     text = f"{type(error).__name__}: {error}"
     record = previous(folder)
@@ -256,7 +272,7 @@ def note_failure(folder: Path, config: Config | None, error: BaseException) -> N
                 "error": text,
                 "process": {"pid": os.getpid(), "host": platform.node()},
             }
-            write_text_atomically(folder / "result.json", json.dumps(record, indent=2) + "\n")
+            write_record(folder, record)
 
 
 def _picture(record: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from nst_exp.complaints import complaint
 from nst_exp.compose import to_config
 from nst_exp.errors import ConfigError, NstError
 from nst_exp.jobs import job_folders, read_overrides
+from nst_exp.lock import check_free, claimed
 from nst_exp.record import fingerprint, look_into
 from nst_exp.resolvers import varied_keys
 from nst_exp.screen import fail, show, shown
@@ -37,9 +38,14 @@ class CheckFirst(Callback):
         try:
             typed = to_config(plain)
             check(typed)
+            if typed.trainer.accelerator in ("gpu", "cuda", "mps"):
+                from nst_exp.trainer import check_device  # torch alone knows
+
+                check_device(typed.trainer)
             # Hydra writes its own files into the folder even before the run can refuse it.
             with suppress(OSError):  # of a picture that cannot be read; loading it says so
                 mark = fingerprint(typed, input_hashes(typed))
+                check_free(Path(config.hydra.run.dir))
                 look_into(Path(config.hydra.run.dir), mark, typed.image, typed.overwrite)
         except NstError as error:
             sys.exit(fail(error))
@@ -57,12 +63,14 @@ class SweepJobs(Callback):
     progress: ClassVar[SweepProgress | None] = None
     watch: ClassVar[JobWatch | None] = None  # in the place of ``progress`` with a launcher
     stops: ClassVar[Stops | None] = None  # likewise
+    claim: ClassVar[ExitStack] = ExitStack()  # keeps other commands out of the folder
     on_cluster: ClassVar[bool] = False  # jobs outlive this process
     seeks_compromises: ClassVar[bool] = False  # a search with two objectives
 
     @classmethod
     def forget(cls) -> None:
         """As if no sweep had been started."""
+        cls.claim.close()
         cls.folder = cls.sweep = cls.progress = cls.watch = cls.stops = None
         cls.varied, cls.on_cluster, cls.seeks_compromises = [], False, False
 
@@ -96,7 +104,9 @@ class SweepJobs(Callback):
         folder = Path(hydra.sweep.dir)
         try:
             launch.check_launcher(hydra)
+            check_free(folder)
             sweep = SweepJobs.sweep = plan(config)
+            SweepJobs.claim.enter_context(claimed(folder))
         except NstError as error:
             sys.exit(fail(error))
         except (HydraException, OmegaConfBaseException) as error:  # Hydra would swallow them here

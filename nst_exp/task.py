@@ -16,8 +16,9 @@ from nst_exp import launch, resolvers
 from nst_exp.checks import check
 from nst_exp.compose import to_config
 from nst_exp.config import Config
-from nst_exp.errors import NstError, OutputError
+from nst_exp.errors import Interrupted, NstError, OutputError
 from nst_exp.figure import NAME, write_figures
+from nst_exp.lock import Occupied
 from nst_exp.screen import fail, show, show_error, shown
 from nst_exp.search import is_optuna, objectives
 from nst_exp.sweep import note_failure
@@ -26,6 +27,9 @@ from nst_exp.worker import Worker, as_worker, leave_no_trace
 __all__ = ["do_job", "resolvers", "write_figures_of"]
 
 log = logging.getLogger("nst_exp")
+
+# Seconds that a job waits for its folder: one of an earlier launch may be about to leave it.
+PATIENCE = 60.0
 
 Values = float | tuple[float, ...] | None  # what a search is told of a job; None: nothing
 
@@ -62,15 +66,15 @@ def _of_sweep(cfg: DictConfig, folder: Path, hydra: Any, worker: Worker | None) 
     try:
         config = to_config(cfg)
         if worker is None:
-            record = _run(config, folder, _say, True)
+            record = _run(config, folder, _say, True, PATIENCE)
         else:
             _share_cores(config)
             config.logging.progress = False
-            record = _run(config, folder, log.info, worker.listens)
+            record = _run(config, folder, log.info, worker.listens, PATIENCE)
         return _values(hydra.sweeper, record, config)
     except NstError as error:
         _log(error)
-        stopped = error.exit_code in (130, 143)
+        stopped = isinstance(error, Interrupted)
         if worker is None:
             code = fail(error)
             if stopped:
@@ -87,11 +91,17 @@ def _of_sweep(cfg: DictConfig, folder: Path, hydra: Any, worker: Worker | None) 
     return None
 
 
-def _run(config: Config, folder: Path, say: Callable[[str], None], signals: bool) -> dict[str, Any]:
+def _run(
+    config: Config,
+    folder: Path,
+    say: Callable[[str], None],
+    signals: bool,
+    patience: float = 0.0,
+) -> dict[str, Any]:
     check(config)
     from nst_exp.run import run  # torch comes in here
 
-    result = run(config, folder, report=say, handle_signals=signals)
+    result = run(config, folder, say, signals, patience)
     losses = [f"{n} {result.losses[n]:.3e}" for n in ("total", "content", "style")]
     cost = f"{result.record['seconds']:.0f} s, {result.record['evaluations']} evaluations"
     say(f"{', '.join(losses)}; {cost}")
@@ -129,7 +139,8 @@ def _requeue(worker: Worker) -> None:
 
 def _failed(folder: Path, config: Config | None, error: Exception, worker: Worker | None) -> None:
     """Leave a record; the other jobs of the sweep go on unless it is to stop at the first."""
-    note_failure(folder, config, error)
+    if not isinstance(error, Occupied):  # the record is that of the process which is at work there
+        note_failure(folder, config, error)
     if config is None or not config.fail_fast:
         return
     if worker is not None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -12,6 +16,11 @@ from nst_exp.config import Config, Logging
 from nst_exp.metrics import names
 from nst_exp.record import ASIDE, config_as_dict, flat
 
+_OF_A_GROUP = ("backbone.name", "init.kind", "optimizer.kind", "optimizer.lr")
+USUAL = ("content", "style", "alpha", "beta", "steps", "size", "seed", *_OF_A_GROUP)
+OF_THE_BACKBONE = tuple(  # follow from its name
+    f"backbone.{key}" for key in ("sources", "input", "content_layers", "style_layers")
+)
 SAVED = ("total", "content", "style", "tv")  # losses of the saved picture, one point each
 
 
@@ -51,14 +60,22 @@ def log_settings(logger: TensorBoardLogger, config: Config) -> None:
     tags = [f"saved/{name}" for name in SAVED]
     if config.logging.metrics:
         tags += [f"metrics/{name}" for name in names()]
-    hyperparameters = {
-        key: ", ".join(map(str, value)) if isinstance(value, list) else value
-        for key, value in flat(settings).items()
-        if value is not None and key.split(".")[0] not in ASIDE and key != "backbone.sources"
-    }
-    logger.log_hyperparams(hyperparameters, dict.fromkeys(tags, math.nan))
+    logger.log_hyperparams(_hyperparameters(config), dict.fromkeys(tags, math.nan))
     chart = ["Multiline", ["loss/content", "loss/style"]]
     logger.experiment.add_custom_scalars({"losses": {"content and style": chart}})
+
+
+def _hyperparameters(config: Config) -> dict[str, Any]:
+    """The usual keys and what differs from the defaults: of more, HPARAMS hides what matters."""
+    usual = flat(config_as_dict(Config()))
+    return {
+        key: ", ".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in flat(config_as_dict(config)).items()
+        if value is not None
+        and key.split(".")[0] not in ASIDE
+        and key not in OF_THE_BACKBONE
+        and (key in USUAL or key not in usual or value != usual[key])
+    }
 
 
 def log_result(
@@ -67,3 +84,22 @@ def log_result(
     """One point each for the saved picture's losses and metrics, in the columns of HPARAMS too."""
     values = {f"saved/{name}": losses[name] for name in SAVED}
     logger.log_metrics(values | {f"metrics/{name}": value for name, value in metrics.items()}, step)
+
+
+@contextmanager
+def writers_fail_quietly() -> Iterator[None]:
+    """Keep the thread that writes the event file from printing a traceback when the disk is full.
+
+    What stopped it is raised again where the next point is logged.
+    """
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, OSError):
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before

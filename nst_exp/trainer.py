@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
@@ -32,6 +33,8 @@ def check_device(settings: TrainerConfig) -> None:
         raise ConfigError(
             f"trainer.precision=16-mixed: needs a GPU; available: {found}; use bf16-mixed"
         )
+    if settings.device > 0 and not has["cuda"]:
+        raise ConfigError(f"trainer.device={settings.device}: there is no GPU here; leave it out")
     if has["cuda"] and wanted != "cpu" and settings.device >= torch.cuda.device_count():
         raise ConfigError(
             f"trainer.device={settings.device}: devices here: 0 to {torch.cuda.device_count() - 1}"
@@ -56,7 +59,9 @@ def make_trainer(
             max_steps=steps,
             callbacks=callbacks,
             logger=logger or False,
-            plugins=[AtomicCheckpointIO()],
+            # One process on one device, also where SLURM has started it: Lightning would answer
+            # SIGUSR1 with a checkpoint of its own, and take that up whatever it belongs to.
+            plugins=[AtomicCheckpointIO(), LightningEnvironment()],
             enable_checkpointing=folder is not None,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from nst_exp.launch import goes_on
+from nst_exp.signals import ENDING
 
 log = logging.getLogger("nst_exp")
 
@@ -31,7 +32,7 @@ class Worker:
 
     def listen(self) -> None:
         """Signals end a run that listens, and nothing else: the process may have other jobs."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING:
             signal.signal(number, _pass)
         if _REQUEUE is not None and callable(before := signal.getsignal(_REQUEUE)):
             signal.signal(_REQUEUE, lambda number, _: self._ask(before, number))

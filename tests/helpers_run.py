@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nst_exp.api import make_config
+from nst_exp.callbacks import StopBetweenSteps
 from nst_exp.run import Result, run
-from nst_exp.signals import StopBetweenSteps
 
 TINY = [
     "content=chelsea",

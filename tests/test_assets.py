@@ -299,7 +299,7 @@ def test_download(server: Server, heard: Heard, tmp_path: Path) -> None:
     assert got.path.read_bytes() == server.content
     assert any("The Wave, 1831, Hokusai, public domain" in line for line in heard.reports)
     assert heard.warnings == []
-    assert cached(tmp_path) == ["wave.jpg"]
+    assert cached(tmp_path) == ["wave.jpg", "wave.jpg.sha256"]
     assert heard("wave") == got
     (agent,) = server.agents  # once; and it says who is asking
     assert agent.startswith("nst-exp/")
@@ -316,6 +316,20 @@ def test_a_file_with_another_md5_is_used_and_said_each_time(
     assert len(heard.warnings) == 2
     for warning in heard.warnings:
         assert warning.startswith(f"content=wave: the downloaded file's MD5 is {found}, not ")
+
+
+def test_a_picture_that_was_damaged_in_the_cache_is_fetched_again(
+    server: Server, heard: Heard, tmp_path: Path
+) -> None:
+    path = heard("wave").path
+    path.write_bytes(jpeg((9, 9)))
+    assert heard("wave").path.read_bytes() == server.content
+    (warning,) = heard.warnings
+    assert f"content=wave: {path} is not what was downloaded" in warning
+    assert len(server.agents) == 2
+    path.with_name("wave.jpg.sha256").unlink()  # a cache of an older version
+    assert heard("wave").path == path
+    assert len(server.agents) == 2
 
 
 def _page(server: Server) -> None:
@@ -404,7 +418,7 @@ def test_first_use_by_several_at_once(server: Server, tmp_path: Path) -> None:
         paths = {got.path for got in pool.map(lambda _: Heard()("wave"), range(4))}
     (path,) = paths
     assert path.read_bytes() == server.content
-    assert cached(tmp_path) == ["wave.jpg"]
+    assert cached(tmp_path) == ["wave.jpg", "wave.jpg.sha256"]
 
 
 def test_stand_in(heard: Heard, no_network: list[str], tmp_path: Path) -> None:

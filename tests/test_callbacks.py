@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_run import picture, pixels, stop_at, tiny_run
+from helpers_run import TINY, picture, pixels, stop_at, tiny_run
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from nst_exp.api import make_config
 from nst_exp.callbacks import Progress
 from nst_exp.curves import LossFile, read_losses
 from nst_exp.errors import Interrupted, OutputError
 from nst_exp.pyramid import Level
+from nst_exp.tensorboard import _hyperparameters
 
 ALL = {"scalars": 0, "images": 0, "tensors": 0}  # 0: every point, not a sample
 
@@ -95,6 +97,15 @@ def test_settings_are_there_as_text_and_hyperparameters(folder: Path) -> None:
     assert any(b"backbone.name" in content for content in entries.values())
 
 
+def test_hyperparameters_are_the_usual_keys_and_what_was_changed() -> None:
+    """TensorBoard shows the first few, in the order of the alphabet."""
+    shown = _hyperparameters(make_config([*TINY, "backbone.pool=average", "init=noise"]))
+    assert sorted(shown)[:4] == ["alpha", "backbone.name", "backbone.pool", "backbone.weights"]
+    assert {"beta", "content", "init.kind", "size", "steps", "style"} <= set(shown)
+    assert shown["backbone.pool"] == "average"
+    assert not {"backbone.sources", "background", "logging.every", "out"} & set(shown)
+
+
 def test_every_second_step(tmp_path: Path) -> None:
     tiny_run(tmp_path, "logging.every=2")
     assert steps(tmp_path, "loss/total") == [2, 4]
@@ -102,7 +113,8 @@ def test_every_second_step(tmp_path: Path) -> None:
 
 def test_logging_none_leaves_the_result_alone(tmp_path: Path) -> None:
     tiny_run(tmp_path, "logging=none", "logging.progress=false")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["image.png", "result.json"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".lock", "image.png", "result.json"]
 
 
 def test_no_pictures_on_the_way(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from nst_exp.checks import POSITIVE, RANGES, check
 from nst_exp.compose import known_keys
 from nst_exp.config import Adam, Config
 from nst_exp.errors import ConfigError
+from nst_exp.pyramid import level_sizes
 from nst_exp.record import config_as_dict, flat
 
 
@@ -80,14 +81,13 @@ def test_bounded_keys_exist() -> None:
 def test_every_number_of_the_schema_is_bounded() -> None:
     """A new key must be given a range, or a rule of its own as these have."""
     own = {"bit_depth", "resolution.ratio"}
-    free = {f"loss.{part}.{name}" for part in ("content", "style") for name in "ab"}
     numbers = {
         key
         for optimizer in (schema.LBFGS(), Adam())
         for key, value in flat(config_as_dict(Config(optimizer=optimizer))).items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
-    assert numbers - set(RANGES) - POSITIVE == own | free
+    assert numbers - set(RANGES) - POSITIVE == own
 
 
 @pytest.mark.parametrize("key", sorted(RANGES))
@@ -122,35 +122,54 @@ def test_not_finite(key: str, value: float) -> None:
     ("values", "said"),
     [
         ({"content": "chelse"}, "content=chelse: no such file; did you mean 'chelsea'?"),
-        ({"style": ""}, "style: name an image file"),
+        ({"style": ""}, "style=: is empty; name an image file, or one of summer_palace"),
+        ({"content": "/"}, "content=/: it is a folder; name one picture in it"),
         ({"content": "x" * 300}, "no such file"),  # too long for any file system
         ({"content": "~nobody-of-that-name/a.jpg"}, "no such file"),
         ({"init__kind": schema.InitKind.file}, "init.kind=file: name the image with init.file"),
         ({"init__file": "chelsea"}, "init.file=chelsea: only read with init=file"),
-        ({"backbone__file": "none.pth"}, "backbone.file=none.pth: no such file"),
+        ({"backbone__file": "none.pth"}, "backbone.file=none.pth: no such file; correct the path"),
+        ({"backbone__file": "/"}, "backbone.file=/: it is a folder; name a file that ends in .pth"),
         ({"backbone__file": "~nobody-of-that-name/a.pth"}, "no such file"),
         ({"image": "image.gif"}, "image=image.gif: must be a file name in .jpeg, .jpg, .png"),
-        ({"image": "sub/image.png"}, "image=sub/image.png: must be a file name"),
+        ({"image": "sub/image.png"}, "image=sub/image.png: must be a file name without a folder"),
+        ({"image": "a" * 250 + ".png"}, "longer than 200 bytes; give a shorter name"),
+        ({"background": "whit"}, "must be an opaque colour, a name such as white or #rrggbb; did"),
+        ({"background": "#ffffff80"}, "background=#ffffff80: must be an opaque colour"),
         ({"bit_depth": 12}, "bit_depth=12: must be 8 or 16"),
-        ({"bit_depth": 16, "image": "a.jpg"}, "bit_depth=16: .jpg holds 8 bits"),
+        ({"bit_depth": 16, "image": "a.jpg"}, "bit_depth=16: image=a.jpg holds 8 bits"),
         ({"alpha": 0.0, "beta": 0.0}, "alpha=0 beta=0: nothing to optimise"),
-        ({"size": 7}, "size=7: relu4_2 needs at least 8 pixels"),
+        ({"size": 7}, "size=7: relu4_2 needs at least 8 pixels on the shorter side; use size=8"),
+        (
+            {"loss__tv__weight": 0.0, "alpha": 0.0, "loss__style__weights": [0.0, 0.0]},
+            "alpha=0 beta=5: nothing to optimise",
+        ),
         ({"loss__style__layers": ["relu9_1"]}, "loss.style.layers: vgg16 has no layer 'relu9_1'"),
         ({"loss__style__layers": ["relu1_1"] * 2}, "'relu1_1' stands there twice"),
-        ({"loss__style__weights": [1.0]}, "loss.style.weights has 1 entries, but"),
-        ({"loss__style__weights": [1.0, -2.0]}, "loss.style.weights: -2 is negative"),
+        (
+            {"loss__style__weights": [1.0]},
+            "loss.style.weights=[1]: 1 entries, but",
+        ),
+        ({"loss__style__weights": [1.0, -2.0]}, "loss.style.weights=[1,-2]: -2 is negative"),
         ({"loss__content__weights": [math.nan]}, "must be a finite number"),
-        ({"backbone__content_layers": []}, "loss.content.layers: name at least one layer"),
+        ({"backbone__content_layers": []}, "loss.content.layers=[]: name at least one layer"),
         (
             {"loss__tv__channel_std": [0.2]},
-            "channel_std has 1 values: give none or three (R, G, B)",
+            "channel_std=[0.2]: has 1 values; give none or three (R, G, B)",
         ),
-        ({"loss__tv__channel_std": [0.2] * 4}, "channel_std has 4 values: give none or three"),
-        ({"init__noise_mean": []}, "init.noise_mean has 0 values: give one value or three (R, G"),
-        ({"init__noise_mean": [0.5, 0.5]}, "init.noise_mean has 2 values: give one value or three"),
+        (
+            {"loss__tv__channel_std": [0.2] * 4},
+            "=[0.2,0.2,0.2,0.2]: has 4 values; give none",
+        ),
+        (
+            {"init__noise_mean": []},
+            "init.noise_mean=[]: has 0 values; give one value or three",
+        ),
+        ({"init__noise_mean": [0.5, 0.5]}, "init.noise_mean=[0.5,0.5]: has 2 values; give one"),
+        ({"resolution__shares": [math.nan], "optimizer__milestones": [3]}, "shares=nan: must be"),
         ({"init__noise_mean": [math.nan]}, "init.noise_mean=nan: must be a finite number"),
-        ({"optimizer__milestones": [5, 3]}, "optimizer.milestones=[5, 3]: must grow"),
-        ({"optimizer__milestones": [3, 3]}, "optimizer.milestones=[3, 3]: must grow"),
+        ({"optimizer__milestones": [5, 3]}, "optimizer.milestones=[5,3]: must grow"),
+        ({"optimizer__milestones": [3, 3]}, "optimizer.milestones=[3,3]: must grow"),
         (
             {
                 "loss__style__statistic": schema.Statistic.wasserstein2,
@@ -168,11 +187,14 @@ def test_not_finite(key: str, value: float) -> None:
         ({"optimizer__clamp": True}, "optimizer.clamp=true: moving the image behind"),
         ({"optimizer": schema.Optimizer()}, "optimizer: choose optimizer=lbfgs or optimizer=adam"),
         ({"resolution__ratio": 1.0}, "resolution.ratio=1.0: must be greater than 1"),
-        ({"resolution__shares": [1.0, 0.0]}, "resolution.shares: every share must be greater"),
+        (
+            {"resolution__shares": [1.0, 0.0]},
+            "resolution.shares=[1,0]: every share must be",
+        ),
         ({"resolution__sizes": [64, 384]}, "only a pyramid has several; use resolution=pyramid"),
         (
             {"resolution__pyramid": True, "resolution__sizes": [256, 64, 256]},
-            "resolution.sizes: must grow from level to level",
+            "resolution.sizes=[256,64,256]: must grow from level to level",
         ),
         (
             {"resolution__pyramid": True, "resolution__sizes": [64, 128]},
@@ -204,6 +226,55 @@ def test_refused(values: dict[str, object], said: str) -> None:
 )
 def test_allowed(values: dict[str, object]) -> None:
     assert changed(**values) == []
+
+
+@pytest.mark.parametrize(
+    ("milestones", "pyramid", "said"),
+    [
+        ([149], False, []),  # the last of 150 steps is taken with the smaller rate
+        ([150], False, ["150 would never be reached, since the run has 150 steps"]),
+        ([50, 150, 400], False, ["150,400 would never be reached"]),
+        ([99], True, []),  # 384 pixels in two levels, of 100 steps and of 50
+        ([100], True, ["100 would never be reached, since the longest level has 100 steps"]),
+    ],
+)
+def test_milestones_that_no_step_reaches(
+    milestones: list[int], pyramid: bool, said: list[str]
+) -> None:
+    shares = {"resolution__pyramid": True, "resolution__shares": [2.0, 1.0]} if pyramid else {}
+    found = changed(optimizer__milestones=milestones, **shares)
+    assert len(found) == len(said)
+    assert all(part in line for part, line in zip(said, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"sizes": [7, 384]}, "resolution.sizes=[7,384]: relu4_2 needs at least 8 pixels; begin"),
+        ({"min_size": 6}, "resolution.min_size=6: makes a level of 6 pixels, but relu4_2 needs"),
+        ({"sizes": [8, 384]}, ""),
+        ({"min_size": 12}, ""),
+        # relu2_1, the deepest layer of the style, needs 2
+        (
+            {"style_size": 1},
+            "resolution.style_size=1: makes a style image of 1 pixels, but",
+        ),
+        ({"style_scale": 0.001}, "resolution.style_scale=0.001: makes a style image of 1 pixels"),
+        ({"style_size": 2, "pyramid": False}, ""),
+    ],
+)
+def test_levels_and_styles_too_small_for_the_layers(values: dict[str, object], said: str) -> None:
+    settings = {"resolution__pyramid": True} | {f"resolution__{k}": v for k, v in values.items()}
+    found = changed(**settings)
+    assert [said in line for line in found] == ([True] if said else [])
+
+
+def test_every_level_that_passes_is_large_enough() -> None:
+    """Against the sizes themselves: no coarser level than the layer allows."""
+    for least in range(8, 40):
+        config = put(put(good(), "resolution.pyramid", True), "resolution.min_size", least)
+        assert problems(config) == []
+        assert min(level_sizes(config.resolution, config.size)) >= 8
 
 
 def test_near_file_in_the_same_folder_is_suggested(tmp_path: Path) -> None:

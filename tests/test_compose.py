@@ -84,8 +84,9 @@ def test_added_branch_is_named_once() -> None:
 
 
 def test_missing_interpolation_is_not_called_a_missing_value() -> None:
-    with pytest.raises(ConfigError, match=r"^alpha: Interpolation key 'bet' not found$"):
+    with pytest.raises(ConfigError) as caught:
         make_config(["alpha=${bet}"])
+    assert str(caught.value) == "alpha=${bet}: there is no key 'bet'; did you mean 'beta'?"
 
 
 @pytest.mark.parametrize(
@@ -157,9 +158,51 @@ def test_a_value_that_the_panel_lacks_is_a_line() -> None:
 def test_group_set_to_a_number() -> None:
     error = ValueError("Config group override must be a string or a list. Got int")
     said = "loss=3: a group is set to the name of a preset, or its keys one by one"
-    assert complaint(error, ["seed=1", "loss=3"]) == said
+    assert complaint(error, ["seed=1", "loss=3"]) == [said]
 
 
 def test_unforeseen_exception_still_gives_a_line() -> None:
-    assert complaint(RuntimeError("one\n\ntwo"), []) == "one; two"
-    assert complaint(RuntimeError(), []) == "RuntimeError"
+    assert complaint(RuntimeError("one\n\ntwo"), []) == ["one; two"]
+    assert complaint(RuntimeError(), []) == ["RuntimeError"]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("hydra.runn.dir", "hydra.run.dir"),
+        ("hydra.job.nam", "hydra.job.name"),  # not backbone.name
+        ("hydrca.sweep.dir", "hydra.sweep.dir"),
+        ("hydra/launcherr", "hydra/launcher"),
+    ],
+)
+def test_hydras_own_keys_are_known(key: str, meant: str) -> None:
+    assert unknown_key(key) == f"{key}: no such key; did you mean '{meant}'?"
+
+
+def test_an_added_branch_with_a_single_key_is_named_by_it() -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_config(["+optimizr.lr=1"])
+    assert caught.value.problems == ["optimizr.lr: no such key; did you mean 'optimizer.lr'?"]
+
+
+@pytest.mark.parametrize("typed", ["optimizer.kind=adam", "optimizer.kind=sgd"])
+def test_the_kind_of_an_optimiser_is_its_presets(typed: str) -> None:
+    """It was taken, and L-BFGS used in its place."""
+    with pytest.raises(ConfigError) as caught:
+        make_config([typed])
+    assert caught.value.problems == [
+        f"{typed}: the preset sets it; choose optimizer=adam or optimizer=lbfgs"
+    ]
+
+
+def test_an_optimiser_taken_away_is_one_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_config(["~optimizer"])
+    assert caught.value.problems == [
+        "~optimizer: a group needs a preset; choose another one, optimizer=NAME"
+    ]
+
+
+def test_a_variable_that_is_not_set_is_named_with_the_key() -> None:
+    with pytest.raises(ConfigError, match=r"^content=\$\{oc.env:NOPE\}: .*'NOPE' not found"):
+        make_config(["content=${oc.env:NOPE}"])

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers_run import picture, tiny_run
 
 from nst_exp.api import make_config
 from nst_exp.checks import check
+from nst_exp.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "configs" / "config.yaml", *sorted(ROOT.glob("docs/*.md"))]
@@ -69,3 +71,54 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
         for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def shown_messages() -> list[tuple[str, str]]:
+    """Command and output of each example that can be run without weights."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    found: list[tuple[str, str]] = []
+    for note, block in re.findall(r"(<!-- not run[^\n]*\n)?```console\n(.*?)```", text, re.S):
+        for command, said in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.M):
+            if not note:
+                found.append((command, said))
+    return found
+
+
+def test_there_are_messages() -> None:
+    assert len(shown_messages()) >= 20
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the examples were run in."""
+    folder = tmp_path_factory.mktemp("home")
+    for name in ("cat.jpg", "wave.jpg", "cut.jpg", "cat (1).jpg"):
+        picture(folder / name, (320, 240))
+    whole = (folder / "cut.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "page.jpg").write_text("<!doctype html><title>Not found</title>")
+    tiny_run(folder / "done")
+    return folder
+
+
+@pytest.mark.parametrize(("command", "said"), shown_messages(), ids=lambda text: text[:60])
+def test_message_is_as_documented(
+    command: str,
+    said: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "nst_exp"]
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(sys, "argv", ["nst_exp", *words[3:]])
+    with pytest.raises(SystemExit):
+        main()
+    printed = capsys.readouterr().err.replace(str(home), "/home/you")
+    assert _without_sizes(printed) == _without_sizes(said)
+
+
+def _without_sizes(text: str) -> str:
+    """What a version of Pillow makes of a picture may have another number of bytes."""
+    return re.sub(r"\d+ bytes", "N bytes", text)

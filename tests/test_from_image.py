@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,3 +185,76 @@ def test_real_run_is_repeated_to_the_last_bit(tmp_path: Path) -> None:
     assert first.path is not None
     config = again(first.path)
     assert config == make_config([*TINY, "init=noise", "seed=3"])
+
+
+def stranger(path: Path, **settings: object) -> Path:
+    """A picture of somebody else's making."""
+    recorded = _defaults() | settings
+    save_image(np.zeros((2, 2, 3)), path, metadata={"nst_exp": json.dumps({"config": recorded})})
+    return path
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return config_as_dict(make_config())
+
+
+def sources(**source: str) -> dict[str, object]:
+    backbone: dict[str, object] = _defaults()["backbone"] | {"sources": [source]}
+    return backbone
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"hydra": {"run": {"dir": "elsewhere"}}}, "hydra: no such key"),
+        ({"hydra.run.dir": "elsewhere"}, "hydra.run.dir: no such key"),
+        ({"+hydra.callbacks.x": {"_target_": "os.system"}}, "no such key"),
+        ({"hydra/launcher": "other"}, "no such key"),
+        ({"out=elsewhere,beta": 1}, "no such key"),
+        ({"~content": "x"}, "no such key"),
+        ({"\x1b[2J": 1}, "no such key"),
+        ({"loss": {"style": {"_target_": "os.system"}}}, r"loss\.style\._target_: no such key"),
+        ({"content": "${oc.env:HOME}"}, r"content=\$\{oc\.env:HOME\}: refers to something"),
+        ({"loss": {"style": {"layers": ["${seed}"]}}}, r"loss\.style\.layers=.*refers"),
+        ({"content": "\ud800"}, "characters that no setting has"),
+        ({"content": "a\0b"}, "characters that no setting has"),
+        ({"content": "???"}, "characters that no setting has"),
+        ({"size": "huge"}, "size: "),
+        ({"size": [1]}, "size: "),
+        ({"loss": 5}, "loss"),
+        ({"backbone": None}, "backbone"),
+        ({"optimizer": "adam"}, "unknown optimiser"),
+        ({"optimizer": {"kind": ["adam"]}}, "unknown optimiser"),
+        ({"backbone": sources(url="http://10.0.0.1/w.pth")}, "10.0.0.1/w.pth is in no preset"),
+        ({"backbone": sources(kind="wheel", package="a==1")}, "a==1 is in no preset"),
+        ({"backbone": sources(other="x")}, "other"),
+    ],
+)
+def test_settings_of_a_stranger_are_refused(
+    tmp_path: Path, settings: dict[str, object], reason: str
+) -> None:
+    path = stranger(tmp_path / "old.png", **settings)
+    with pytest.raises(ConfigError, match=f"from_image={path}: .*{reason}") as caught:
+        expand([f"from_image={path}"])
+    assert all(problem.isprintable() for problem in caught.value.problems)
+
+
+def test_where_a_stranger_wants_the_result_does_not_matter(tmp_path: Path) -> None:
+    path = stranger(tmp_path / "old.png", out="/elsewhere", overwrite=True, panel="x", figure=3)
+    assert expand([f"from_image={path}"]) == ["optimizer=lbfgs"]
+
+
+def test_an_own_address_is_given_again(tmp_path: Path) -> None:
+    source = {"url": "http://own/w.pth", "sha256": "0" * 64}
+    path = stranger(tmp_path / "old.png", backbone=sources(**source))
+    again_given = f"backbone.sources=[{{url:'{source['url']}',sha256:'{source['sha256']}'}}]"
+    assert again(path, again_given).backbone.sources[0].url == source["url"]
+    assert again(path, "backbone=vgg19").backbone == make_config(["backbone=vgg19"]).backbone
+
+
+def test_brackets_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "old.png"
+    save_image(np.zeros((2, 2, 3)), path, metadata={"nst_exp": "[" * 100_000})
+    with pytest.raises(ConfigError, match="holds no settings"):
+        expand([f"from_image={path}"])

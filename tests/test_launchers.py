@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from nst_exp import launch
 from nst_exp.api import make_config
 from nst_exp.checks import check
+from nst_exp.curves import read_losses
 from nst_exp.errors import ConfigError
 from nst_exp.search import check_search, first_values, objectives
 from nst_exp.sweep import folder_of_job, note_failure, note_jobs, read_plan
@@ -191,9 +192,10 @@ def test_stopped_and_gone_on_with(tmp_path: Path, number: signal.Signals) -> Non
 def test_requeued_job_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     """As SLURM would have it some time before a job's limit."""
     once = [*QUIET, "size=32", "init=noise", "steps=400", "logging.image_every=0"]
+    once += ["logging.tensorboard=true"]  # and with it losses.csv
     process = start(tmp_path, "-m", *once, *LOCAL)
     job = tmp_path / "s/000"
-    wait_for(lambda: records(tmp_path / "s").get(job.name, {}).get("status") == "running")
+    wait_for(lambda: len(read_losses(job / "losses.csv")) > 3)
     os.kill(records(tmp_path / "s")[job.name]["process"]["pid"], signal.SIGUSR2)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err

@@ -548,7 +548,7 @@ def test_picture_is_saved_before_anything_is_measured(
     def interrupted(*rest: object) -> dict[str, float]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nst_exp.run.measure", interrupted)
+    monkeypatch.setattr("nst_exp.revisit.measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tiny_run(tmp_path, ON)
     record = json.loads((tmp_path / "result.json").read_text())

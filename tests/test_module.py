@@ -149,7 +149,10 @@ def test_the_best_image_is_the_one_with_the_lowest_total(setting: Setting) -> No
     trainer(30).fit(module)
     assert module.start_total is not None
     assert module.best_total < module.start_total
+    best = module.best_image()
+    assert not torch.equal(best, module.image())
     module.restore_best()
+    assert torch.equal(best, module.image())
     assert total(module) == pytest.approx(module.best_total, rel=1e-5)  # float32
 
 
@@ -242,6 +245,78 @@ def test_nan_for_good_is_an_error_after_the_restarts(
     assert len(setting.lines) == min(restarts, 1)
     module.restore_best()
     assert torch.isfinite(module.image()).all()
+
+
+def test_a_term_that_is_only_measured_must_be_finite_too(setting: Setting) -> None:
+    """It would end up in the record."""
+    loss = replace(LOSS, content=config.ContentLoss(["relu2"], [], -2, -2, 3e38))
+    maps = setting.encoder(setting.image)
+    setting.objective = Objective(loss, 0.0, 1.0, setting.encoder(setting.make(12, 10, 3)), maps)
+    with pytest.raises(NumericalError, match=r"not finite at the start \(content/relu2\); check"):
+        trainer(3).fit(setting.module(WOLFE))
+
+
+def test_a_start_out_of_all_range_is_what_is_named(setting: Setting) -> None:
+    module = setting.module(WOLFE, image=setting.image * 1e30)
+    with pytest.raises(NumericalError, match=r"values up to 1\.0?e\+30; lower init.noise_scale"):
+        trainer(3).fit(module)
+
+
+def test_a_step_that_is_too_long_for_a_number_is_shortened(setting: Setting) -> None:
+    """torch refuses to turn the length of Adam's step into a float32."""
+    module = setting.module(replace(ADAM, lr=1e38, max_restarts=45))
+    trainer(3).fit(module)
+    assert 0 < module.restarts <= 45
+    assert torch.isfinite(module.image()).all()
+    assert "(the step is not finite)" in setting.lines[0]
+
+
+def test_the_last_better_step_is_remembered(setting: Setting, tmp_path: Path) -> None:
+    """Behind the milestone the image stands still, and the step after it sees that."""
+    settings = replace(ADAM, milestones=[4], gamma=0.0)
+    whole = setting.module(settings)
+    watch = AfterEachStep(lambda m: m.improved_step)
+    trainer(12, watch).fit(whole)
+    assert watch.seen == [1, 2, 3, 4, *[5] * 8]
+    assert whole.improved_total == whole.best_total
+    first = trainer(8)
+    first.fit(setting.module(settings))
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    resumed = setting.module(settings)
+    trainer(12).fit(resumed, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert (resumed.improved_step, resumed.improved_total) == (5, whole.improved_total)
+
+
+def test_a_gain_that_rounding_may_have_made_is_no_better_step(setting: Setting) -> None:
+    module = setting.module(ADAM, when=lambda _: False)
+    objective = module.objective
+    totals = iter([1.0, 0.5, 0.5 * (1 - 5e-7), 0.5 * (1 - 9e-7), 0.4])
+
+    def shrink(image: Tensor, features: Features) -> Losses:
+        losses: Losses = type(objective).forward(objective, image, features)
+        factor = next(totals) / float(losses.total.detach())
+        return replace(losses, total=losses.total.double() * factor)
+
+    objective.forward = shrink  # type: ignore[method-assign]
+    watch = AfterEachStep(lambda m: m.improved_step)
+    trainer(5, watch).fit(module)
+    assert watch.seen == [1, 2, 2, 2, 5]
+
+
+def test_a_checkpoint_of_an_older_version_still_goes_on(setting: Setting, tmp_path: Path) -> None:
+    whole = setting.module(WOLFE)
+    trainer(9).fit(whole)
+    first = trainer(4)
+    first.fit(setting.module(WOLFE))
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    for name in ("improved_step", "improved_total", "warnings"):
+        del checkpoint["style_transfer"][name]
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    resumed = setting.module(WOLFE)
+    trainer(9).fit(resumed, ckpt_path=tmp_path / "old.ckpt", weights_only=True)
+    assert torch.equal(resumed.parameter.values, whole.parameter.values)
+    assert resumed.improved_step == whole.improved_step
 
 
 def test_restarts_are_used_one_after_the_other(setting: Setting) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -215,12 +216,12 @@ def test_second_time_from_the_cache(
     assert normalised(build(VGG11), VGG11, pictures[::-1]).from_cache
 
 
-@pytest.mark.parametrize("damage", ["cut", "shape", "nan", "negative"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "shape", "nan", "negative"])
 def test_damaged_cache_is_measured_anew(
     damage: str, pictures: list[CalibrationPicture], tmp_path: Path
 ) -> None:
     measured = normalised(build(VGG11), VGG11, pictures)
-    (path,) = (tmp_path / "cache" / "normalised").iterdir()
+    (path,) = (tmp_path / "cache" / "normalised").glob("*.safetensors")
     content = path.read_bytes()
     values = {
         "shape": torch.ones(3, dtype=torch.float64),
@@ -229,10 +230,15 @@ def test_damaged_cache_is_measured_anew(
     }
     if damage == "cut":
         path.write_bytes(content[:-8])
+    elif damage == "flip":  # a mean that is finite, positive, and wrong
+        path.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
     else:
         nodes = dict(zip(CONVOLUTIONS, measured.means.values(), strict=True))
         nodes["features.0"] = values[damage]
-        path.write_bytes(normalise.safetensors.torch.save(nodes))
+        data = normalise.safetensors.torch.save(nodes)
+        path.write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()  # damaged by whoever knows of the digest
+        path.with_name(f"{path.name}.sha256").write_text(digest)
     warnings: list[str] = []
     again = normalise_backbone(build(VGG11), VGG11, "seed 0", pictures, warnings.append)
     assert not again.from_cache

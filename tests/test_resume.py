@@ -63,6 +63,27 @@ def test_stopped_and_resumed_gives_the_same_bytes(
     assert resumed.record["step"] == whole.record["step"]
 
 
+@pytest.mark.parametrize(
+    ("stop", "overrides", "line"),
+    [
+        # The line search fails for ever from step 2 on.
+        (15, ["steps=20", "optimizer.max_evaluations=1"], "has not fallen since step 2 of 20"),
+        (
+            6,
+            ["steps=8", "optimizer.line_search=none", "optimizer.lr=1000", "init=noise"],
+            "diverged at step",
+        ),
+    ],
+)
+def test_what_went_wrong_before_the_stop_is_still_said_in_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, overrides: list[str], line: str
+) -> None:
+    whole = tiny_run(tmp_path / "whole", *overrides).record["warnings"]
+    assert sum(line in warning for warning in whole) == 1
+    _stopped(monkeypatch, tmp_path / "stopped", 0, stop, *overrides)
+    assert tiny_run(tmp_path / "stopped", *overrides).record["warnings"] == whole
+
+
 def test_milestones_change_the_picture() -> None:
     """Else the cases above would show nothing of them."""
     plain = tiny_run(None, "steps=8", "optimizer=adam")

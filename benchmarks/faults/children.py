@@ -11,9 +11,11 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,15 +122,21 @@ def run(arguments: Sequence[str], output: Path, seconds: float = 120.0, **how: o
 
 
 def _become(output: Path, folder: Path | None, environment: Mapping[str, str] | None) -> None:
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False  # the scratch folder is the parent's to remove
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.update(environment or {})
+    tempfile.tempdir = None  # which TMPDIR decides, and this process may have asked already
     if folder is not None:
         os.chdir(folder)
     stream = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for number, source in ((0, nothing), (1, stream), (2, stream)):
         os.dup2(source, number)
+    # Others may have been put in their place, as pytest does.
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _main() -> int:

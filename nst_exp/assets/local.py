@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,8 @@ def _foreseen(value: str, config: Config) -> Path:
 
 
 def _sha256(path: Path) -> str:
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device may never end
+        raise OSError(f"{path} is not a regular file")
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ from nst_exp.assets.local import (
 )
 from nst_exp.assets.table import Picture, known_picture
 from nst_exp.errors import ConfigError, NstError, WeightsError
-from nst_exp.files import write_atomically
+from nst_exp.files import write_atomically, write_text_atomically
 from nst_exp.images import load_image
 
 TIMEOUT_S = 10.0
@@ -56,12 +57,18 @@ def obtain_image(
 ) -> Obtained:
     """The file that the config's ``key`` means: ``find_image``'s, else downloaded, else a stand-in.
 
-    ``report`` is given the credit of a download; ``warn`` is given a stand-in, and a download that
-    is not the file which the table's MD5 was taken from. A value that is neither here nor in the
-    table comes back as a path, which cannot be loaded. Raises ConfigError for a picture of the
-    table that cannot be had if ``stand_ins`` is false.
+    ``report`` is given the credit of a download; ``warn`` is given a stand-in, a download that is
+    not the file which the table's MD5 was taken from, and one that was damaged in the cache. A
+    value that is neither here nor in the table comes back as a path, which cannot be loaded. Raises
+    ConfigError for a picture of the table that cannot be had if ``stand_ins`` is false.
     """
     found, picture = find_image(value, images), known_picture(value)
+    if found is not None and found.downloaded and _has_changed(found.path):
+        warn(
+            f"{key}={value}: {found.path} is not what was downloaded; it is damaged, and fetched "
+            "again"
+        )
+        found = None
     if found is not None:
         if picture is not None and found.downloaded:
             _compare(picture, found.path, key, warn)
@@ -136,7 +143,29 @@ def _fetch(name: str, url: str) -> Path:
             raise WeightsError(f"what came is no picture: {reason}") from error
         with partial.open("rb") as whole:
             write_atomically(path, lambda stream: shutil.copyfileobj(whole, stream))
+            whole.seek(0)
+            digest = hashlib.file_digest(whole, "sha256").hexdigest()
+        with suppress(OSError, NstError):  # without it the picture is only not checked
+            write_text_atomically(_note(path), f"{digest}\n")
     return path
+
+
+def _note(path: Path) -> Path:
+    """Where the SHA-256 of a downloaded picture is kept."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _has_changed(path: Path) -> bool:
+    """Whether a picture in the cache is another file than was put there."""
+    try:
+        noted = _note(path).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return False  # of an older version, or a read-only cache that somebody has filled
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest() != noted
+    except OSError:  # loading it says so
+        return False
 
 
 def _agent() -> str:

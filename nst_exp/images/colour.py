@@ -10,25 +10,37 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from nst_exp.images.source import shown
+
 RGB = tuple[int, int, int]
 
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 
 
 class Unusable(ValueError):
-    """The pixels have no defined meaning as colours."""
+    """The pixels have no defined meaning as colours; what to do about it."""
+
+    def __init__(
+        self, reason: str, advice: str = "export it with 8 or 16 bits per channel"
+    ) -> None:
+        super().__init__(reason)
+        self.advice = advice
 
 
-def to_srgb(image: Image.Image, rawmode: str, background: RGB) -> tuple[Image.Image, list[str]]:
+def to_srgb(
+    image: Image.Image, rawmode: str, background: RGB, inverted: bool = False
+) -> tuple[Image.Image, list[str]]:
     """A loaded picture as upright RGB, composited over ``background``, and remarks on the way.
 
     ``rawmode`` is how the file stores its samples ("RGB;16B", "L;4"), as Pillow's tile says it.
-    Raises Unusable for floats and for integers beyond 16 bits.
+    Samples beyond 8 bits that are ``inverted`` have 0 for white. Raises Unusable for floats and
+    for integers beyond 16 bits.
     """
     notes: list[str] = []
-    if ";16" in rawmode or image.mode.startswith("I"):
-        notes.append("its 16-bit samples are read as 8-bit")
-    base, alpha = _base_and_alpha(image, rawmode)
+    if _is_deep(rawmode) or image.mode.startswith("I"):
+        bits = 12 if rawmode.startswith("I;12") else 16
+        notes.append(f"its {bits}-bit samples are read as 8-bit")
+    base, alpha = _base_and_alpha(image, rawmode, inverted)
     colours = _through_profile(base, image.info.get("icc_profile"), notes)
     if alpha is not None and alpha.getextrema() != (255, 255):
         canvas = Image.new("RGB", colours.size, background)
@@ -38,13 +50,21 @@ def to_srgb(image: Image.Image, rawmode: str, background: RGB) -> tuple[Image.Im
     return colours, notes
 
 
-def _base_and_alpha(image: Image.Image, rawmode: str) -> tuple[Image.Image, Image.Image | None]:
+def _is_deep(rawmode: str) -> bool:
+    # BGR;16 packs a whole pixel into 16 bits
+    return ";16" in rawmode and not rawmode.startswith("BGR;")
+
+
+def _base_and_alpha(
+    image: Image.Image, rawmode: str, inverted: bool
+) -> tuple[Image.Image, Image.Image | None]:
     """Colours in one of the modes of _SPACES, and the opacity (mode L) if there is any."""
     mode, key = image.mode, image.info.get("transparency")
     if mode == "F":
         raise Unusable("its samples are floats, for which no white is defined")
     if mode.startswith("I"):
-        return _from_integers(np.asarray(image), key)
+        white = 4095 if rawmode.startswith("I;12") else 65535
+        return _from_integers(np.asarray(image), key, white, inverted)
     if mode in ("La", "LA"):
         image = image.convert("LA")
         return image.getchannel("L"), image.getchannel("A")
@@ -55,7 +75,7 @@ def _base_and_alpha(image: Image.Image, rawmode: str) -> tuple[Image.Image, Imag
         # Pillow widens samples of 2 and 4 bits to 8, but not the transparent value
         key *= {"L;2": 85, "L;4": 17}.get(rawmode, 1)
         return grey, grey.point([0 if level == key else 255 for level in range(256)])
-    if mode == "RGB" and key is not None and ";16" in rawmode:
+    if mode == "RGB" and key is not None and _is_deep(rawmode):
         image.info["transparency"] = tuple(value >> 8 for value in key)  # as with the samples
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -64,11 +84,13 @@ def _base_and_alpha(image: Image.Image, rawmode: str) -> tuple[Image.Image, Imag
     return (image if mode in _SPACES else image.convert("RGB")), None
 
 
-def _from_integers(values: NDArray[Any], key: object) -> tuple[Image.Image, Image.Image | None]:
+def _from_integers(
+    values: NDArray[Any], key: object, white: int, inverted: bool
+) -> tuple[Image.Image, Image.Image | None]:
     if values.min() < 0 or values.max() > 65535:
         raise Unusable("its integer samples go beyond 16 bits, for which no white is defined")
-    # 65535 / 257 = 255, rounded
-    grey = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    levels = ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)  # rounded
+    grey = Image.fromarray(255 - levels if inverted else levels)
     if not isinstance(key, int):
         return grey, None
     return grey, Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
@@ -86,9 +108,11 @@ def _through_profile(base: Image.Image, icc: object, notes: list[str]) -> Image.
                 return _transformed_grey(base, profile)
             if space == _SPACES[base.mode]:
                 return _transformed(base, profile)
-            notes.append(f"its colour profile is for {space}, not {base.mode}, and is ignored")
+            notes.append(
+                f"its colour profile is for {shown(space)}, not {base.mode}, and is ignored"
+            )
         except Exception as error:  # PyCMSError, OSError, TypeError ... all mean a bad profile
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = shown(" ".join(str(error).split())[:200] or type(error).__name__)
             notes.append(f"its colour profile cannot be used ({reason}) and is ignored")
     if base.mode == "LAB":
         return _transformed(base, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))

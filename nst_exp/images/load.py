@@ -19,8 +19,10 @@ from PIL import ExifTags, Image, ImageColor, ImageFile, PngImagePlugin, Unidenti
 from PIL.Image import Transpose
 
 from nst_exp.errors import ConfigError, did_you_mean
+from nst_exp.images.chatter import overheard
 from nst_exp.images.colour import RGB, Unusable, to_srgb
 from nst_exp.images.source import is_heif, opened, read_head, refusal, shown, what_is
+from nst_exp.images.tiff import check_samples, white_is_zero
 
 MAX_MEGAPIXELS = 178.0
 
@@ -79,9 +81,11 @@ def load_image(
                 _shrink_on_decode(image, hint)
             drafted = image.size != full
             rawmode = _rawmode(image)
-            image.load()
+            check_samples(image)
+            _load(image, notes)
+            _note_gamma(image, notes)
             orientation = _orientation(image, notes)
-            picture, remarks = to_srgb(image, rawmode, behind)
+            picture, remarks = to_srgb(image, rawmode, behind, white_is_zero(image))
             if orientation in _UPRIGHT:
                 picture = picture.transpose(_UPRIGHT[orientation])
             frames = _frames(image)
@@ -167,11 +171,13 @@ def _diagnosis(error: Exception, head: bytes, max_megapixels: float) -> tuple[st
         return what_is(head)
     if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
         pixels = re.search(r"\((\d+) pixels\)", words)
-        size = f"it has {int(pixels[1]) / 1e6:.1f} megapixels" if pixels else "it is too large"
-        reason = f"{size}, more than max_megapixels={max_megapixels:g}"
+        size = int(pixels[1]) / 1e6 if pixels else 0.0
+        digits = ".1f" if 0.1 <= size < 1e6 else ".3g"
+        has = f"it has {size:{digits}} megapixels" if pixels else "it is too large"
+        reason = f"{has}, more than max_megapixels={max_megapixels:g}"
         return reason, "raise max_megapixels or use a smaller copy"
     if isinstance(error, Unusable):
-        return str(error), "export it with 8 or 16 bits per channel"
+        return str(error), error.advice
     if isinstance(error, MemoryError):
         return "there is not enough memory to decode it", "use a smaller copy"
     if isinstance(error, OSError) and error.errno is not None:
@@ -219,6 +225,33 @@ def _rawmode(image: ImageFile.ImageFile) -> str:
     if isinstance(args, tuple):
         args = args[0] if args else None
     return args if isinstance(args, str) else ""
+
+
+def _load(image: ImageFile.ImageFile, notes: list[str]) -> None:
+    """Decode the pixels. libtiff's own words say more than the number that Pillow raises."""
+    if image.format != "TIFF":
+        image.load()
+        return
+    failed: OSError | None = None
+    with overheard() as said:
+        try:
+            image.load()
+        except OSError as error:
+            failed = error
+    words = f"libtiff: {shown(said[-1][:200])}" if said else ""
+    if failed is not None:
+        if words and failed.errno is None:
+            raise OSError(words) from failed
+        raise failed
+    if words:
+        notes.append(f"its decoder complains ({words}), so it may be damaged")
+
+
+def _note_gamma(image: ImageFile.ImageFile, notes: list[str]) -> None:
+    """A PNG may ask for another gamma than sRGB's, about 1/2.2, which few programs heed."""
+    gamma, stronger = image.info.get("gamma"), image.info.keys() & {"icc_profile", "srgb"}
+    if isinstance(gamma, float) and gamma > 0 and not stronger and abs(gamma * 2.2 - 1) > 0.05:
+        notes.append(f"its gamma, 1/{1 / gamma:.3g}, is ignored")
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:

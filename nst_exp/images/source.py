@@ -25,6 +25,7 @@ _PICTURES = {
     b"MM\0*": "TIFF",
     b"BM": "BMP",
     b"DDS ": "DDS",
+    b"\0\0\1\0": "ICO",
     b"qoif": "QOI",
     b"\0\0\0\x0cjP  ": "JPEG 2000",
 }
@@ -149,6 +150,11 @@ def what_is(head: bytes) -> tuple[str, str]:
         return "it is a video", "export one frame as PNG"
     kinds = [kind for magic, kind in _PICTURES.items() if head.startswith(magic)]
     kinds += ["WebP"] * (riff == b"WEBP") + ["AVIF"] * bool(brands)
+    if "TIFF" in kinds:  # of which there are more kinds than any program reads
+        return (
+            "it is a TIFF file that is damaged, or stored in a way that cannot be read",
+            "copy it again, or export it as PNG",
+        )
     if kinds:
         return f"it is a damaged {kinds[0]} file", "copy or export it again"
     if not head.strip(b"\0"):

@@ -68,8 +68,10 @@ class Entry:
         """The result, of an interrupted run the last one; None before there is one."""
         if self.status not in ("done", "interrupted"):
             return None
-        path = self.folder / str(self.job.config.get("image"))
-        return path if path.is_file() else None
+        name = str(self.job.config.get("image"))
+        path = self.folder / name
+        # Another's record may name any file; a report shows what the run has made.
+        return path if Path(name).name == name and path.is_file() else None
 
     @property
     def notes(self) -> list[str]:

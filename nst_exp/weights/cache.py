@@ -6,6 +6,7 @@ name with ``.json``. A file is believed only if its SHA-256 is the one in its re
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -64,14 +65,17 @@ def read_record(path: Path) -> Record:
     """The record of a cached file. Raises ``DamagedError``."""
     record = path.with_suffix(".json")
     try:
+        _require_file(record)
         content = json.loads(record.read_bytes())
         known = {field.name: content[field.name] for field in fields(Record)}
     except FileNotFoundError:
         raise DamagedError(f"its record {record.name} is missing") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedError(f"its record {record.name} cannot be read ({error})") from error
     if known["version"] != _VERSION:
         raise DamagedError("it was made by another version of nst_exp")
+    if not all(isinstance(value, str) for key, value in known.items() if key != "version"):
+        raise DamagedError(f"its record {record.name} cannot be read (an entry is no text)")
     return Record(**known)
 
 
@@ -79,6 +83,7 @@ def read(path: Path) -> tuple[Record, bytes]:
     """A cached file's record and content, its SHA-256 checked. Raises ``DamagedError``."""
     record = read_record(path)
     try:
+        _require_file(path)
         content = path.read_bytes()
     except OSError as error:
         raise DamagedError(f"it cannot be read ({error.strerror})") from error
@@ -86,6 +91,12 @@ def read(path: Path) -> tuple[Record, bytes]:
     if found != record.sha256:
         raise DamagedError(f"its SHA-256 is {found[:16]}..., should be {record.sha256[:16]}...")
     return record, content
+
+
+def _require_file(path: Path) -> None:
+    """Raise ``OSError`` for a pipe, which reading would wait for, or anything else but a file."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def write(content: bytes, *, name: str, source_sha256: str, source: str, credit: str) -> Path:
@@ -96,6 +107,9 @@ def write(content: bytes, *, name: str, source_sha256: str, source: str, credit:
     path = weights_folder() / f"{stem(name, source_sha256)}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     record = Record(name, hashlib.sha256(content).hexdigest(), source_sha256, source, credit)
+    for place in (path, path.with_suffix(".json")):
+        if place.exists() and not place.is_file() and not place.is_dir():
+            place.unlink()  # a pipe or such, which a file is not put in the place of elsewhere
     _write(path, content)
     _write(path.with_suffix(".json"), json.dumps(asdict(record), indent=2).encode() + b"\n")
     return path

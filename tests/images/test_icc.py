@@ -9,68 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.faults.profiles import (
+    ADOBE,
+    P3,
+    SRGB,
+    as_srgb,
+    cmyk_profile,
+    encoded,
+    grey_profile,
+    rgb_profile,
+)
 from nst_exp.images import load_image
 from nst_exp.images.colour import srgb_icc
-
-# Primaries as XYZ relative to D50, in columns (published with the ICC profiles of these spaces)
-SRGB = np.array([[0.4360, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
-P3 = np.array([[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0011, 0.0419, 0.7841]])
-D50 = (0.9642, 1.0, 0.8249)
-
-
-def fixed(*values: float) -> bytes:
-    return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
-
-
-def icc_profile(space: bytes, kind: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
-    described = b"desc" + bytes(4) + struct.pack(">I", 5) + b"test\0" + bytes(79)
-    tags = {b"desc": described, b"cprt": b"text" + bytes(4) + b"none\0", **tags}
-    body, table = b"", struct.pack(">I", len(tags))
-    start = 128 + 4 + 12 * len(tags)
-    for name, data in tags.items():
-        table += name + struct.pack(">II", start + len(body), len(data))
-        body += data + bytes(-len(data) % 4)
-    header = struct.pack(">I", start + len(body)) + bytes(4) + b"\x02\x40\0\0"
-    header += kind + space + connection + bytes(12) + b"acsp" + bytes(28) + fixed(*D50)
-    return header.ljust(128, b"\0") + table + body
-
-
-def xyz(*values: float) -> bytes:
-    return b"XYZ " + bytes(4) + fixed(*values)
-
-
-def gamma_curve(gamma: float) -> bytes:
-    return b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
-
-
-def rgb_profile(primaries: np.ndarray, gamma: float) -> bytes:
-    tags = {b"wtpt": xyz(*D50)}
-    for column, letter in enumerate((b"r", b"g", b"b")):
-        tags[letter + b"XYZ"] = xyz(*primaries[:, column])
-        tags[letter + b"TRC"] = gamma_curve(gamma)
-    return icc_profile(b"RGB ", b"mntr", b"XYZ ", tags)
-
-
-def grey_profile(gamma: float) -> bytes:
-    tags = {b"wtpt": xyz(*D50), b"kTRC": gamma_curve(gamma)}
-    return icc_profile(b"GRAY", b"mntr", b"XYZ ", tags)
-
-
-def cmyk_profile() -> bytes:
-    """No ink is white, cyan alone is L* = 50, all other corners are black."""
-    lab = np.zeros((2, 2, 2, 2, 3), np.uint8)
-    lab[..., 1:] = 128
-    lab[0, 0, 0, 0, 0], lab[1, 0, 0, 0, 0] = 255, 128
-    identity = bytes(range(256))
-    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
-    table += identity * 4 + lab.tobytes() + identity * 3
-    return icc_profile(b"CMYK", b"prtr", b"Lab ", {b"wtpt": xyz(*D50), b"A2B0": table})
-
-
-def encoded(linear: np.ndarray) -> np.ndarray:
-    linear = np.clip(linear, 0, 1)
-    low, high = 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
-    return 255 * np.where(linear <= 0.0031308, low, high)
 
 
 def colours() -> np.ndarray:
@@ -84,15 +34,17 @@ def loaded(path: Path, image: Image.Image, icc: bytes) -> tuple[np.ndarray, list
     return np.asarray(result.picture).astype(float), result.warnings
 
 
-@pytest.mark.parametrize(("primaries", "gamma"), [(SRGB, 1.0), (SRGB, 1.8), (P3, 2.2)])
+@pytest.mark.parametrize(
+    ("primaries", "gamma"), [(SRGB, 1.0), (SRGB, 1.8), (P3, 2.2), (ADOBE, 2.19921875)]
+)
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_rgb_profiles(tmp_path: Path, suffix: str, primaries: np.ndarray, gamma: float) -> None:
-    linear = (colours() / 255.0) ** gamma @ primaries.T @ np.linalg.inv(SRGB).T
+    expected = as_srgb(colours(), primaries, gamma)
     result, warnings = loaded(
         tmp_path / f"x.{suffix}", Image.fromarray(colours()), rgb_profile(primaries, gamma)
     )
-    assert np.abs(result - encoded(linear)).max() <= 2.5
-    assert np.abs(colours() - encoded(linear)).mean() > 4  # the profile does matter
+    assert np.abs(result - expected).max() <= 2.5
+    assert np.abs(colours() - expected).mean() > 4  # the profile does matter
     assert warnings == []
 
 
@@ -169,3 +121,11 @@ def test_unusable_profiles_are_ignored_with_a_warning(tmp_path: Path) -> None:
         result, warnings = loaded(path, image, icc)
         assert warnings[0].startswith(f"style={path}: {warning}")
         assert np.array_equal(result, colours())
+
+
+def test_a_damaged_profile_brings_no_control_characters_to_the_screen(tmp_path: Path) -> None:
+    icc = bytearray(rgb_profile(P3, 2.2))
+    icc[16:20] = b"R\0\x07B"
+    _, warnings = loaded(tmp_path / "x.png", Image.fromarray(colours()), bytes(icc))
+    assert len(warnings) == 1
+    assert warnings[0].isprintable()

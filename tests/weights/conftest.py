@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
-from weight_helpers import NAME, FaultyServer, random_state
+from weight_helpers import NAME, random_state
 
+from benchmarks.faults.server import FaultyServer, serving
 from nst_exp.config import Backbone, WeightSource
 from nst_exp.weights import download
 
@@ -41,13 +41,8 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def server() -> Iterator[FaultyServer]:
-    with FaultyServer() as instance:
-        thread = threading.Thread(target=instance.serve_forever, args=(0.02,))
-        thread.start()
+    with serving() as instance:
         yield instance
-        instance.released.set()
-        instance.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="session")

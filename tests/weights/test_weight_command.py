@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from weight_helpers import NAME, FaultyServer
+from weight_helpers import NAME
 
+from benchmarks.faults.server import FaultyServer
 from nst_exp import paths
 from nst_exp.config import Backbone, InputConvention, SourceKind
 from nst_exp.errors import ConfigError

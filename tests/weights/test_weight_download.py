@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from weight_helpers import FaultyServer
 
+from benchmarks.faults.server import FaultyServer
 from nst_exp.errors import WeightsError
 from nst_exp.weights import download as module
 from nst_exp.weights.download import download
@@ -152,3 +152,77 @@ def test_no_space(server: FaultyServer, tmp_path: Path, monkeypatch: pytest.Monk
 def test_only_http(tmp_path: Path, url: str) -> None:
     with pytest.raises(WeightsError, match="only http and https"):
         download(url, tmp_path / "w", SHA256)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1/w.pth", "http://", "http://127.0.0.1:9/ü.pth", "http://127.0.0.1:x/w"]
+)
+def test_addresses_that_are_none(tmp_path: Path, url: str) -> None:
+    with pytest.raises(WeightsError):
+        download(url, tmp_path / "w", SHA256)
+
+
+def test_redirections_stay_on_the_web(server: FaultyServer, tmp_path: Path) -> None:
+    server.faults = [f"to:{server.url}"]
+    assert download(server.url, tmp_path / "w", SHA256) == SHA256
+    for place in ("file:///etc/hostname", "data:,weights"):
+        server.faults = [f"to:{place}"]
+        with pytest.raises(WeightsError, match=r"HTTP 302 .* not allowed"):
+            download(server.url, tmp_path / "v", SHA256)
+    server.faults = ["to:/again"] * 30
+    with pytest.raises(WeightsError, match="infinite loop") as caught:
+        download(server.url, tmp_path / "v", SHA256)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "v").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "followed"),
+    [
+        ("https://a/w", "https://b/w", True),
+        ("http://a/w", "https://b/w", True),
+        ("https://a/w", "http://b/w", False),
+        ("https://a/w", "ftp://b/w", False),
+    ],
+)
+def test_where_a_redirection_may_lead(asked: str, found: str, followed: bool) -> None:
+    if followed:
+        module._refuse_other_kinds(asked, found)
+    else:
+        with pytest.raises(module._TransferError, match="not followed"):
+            module._refuse_other_kinds(asked, found)
+
+
+def test_a_transfer_without_an_end(server: FaultyServer, tmp_path: Path) -> None:
+    server.faults = ["endless"] * 9
+    with pytest.raises(WeightsError, match="larger than 12 MB"):
+        download(server.url, tmp_path / "w", SHA256, megabytes=1)
+    assert (tmp_path / "w").stat().st_size < 14_000_000
+    assert len(server.ranges) == 1
+
+
+def test_a_byte_now_and_then(
+    server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_S", 0.15)
+    server.faults = ["drip"] * 9
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match=r"no more than \d+ bytes in 0\.15 s"):
+        download(server.url, tmp_path / "w", SHA256)
+    assert time.monotonic() - start < 5
+
+
+def test_another_part_than_asked_for(server: FaultyServer, tmp_path: Path) -> None:
+    server.faults = ["part", "cut", "part"]  # the first of them where nothing is there yet
+    with pytest.raises(WeightsError, match="another part of the file"):
+        download(server.url, tmp_path / "w", SHA256)
+    assert not (tmp_path / "w").exists()
+    assert download(server.url, tmp_path / "w", SHA256) == SHA256
+
+
+def test_more_and_less_announced_than_there_is(server: FaultyServer, tmp_path: Path) -> None:
+    server.faults = ["long"]
+    assert download(server.url, tmp_path / "w", SHA256) == SHA256
+    server.faults = ["short"]
+    with pytest.raises(WeightsError, match="wrong content"):
+        download(server.url, tmp_path / "v", SHA256)

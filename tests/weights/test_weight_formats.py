@@ -301,3 +301,81 @@ def test_heads_of_torchvisions_architectures() -> None:
     for name in ("vgg16", "resnet18", "squeezenet1_1", "densenet121", "mobilenet_v3_small"):
         assert trunk(name)
     assert len(convolutions("vgg16")) == 13
+
+
+def test_keras_may_not_refer_to_other_files(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    path, other = tmp_path / "w.h5", tmp_path / "other.h5"
+    write_keras(other, state)
+    for link in (h5py.ExternalLink(str(other), "/0_layer0"), h5py.SoftLink("/7_layer1")):
+        write_keras(path, state)
+        with h5py.File(path, "a") as file:
+            del file["0_layer0"]
+            file["0_layer0"] = link
+        with pytest.raises(WeightsError, match="is a link to elsewhere"):
+            read_weights(path, NAME)
+    with h5py.File(path, "w") as file:
+        file["model_weights"] = h5py.ExternalLink(str(other), "/")
+    with pytest.raises(WeightsError, match="is a link to elsewhere"):
+        read_weights(path, NAME)
+
+
+@pytest.mark.parametrize("kind", ["raw bytes", "virtual"])
+def test_keras_may_not_take_its_numbers_from_other_files(
+    tmp_path: Path, state: dict[str, Tensor], kind: str
+) -> None:
+    path, other = tmp_path / "w.h5", tmp_path / "other.h5"
+    write_keras(path, state)
+    write_keras(other, state)
+    (tmp_path / "bytes").write_bytes(bytes(10_000))
+    with h5py.File(path, "a") as file:
+        group = file["0_layer0"]
+        shape = group["kernel:0"].shape
+        del group["kernel:0"]
+        if kind == "virtual":
+            layout = h5py.VirtualLayout(shape, dtype="f4")
+            layout[:] = h5py.VirtualSource(str(other), "0_layer0/kernel:0", shape)
+            group.create_virtual_dataset("kernel:0", layout)
+        else:
+            group.create_dataset("kernel:0", shape, "f4", external=str(tmp_path / "bytes"))
+    with pytest.raises(WeightsError, match="in another file"):
+        read_weights(path, NAME)
+
+
+def test_a_keras_file_that_unpacks_to_terabytes(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    path = tmp_path / "w.h5"
+    write_keras(path, state)
+    with h5py.File(path, "a") as file:
+        del file["0_layer0/kernel:0"]
+        file["0_layer0"].create_dataset("kernel:0", (10_000,) * 4, "f4", chunks=(1, 1, 9, 9))
+    with pytest.raises(WeightsError, match="larger than any tensor"):
+        read_weights(path, NAME)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        pytest.param(
+            torch.zeros(64).to_sparse(),
+            "not a plain tensor",
+            marks=pytest.mark.filterwarnings("ignore:Validating sparse"),
+        ),
+        (torch.zeros(64, device="meta"), "not a plain tensor|damaged|refused"),
+        (torch.full((64,), 1e300, dtype=torch.float64), "not finite"),  # too much for float32
+        (torch.full((64,), float("nan")).to(torch.float8_e5m2), "not finite"),
+        (torch.zeros(1).expand(10**9, 64), r"found \(1000000000, 64\)"),  # 4 bytes on the disk
+    ],
+)
+def test_tensors_of_other_kinds(
+    tmp_path: Path, state: dict[str, Tensor], value: Tensor, reason: str
+) -> None:
+    torch.save({**state, "features.0.bias": value}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=reason):
+        read_weights(tmp_path / "w.pth", NAME)
+
+
+def test_a_file_cannot_write_to_the_terminal(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    path = tmp_path / "w.safetensors"
+    safetensors.torch.save_file({**state, "\x1b]0;title\x07\nnext": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match="unknown") as caught:
+        read_weights(path, NAME)
+    assert str(caught.value).isprintable()

