@@ -39,6 +39,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
 
 
+def snapshot_name(step: int) -> str:
+    """Of the picture of the image after ``step`` steps, in the folder of snapshots."""
+    return f"step_{step:06d}.png"
+
+
 def _remaining(seconds: float) -> str:
     return str(tqdm.format_interval(max(0.0, seconds)))
 
@@ -158,7 +163,7 @@ class Recorder(Callback):
         if self.logger is not None:
             self.logger.experiment.add_image("image", pixels, step, dataformats="HWC")
         if self.folder is not None:
-            save_image(pixels, self.folder / f"step_{step:06d}.png")
+            save_image(pixels, self.folder / snapshot_name(step))
 
 
 class Stopped(Exception):

@@ -7,18 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
 from nst_exp import record
+from nst_exp.callbacks import snapshot_name
 from nst_exp.config import Config
 from nst_exp.copies import claim_for_figure, write_copies
 from nst_exp.errors import ConfigError
-from nst_exp.images import load_image
+from nst_exp.images import load_image, save_image
 from nst_exp.images.tensors import to_tensor
 from nst_exp.inputs import Inputs, tensors
 from nst_exp.metrics import measure
-from nst_exp.tensorboard import log_result, make_logger
+from nst_exp.tensorboard import make_logger, result_values, tags_at
 
 Say = Callable[[str], None]
 
@@ -47,13 +49,33 @@ def revisit(
         record.write_record(folder, earlier)
     write_copies(folder, copies, config, inputs)
     picture = load_image(path, key="out").picture
-    if config.logging.metrics and not earlier["metrics"]:
-        earlier["metrics"] = metrics_of(picture, config, inputs, torch.device("cpu"), warn, say)
+    if not earlier.get("recorded", True) or (config.logging.metrics and not earlier["metrics"]):
+        if config.logging.metrics:
+            device = torch.device("cpu")
+            earlier["metrics"] = metrics_of(picture, config, inputs, device, warn, say)
+        _record(folder, config, earlier, picture)
+        earlier["recorded"] = True
         record.write_record(folder, earlier)
-        if logger := make_logger(folder, config.logging, config.steps):
-            log_result(logger, earlier["losses"], earlier["metrics"], config.steps)
-            logger.close()
     return picture
+
+
+def _record(folder: Path, config: Config, earlier: dict[str, Any], picture: Image.Image) -> None:
+    """What a run does behind its end, as far as it has not come to it."""
+    pixels = np.asarray(picture)
+    if config.logging.snapshots and config.logging.image_every:
+        path = folder / "snapshots" / snapshot_name(config.steps)
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            save_image(pixels / 255.0, path)
+    logger = make_logger(folder, config.logging, config.steps)
+    if logger is None:
+        return
+    present = tags_at(folder, config.steps)
+    values = result_values(earlier["losses"], earlier["metrics"])
+    logger.log_metrics({k: v for k, v in values.items() if k not in present}, config.steps)
+    if "image" not in present:
+        logger.experiment.add_image("image", pixels, config.steps, dataformats="HWC")
+    logger.close()
 
 
 def metrics_of(

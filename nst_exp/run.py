@@ -49,9 +49,9 @@ from nst_exp.revisit import metrics_of, revisit
 from nst_exp.signals import StopNow, StopRequest, exit_code, stop_requests
 from nst_exp.tensorboard import (
     RunLogger,
-    log_result,
     log_settings,
     make_logger,
+    result_values,
     writers_fail_quietly,
 )
 from nst_exp.trainer import check_device, make_trainer, quiet_lightning
@@ -385,8 +385,9 @@ class _Run:
             "threads": torch.get_num_threads(),
             "cpu": torch.backends.cpu.get_cpu_capability(),
             "metrics": {},
+            "recorded": False,  # a run that is killed from now on is done, but for what follows
         }
-        self.record.save("done")  # before the metrics, for which weights may be downloaded
+        self.record.save("done")
         if self.folder is not None:
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
         if self.request.signal is not None:  # it came when the last step was already over
@@ -395,9 +396,11 @@ class _Run:
         if config.logging.metrics:
             metrics = metrics_of(picture, config, inputs, device, self.warn, self.say)
             self.record.values["metrics"] = metrics
-            self.record.save("done")
+        recorder.picture(image, config.steps)
         if logger is not None:
-            log_result(logger, losses, self.record.values["metrics"], config.steps)
-            recorder.picture(image, config.steps)
+            values = result_values(losses, self.record.values["metrics"])
+            logger.log_metrics(values, config.steps)
             logger.close()
+        self.record.values["recorded"] = True
+        self.record.save("done")
         return Result(picture, losses, self.record.as_dict(), self.folder, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Iterator
@@ -78,12 +79,26 @@ def _hyperparameters(config: Config) -> dict[str, Any]:
     }
 
 
-def log_result(
-    logger: TensorBoardLogger, losses: dict[str, float], metrics: dict[str, float], step: int
-) -> None:
-    """One point each for the saved picture's losses and metrics, in the columns of HPARAMS too."""
+def result_values(losses: dict[str, float], metrics: dict[str, float]) -> dict[str, float]:
+    """The saved picture's losses and metrics by their tags, which are columns of HPARAMS too."""
     values = {f"saved/{name}": losses[name] for name in SAVED}
-    logger.log_metrics(values | {f"metrics/{name}": value for name, value in metrics.items()}, step)
+    return values | {f"metrics/{name}": value for name, value in metrics.items()}
+
+
+def tags_at(folder: Path, step: int) -> set[str]:
+    """The tags of curves and pictures for which a run has recorded something at this step."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every purge
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    kinds = {"scalars": events.Scalars, "images": events.Images}
+    return {
+        tag
+        for kind, points in kinds.items()
+        for tag in events.Tags()[kind]
+        if any(point.step == step for point in points(tag))
+    }
 
 
 @contextmanager

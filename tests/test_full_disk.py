@@ -97,7 +97,7 @@ def test_removed_folder_is_made_again(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_fails_behind_the_end_leaves_the_run_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nst_exp.run, "log_result", _full)
+    monkeypatch.setattr(nst_exp.run, "result_values", _full)
     with pytest.raises(OutputError, match="No space left on device"):
         tiny_run(tmp_path)
     assert _status(tmp_path) == "done"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers_run import pixels, stop_at, tiny_run
 
+from benchmarks.faults.folders import differences, result_of
+from nst_exp.callbacks import Recorder
 from nst_exp.errors import Interrupted
 
 PYRAMID = ["resolution.pyramid=true", "resolution.sizes=[32,48]", "steps=10"]
@@ -146,3 +149,34 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(Interrupted, match=r"^stopped after step 2 of 5$"):
         tiny_run(None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("at", ["picture", "result_values"])
+def test_what_comes_behind_the_end_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """A run that was killed when its picture was saved, but not yet recorded everywhere."""
+    tiny_run(tmp_path / "whole")
+
+    def killed(*arguments: Any, **more: Any) -> None:
+        raise RuntimeError("killed")
+
+    picture = Recorder.picture
+
+    def at_the_end(self: Recorder, image: Any, step: int) -> None:
+        if step == 5:
+            killed()
+        picture(self, image, step)
+
+    folder = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        if at == "picture":
+            patch.setattr(Recorder, "picture", at_the_end)
+        else:
+            patch.setattr("nst_exp.run.result_values", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            tiny_run(folder)
+    assert differences(result_of(folder), result_of(tmp_path / "whole")) != []
+    for _ in range(2):  # and not a third time
+        tiny_run(folder)
+        assert differences(result_of(folder), result_of(tmp_path / "whole")) == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def points_of(folder: Path) -> list[tuple[str, int, str]]:
 
     if not list(folder.glob("events.out.tfevents.*")):
         return []
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every purge
     events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     return [
