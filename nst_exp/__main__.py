@@ -1,6 +1,20 @@
 """``python -m nst_exp``."""
 
-from nst_exp.cli import main
+import signal
+import sys
+
+
+def run() -> None:
+    """The command line, deaf to signals in the moments before it is ready and when all is done."""
+    try:
+        from nst_exp.cli import main
+    except KeyboardInterrupt:
+        sys.exit(130)
+    try:
+        main()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to be stopped
+
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -76,8 +76,6 @@ def _end_of_sweep(interrupted: bool) -> int:
     states = Counter(read_job(job).status for job in jobs)
     code = 1 if set(states) - {"done"} else 0
     if stops is not None:
-        if not stops.wanted and not interrupted:
-            launch.end(folder)
         code = stops.exit_code or code
     if code:
         if not SweepJobs.on_cluster:  # where it may really be

@@ -37,6 +37,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
         os.replace(temporary, target)
         _sync_folder(target.parent)
     except Exception as error:
+        _raise_signal_behind(error)
         refusal = _refusal_behind(error)
         if refusal is None:
             raise
@@ -81,6 +82,15 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _raise_signal_behind(error: BaseException) -> None:
+    """A signal's exception in the midst of a write, which torch.save hides as well."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if not isinstance(cause, Exception):
+            raise cause from None
+        cause = cause.__cause__ or cause.__context__
 
 
 def _refusal_behind(error: BaseException) -> OSError | None:

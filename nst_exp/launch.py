@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,16 @@ _MARK = "NST_EXP_LAUNCH"  # handed on in the environment
 _THREADS = "NST_EXP_THREADS"
 _STOPPED = "stopped"
 
+_begun_by: int | None = None  # process
+
 
 def begin(folder: Path, workers: int | None) -> None:
     """A new launch in the sweep's ``folder``; jobs of an earlier one stop.
 
     ``workers`` processes share this machine's cores; None where the launcher sees to that.
     """
+    global _begun_by
+    _begun_by = os.getpid()
     mark = os.environ[_MARK] = secrets.token_hex(8)
     os.environ.pop(_THREADS, None)
     # Who sets this has divided the cores already.
@@ -43,10 +46,9 @@ def stop(folder: Path) -> None:
     write_text_atomically(folder / LAUNCH, _STOPPED)
 
 
-def end(folder: Path) -> None:
-    """All jobs have come home."""
-    with suppress(OSError):
-        (folder / LAUNCH).unlink()
+def here() -> bool:
+    """Whether this process has begun the launch: joblib with one worker does the jobs itself."""
+    return _begun_by == os.getpid()
 
 
 def goes_on(folder: Path) -> bool:

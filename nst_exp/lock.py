@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from nst_exp.errors import ConfigError, OutputError
+from nst_exp.record import previous
 
 LOCK = ".lock"  # stays in the folder; the operating system drops the lock itself with its process
 
@@ -47,8 +46,6 @@ def claimed(
             f"out={folder}: cannot be written: {error.strerror or error}; choose another folder"
         ) from error
     try:
-        with suppress(OSError):  # a courtesy to whoever finds the folder occupied
-            (folder / LOCK).write_text(f"{os.getpid()} on {platform.node()}\n", encoding="utf-8")
         yield
     finally:
         lock.release()
@@ -62,7 +59,8 @@ def check_free(folder: Path) -> None:
 
 
 def _owner(folder: Path) -> str:
-    try:
-        return f" (process {(folder / LOCK).read_text(encoding='utf-8').strip()})"
-    except (OSError, ValueError):
+    """Who it is, as the record of a run says. The lock's own file belongs to the library."""
+    process = previous(folder).get("process")
+    if not isinstance(process, dict):
         return ""
+    return f" (process {process.get('pid')} on {process.get('host')})"

@@ -103,10 +103,9 @@ class Record:
 
     def save(self, status: str) -> None:
         """Write ``result.json`` with this status."""
+        if self.folder is not None:
+            write_record(self.folder, self.as_dict() | {"status": status})
         self.status = status
-        if self.folder is None:
-            return
-        write_record(self.folder, self.as_dict())
 
 
 def write_record(folder: Path, values: dict[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -25,6 +27,7 @@ from nst_exp.curves import NAME as LOSSES
 from nst_exp.curves import LossFile
 from nst_exp.errors import Interrupted, NstError, NumericalError, OutputError
 from nst_exp.files import disk_refusal, remove_leftovers
+from nst_exp.images import load_image
 from nst_exp.images.tensors import resize, to_array
 from nst_exp.init import starting_image
 from nst_exp.inputs import (
@@ -96,6 +99,12 @@ def run(
             return job.go()
         except StopNow as stop:
             raise job.stopped_at_once(stop) from None
+        except Exception as error:
+            if request.signal is None or isinstance(error, Interrupted):
+                raise
+            name = signal.Signals(request.signal).name  # it has not been heeded yet
+            words = f"{error}; stopped by {name}"
+            raise Interrupted(words, exit_code(request.signal)) from error
 
 
 class _Run:
@@ -179,15 +188,19 @@ class _Run:
         reason = disk_refusal(error, self.folder)
         return OutputError(f"out={self.folder}: cannot be written: {reason}") if reason else error
 
+    def _same_command(self) -> str:
+        but = ", without overwrite=true," if self.config.overwrite else ""
+        return f"the same command with out={self.folder}{but}"
+
     def stopped_at_once(self, stop: StopNow) -> Interrupted:
         """For the record, and what to raise: a signal came where no step could be ended."""
         where = ""
         if self.record.status == "done":
-            where = "; the picture is done, the same command measures it"
+            where = f"; the picture is done, {self._same_command()} measures it"
         elif self.record.values and self.folder is not None:
             with suppress(Exception):  # the record says "running", of a process that is no more
                 self.record.save("interrupted")
-            where = f"; the same command with out={self.folder} goes on"
+            where = f"; {self._same_command()} goes on"
         return Interrupted(f"stopped by {stop}{where}", exit_code(stop.signal))
 
     def _optimise(self, inputs: Inputs, earlier: dict[str, Any]) -> Result:
@@ -229,6 +242,8 @@ class _Run:
                     image, its_losses = settle(module, level, config, self.warn, self.say)
                 except NumericalError as error:
                     raise NumericalError(f"{error}{rescue(module, self.record)}") from error
+                except StopNow as stop:
+                    raise self._stopped_again(stop, module) from None
         assert module is not None
         return self._finish(module, image, its_losses, inputs, recorder, logger)
 
@@ -257,7 +272,11 @@ class _Run:
         if not path.is_file():
             return None
         try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            data = path.read_bytes()
+        except OSError as error:  # perhaps it can be read again later: it is not given up
+            raise OutputError(f"{path}: cannot be read: {error.strerror}; try again") from error
+        try:
+            loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             return cast(dict[str, Any], loaded) if "style_transfer" in loaded else None
         except Exception as error:  # whatever a damaged file makes torch raise
             self.warn(f"{path} cannot be read ({error}); starting again")
@@ -319,10 +338,16 @@ class _Run:
                 module.carried_state = carry_adam_state(state, *content.shape[2:])
         if level.index == 0 and not resume:
             recorder.picture(module.image(), 0)
+        fitted = False
         try:
             trainer.fit(module, ckpt_path=checkpoint if resume else None, weights_only=True)
+            fitted = True
         except Stopped:
-            raise self._stopped(module, level.first_step + trainer.global_step) from None
+            try:
+                stopped = self._stopped(module, level.first_step + trainer.global_step)
+            except StopNow as stop:
+                raise self._stopped_again(stop, module) from None
+            raise stopped from None
         except NumericalError as error:
             raise NumericalError(f"{error}{rescue(module, self.record)}") from error
         except (MemoryError, RuntimeError) as error:
@@ -334,17 +359,21 @@ class _Run:
             if not isinstance(foreseen, OutputError):
                 raise
             raise OutputError(f"{foreseen}{rescue(module, self.record)}") from error
-        except StopNow as stop:  # a second signal
-            words = f"{self.stopped_at_once(stop)}{rescue(module, self.record)}"
-            raise Interrupted(words, exit_code(stop.signal)) from None
+        except StopNow as stop:
+            raise self._stopped_again(stop, module) from None
         except SystemExit as error:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from error
         finally:
-            self.request.stepping = False
+            self.request.stepping = fitted  # until what was reached is on the disk
         return module
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
+
+    def _stopped_again(self, stop: StopNow, module: StyleTransfer) -> Interrupted:
+        """What to raise: a second signal came before everything was saved."""
+        words = f"{self.stopped_at_once(stop)}{rescue(module, self.record)}"
+        return Interrupted(words, exit_code(stop.signal))
 
     def _stopped(self, module: StyleTransfer, step: int) -> Interrupted:
         """For the record, and what to raise: a signal ended the run behind this step."""
@@ -352,9 +381,7 @@ class _Run:
         self.record.values |= {"step": step, "seconds": round(self._seconds(), 3)}
         self.record.save("interrupted")
         where = (
-            f"; the image so far is {path}; the same command with out={self.folder} goes on there"
-            if path
-            else ""
+            f"; the image so far is {path}; {self._same_command()} goes on there" if path else ""
         )
         return Interrupted(
             f"stopped after step {step} of {self.config.steps}{where}",
@@ -388,13 +415,16 @@ class _Run:
             "recorded": False,  # a run that is killed from now on is done, but for what follows
         }
         self.record.save("done")
+        self.request.stepping = False
         if self.folder is not None:
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
         if self.request.signal is not None:  # it came when the last step was already over
             raise StopNow(self.request.signal)
         picture = Image.fromarray((to_array(image) * 255.0).round().astype("uint8"))
         if config.logging.metrics:
-            metrics = metrics_of(picture, config, inputs, device, self.warn, self.say)
+            # As the file shows it: a JPEG is not what was in memory.
+            seen = picture if path is None else load_image(path, key="out").picture
+            metrics = metrics_of(seen, config, inputs, device, self.warn, self.say)
             self.record.values["metrics"] = metrics
         recorder.picture(image, config.steps)
         if logger is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from nst_exp.errors import NstError
@@ -10,12 +11,14 @@ from nst_exp.errors import NstError
 
 def show(line: str) -> None:
     """A line on standard output, at once."""
-    print(line, flush=True)
+    with suppress(OSError, ValueError):  # a terminal or pipe that is gone is no reason to stop
+        print(line, flush=True)
 
 
 def show_error(line: str) -> None:
     """A line on standard error, at once."""
-    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def fail(error: NstError) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -55,7 +55,7 @@ def _ends_the_process(handler: Any) -> bool:
     return handler in (signal.SIG_DFL, signal.default_int_handler, _stop_now)
 
 
-def _heeded() -> Iterator[int]:
+def heeded() -> Iterator[int]:
     """Signals that mean an end here: not those that are ignored, as by nohup or a shell's ``&``."""
     for number in ENDING:
         if signal.getsignal(number) not in (signal.SIG_IGN, None):
@@ -68,7 +68,7 @@ def _heeded() -> Iterator[int]:
 def stop_at_once() -> Iterator[None]:
     """Within, all but Ctrl-C raise StopNow instead of ending the process without a word."""
     before: dict[int, Any] = {}
-    for number in _heeded():
+    for number in heeded():
         if signal.getsignal(number) == signal.SIG_DFL:
             before[number] = signal.signal(number, _stop_now)
     try:
@@ -91,7 +91,8 @@ def stop_requests(enabled: bool) -> Iterator[StopRequest]:
     def handle(number: int, frame: FrameType | None) -> None:
         first, request.signal = request.signal is None, request.signal or number
         if first and request.stepping:
-            print("\nstopping after this step; once more stops at once", file=sys.stderr)
+            with suppress(OSError, ValueError, RuntimeError):  # gone, or in the midst of a write
+                print("\nstopping after this step; once more stops at once", file=sys.stderr)
         elif first or _ends_the_process(before[number]):
             raise StopNow(number)
         elif callable(before[number]):
@@ -101,7 +102,7 @@ def stop_requests(enabled: bool) -> Iterator[StopRequest]:
         for number in before:
             signal.signal(number, handle)
 
-    for number in _heeded() if enabled else ():
+    for number in heeded() if enabled else ():
         before[number] = signal.getsignal(number)
     listen()
     request._listen = listen

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import _thread
 import signal
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from nst_exp import launch
+from nst_exp.errors import NstError
 from nst_exp.screen import show_error
-from nst_exp.signals import ENDING, exit_code
+from nst_exp.signals import exit_code, heeded
 
 
 class Stops:
@@ -22,9 +24,7 @@ class Stops:
         self.signal: int | None = None
         self.hopeless = False  # no job will come home any more
         self.before: dict[int, Any] = {
-            number: signal.signal(number, self._handle)
-            for number in ENDING
-            if signal.getsignal(number) != signal.SIG_IGN  # as nohup wants it
+            number: signal.signal(number, self._handle) for number in list(heeded())
         }
 
     @property
@@ -41,13 +41,15 @@ class Stops:
         if self.hopeless or self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number
-        show_error("\nstopping: the jobs save what they have; once more stops at once")
-        launch.stop(self.folder)
+        with suppress(NstError, OSError):
+            launch.stop(self.folder)
+        with suppress(RuntimeError):  # it came in the midst of a write
+            show_error("\nstopping: the jobs save what they have; once more stops at once")
 
     def give_up(self) -> None:
         """From another thread: end the waiting."""
         self.hopeless = True
-        _thread.interrupt_main()
+        _thread.interrupt_main(next(iter(self.before), signal.SIGINT))
 
     def close(self) -> None:
         """Signals do what they did before."""

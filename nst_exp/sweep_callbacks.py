@@ -19,7 +19,7 @@ from nst_exp.complaints import complaint
 from nst_exp.compose import to_config
 from nst_exp.errors import ConfigError, NstError
 from nst_exp.jobs import job_folders, read_overrides
-from nst_exp.lock import check_free, claimed
+from nst_exp.lock import LOCK, check_free, claimed
 from nst_exp.record import fingerprint, look_into
 from nst_exp.resolvers import varied_keys
 from nst_exp.screen import fail, show, shown
@@ -49,6 +49,21 @@ class CheckFirst(Callback):
                 look_into(Path(config.hydra.run.dir), mark, typed.image, typed.overwrite)
         except NstError as error:
             sys.exit(fail(error))
+
+
+def _claim_and_plan(config: DictConfig, folder: Path) -> Sweep | None:
+    """Claim the folder, then plan; a sweep that is refused leaves no folder that was not there."""
+    fresh = not folder.exists()
+    SweepJobs.claim.enter_context(claimed(folder))
+    try:
+        return plan(config)
+    except BaseException:
+        SweepJobs.claim.close()
+        if fresh:
+            with suppress(OSError):
+                (folder / LOCK).unlink(missing_ok=True)
+                folder.rmdir()
+        raise
 
 
 class SweepJobs(Callback):
@@ -104,9 +119,7 @@ class SweepJobs(Callback):
         folder = Path(hydra.sweep.dir)
         try:
             launch.check_launcher(hydra)
-            check_free(folder)
-            sweep = SweepJobs.sweep = plan(config)
-            SweepJobs.claim.enter_context(claimed(folder))
+            sweep = SweepJobs.sweep = _claim_and_plan(config, folder)
         except NstError as error:
             sys.exit(fail(error))
         except (HydraException, OmegaConfBaseException) as error:  # Hydra would swallow them here
@@ -122,6 +135,8 @@ class SweepJobs(Callback):
         elif total:
             show(f"a search of {total} jobs: {shown(folder)}")
         if launch.is_basic(hydra):
+            if (folder / launch.LAUNCH).exists():  # jobs of an earlier launch may still be there
+                launch.stop(folder)
             SweepJobs.progress = SweepProgress(total, config.logging.progress)
             return
         together = len(sweep.jobs) if sweep is not None else int(hydra.sweeper.get("n_jobs") or 1)

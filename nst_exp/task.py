@@ -47,6 +47,8 @@ def do_job(cfg: DictConfig) -> Values:
     if not launch.goes_on(sweep):
         leave_no_trace(folder, written)
         return None
+    if launch.here():
+        return _of_sweep(cfg, folder, hydra, None)
     with as_worker(sweep, written) as worker:
         return _of_sweep(cfg, folder, hydra, worker)
 

@@ -28,9 +28,13 @@ with claimed(Path(sys.argv[1])):
 def test_second_claim_is_refused_and_says_by_whom(tmp_path: Path) -> None:
     with claimed(tmp_path), pytest.raises(Occupied) as caught, claimed(tmp_path):
         pass
-    text = str(caught.value)
-    assert text.startswith(f"out={tmp_path}: another process (process ")
-    assert "\n" not in text
+    assert str(caught.value).startswith(f"out={tmp_path}: another process is at work there; ")
+    (tmp_path / "result.json").write_text('{"process": {"pid": 12, "host": "studio"}}')
+    with (
+        claimed(tmp_path),
+        pytest.raises(Occupied, match=r"process \(process 12 on studio\) is at"),
+    ):
+        check_free(tmp_path)
     with claimed(tmp_path):  # free again
         pass
 

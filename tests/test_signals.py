@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,8 +18,10 @@ import nst_exp.revisit
 import nst_exp.run
 from nst_exp.api import make_config
 from nst_exp.callbacks import StopBetweenSteps
-from nst_exp.errors import Interrupted
+from nst_exp.errors import Interrupted, OutputError
+from nst_exp.files import write_atomically
 from nst_exp.run import Result, run
+from nst_exp.screen import show_error
 from nst_exp.signals import ENDING, StopNow, stop_at_once, stop_requests
 
 
@@ -159,3 +163,68 @@ def test_signal_behind_the_last_step_still_ends_a_sweep(
         _run(tmp_path)
     assert caught.value.exit_code == 143
     assert json.loads((tmp_path / "result.json").read_text())["status"] == "done"
+
+
+def test_signal_behind_the_last_step_waits_for_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All steps are made, and there is no checkpoint of the last one."""
+    _send_in(monkeypatch, nst_exp.run, "settle")
+    with pytest.raises(Interrupted, match="the picture is done") as caught:
+        _run(tmp_path)
+    assert caught.value.exit_code == 143
+    assert (tmp_path / "image.png").is_file()
+
+
+def test_error_behind_a_signal_still_ends_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hook(self: StopBetweenSteps, *rest: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        raise OutputError("no space")
+
+    monkeypatch.setattr(StopBetweenSteps, "on_train_batch_end", hook)
+    with pytest.raises(Interrupted, match=r"no space; .*; stopped by SIGTERM") as caught:
+        _run(tmp_path)
+    assert caught.value.exit_code == 143
+    assert json.loads((tmp_path / "result.json").read_text())["status"] == "failed"
+
+
+class _Gone:
+    """The standard error of a terminal that was closed."""
+
+    def write(self, text: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    def flush(self) -> None:
+        self.write("")
+
+
+def test_closed_terminal_is_no_reason_to_lose_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = StopBetweenSteps.on_train_batch_end
+
+    def hook(self: StopBetweenSteps, trainer: Any, module: Any, *rest: Any) -> None:
+        if trainer.global_step == 3:
+            monkeypatch.setattr(sys, "stderr", _Gone())
+            signal.raise_signal(signal.SIGHUP)
+        original(self, trainer, module, *rest)
+
+    monkeypatch.setattr(StopBetweenSteps, "on_train_batch_end", hook)
+    with pytest.raises(Interrupted, match="stopped after step 3") as caught:
+        _run(tmp_path)
+    assert caught.value.exit_code == 129
+    show_error("lost, and no exception")
+
+
+def test_signal_is_found_behind_what_torch_makes_of_it(tmp_path: Path) -> None:
+    def write(stream: Any) -> None:
+        try:
+            raise StopNow(signal.SIGINT)
+        except StopNow:
+            raise RuntimeError("enforce fail at inline_container.cc")  # noqa: B904
+
+    with pytest.raises(StopNow):
+        write_atomically(tmp_path / "last.ckpt", write)
+    assert list(tmp_path.iterdir()) == []
