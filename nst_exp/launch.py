@@ -1,7 +1,7 @@
 """Sweeps whose jobs run in other processes: how the process that starts them speaks to them.
 
 A file in the sweep's folder holds the mark of the present launch, and the workers of that launch
-know the mark. Another mark, or none, tells them to save what they have and to stop: after Ctrl-C,
+know the mark. Another mark tells them to save what they have and to stop: after Ctrl-C,
 and also when the same sweep is started again while jobs of an earlier launch still run somewhere.
 A file reaches processes on any machine that shares the folder.
 """
@@ -57,7 +57,7 @@ def goes_on(folder: Path) -> bool:
     try:
         return not mark or (folder / LAUNCH).read_text(encoding="utf-8") in (mark, "")
     except OSError:
-        return True  # the end of the launch, or a file system that stutters
+        return True  # a file system that stutters
 
 
 def threads() -> int | None:

@@ -14,22 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.faults.tiny import TINY as TINY
 from nst_exp.api import make_config
 from nst_exp.callbacks import StopBetweenSteps
 from nst_exp.run import Result, run
-
-TINY = [
-    "content=chelsea",
-    "style=starry_night",
-    "backbone=squeezenet1_1",
-    "backbone.weights=random",
-    "size=48",
-    "steps=5",
-    "logging.progress=false",
-    "logging.metrics=false",  # which need trained weights
-    "trainer.accelerator=cpu",
-    "trainer.threads=1",  # sums do not depend on the number of cores
-]
 
 
 def silent(line: str) -> None:

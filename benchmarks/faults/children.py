@@ -20,19 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# A run that takes a fraction of a second: random weights, small pictures.
-TINY = [
-    "content=chelsea",
-    "style=starry_night",
-    "backbone=squeezenet1_1",
-    "backbone.weights=random",
-    "size=48",
-    "steps=5",
-    "logging.progress=false",
-    "logging.metrics=false",
-    "trainer.accelerator=cpu",
-    "trainer.threads=1",
-]
+from benchmarks.faults.tiny import TINY as TINY
 
 
 def prepare() -> None:

@@ -19,7 +19,7 @@ from benchmarks.faults.folders import damaged, differences, leftovers
 from benchmarks.faults.outcome import Outcome, part
 
 ROUNDS = 6
-FAILED = 9  # for each of three seeds: a damaged picture twice, and one that diverges
+DONE, FAILED = 3, 9  # for each of three seeds: a damaged picture twice, and one that diverges
 
 
 def torture(share: float, folder: Path) -> Outcome:
@@ -80,7 +80,11 @@ def _ended(child: children.Child, place: Path) -> list[str]:
     problems = []
     if child.code != 1 or "Traceback" in text:
         problems.append(f"exit code {child.code}: {text[-500:]}")
-    if f"3 jobs done, {FAILED} failed" not in text:
+    states = Counter(result.status for result in results(place).values())
+    # A grid that has grown keeps folders of failed jobs that it could not recognise.
+    if states["done"] != DONE or states["failed"] < FAILED or set(states) > {"done", "failed"}:
+        problems.append(f"jobs {dict(states)}")
+    if f"{DONE} jobs done, {FAILED} failed" not in text:
         problems.append(f"no summary: {text[-300:]}")
     listed = sum(line.split()[:1] == ["failed"] or " failed" in line for line in text.splitlines())
     if listed < FAILED:
