@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from difflib import SequenceMatcher, get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, cast
 
 from hydra.conf import HydraConf
@@ -127,7 +129,6 @@ def to_config(cfg: DictConfig) -> Config:
     if isinstance(figure := given.get("figure"), dict):
         figure["panels"] = {}  # what the chosen one sets is in its place by now
     kind = _optimizer(given)
-    base = Config(optimizer=OPTIMIZERS[kind]())
     expected, found = set(_keys_of(kind)), set(_paths(given))
     problems = [unknown_key(key) for key in _outermost(found - expected)]
     problems += [
@@ -137,12 +138,26 @@ def to_config(cfg: DictConfig) -> Config:
     ]
     if problems:
         raise ConfigError(problems)
+    # A sweep asks twice for each job's: when all are checked, and when its turn has come.
+    return copy.deepcopy(_typed(kind, json.dumps(given, default=str)))
+
+
+@lru_cache(maxsize=1024)
+def _typed(kind: str, given: str) -> Config:
+    """``given`` as JSON -> Config. ConfigError for a value of a wrong type."""
     try:
-        return cast(Config, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(base), given)))
+        values = json.loads(given)
+        return cast(Config, OmegaConf.to_object(OmegaConf.merge(_schema_of(kind), values)))
     except OmegaConfBaseException as error:
         raise ConfigError(
             f"{getattr(error, 'full_key', '')}: {str(error).splitlines()[0]}"
         ) from error
+
+
+@cache
+def _schema_of(kind: str) -> DictConfig:
+    """The schema with this optimiser's keys; not to be changed, merging copies it."""
+    return cast(DictConfig, OmegaConf.structured(Config(optimizer=OPTIMIZERS[kind]())))
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Generic, TypeVar
 
 from torch import Tensor
@@ -142,6 +143,11 @@ def make_network(config: Config, inputs: Inputs, record: Record, warn: Say, say:
     return Network(backbone, settings, loss, name)
 
 
+@cache
+def _reference_settings() -> schema.Backbone:
+    return read_preset(REFERENCE)
+
+
 def reference_network(say: Say) -> Network:
     """The network of the preset ``REFERENCE``, cut behind its last layer, whatever a run uses.
 
@@ -149,7 +155,7 @@ def reference_network(say: Say) -> Network:
     load_weights reports. Raises WeightsError where the weights cannot be had; a download that
     failed is not tried again in this process, as each try may wait for a network that is not there.
     """
-    settings = read_preset(REFERENCE)
+    settings = _reference_settings()
     reason = _missing.get(REFERENCE)
     if reason is not None and not is_cached(settings):
         raise WeightsError(reason)

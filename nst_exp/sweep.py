@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nst_exp.assets import input_hashes
@@ -68,11 +68,25 @@ class Sweep:
         return sum(previous(folder).get("status") == "done" for folder in self.folders)
 
 
+def _loader() -> ConfigLoader:
+    return GlobalHydra.instance().config_loader()
+
+
+def _typed(config: DictConfig, overrides: list[str]) -> Config:
+    """The config of a job of the sweep that ``config`` starts, checked."""
+    job = _loader().load_sweep_config(config, overrides)
+    with open_dict(job):
+        del job["hydra"]
+    typed = to_config(job)
+    check(typed)
+    return typed
+
+
 def _parse(config: DictConfig) -> list[Override]:
     """The overrides of the command line, behind those of an experiment's own sweep."""
     params = config.hydra.sweeper.get("params") or {}
     texts = [f"{key}={value}" for key, value in params.items()]
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    parser = OverridesParser.create(config_loader=_loader())
     return parser.parse_overrides([*texts, *config.hydra.overrides.task])
 
 
@@ -103,7 +117,7 @@ def plan(config: DictConfig) -> Sweep | None:
     overrides = _parse(config)
     if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
         check_search(config.hydra.sweeper)
-        check(to_config(compose("config", first_values(overrides))))
+        _typed(config, first_values(overrides))
         _forget_launch(Path(config.hydra.sweep.dir))
         return None
     varied = list(
@@ -124,8 +138,7 @@ def plan(config: DictConfig) -> Sweep | None:
         values = values_of(job, varied)
         words = ", ".join(f"{key}={value}" for key, value in values.items())
         try:
-            typed = to_config(compose("config", job))
-            check(typed)
+            typed = _typed(config, job)
             mark = ""
             with suppress(OSError):  # of a picture that is not here yet, or cannot be read
                 mark = fingerprint(typed, input_hashes(typed))

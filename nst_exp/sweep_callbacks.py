@@ -26,6 +26,7 @@ from nst_exp.screen import fail, show, shown
 from nst_exp.search import directions, is_optuna
 from nst_exp.stops import Stops
 from nst_exp.sweep import Sweep, note_jobs, plan, values_of
+from nst_exp.sweep_loader import share_presets
 from nst_exp.sweep_progress import JobWatch, SweepProgress, words_of
 
 
@@ -119,6 +120,7 @@ class SweepJobs(Callback):
         folder = Path(hydra.sweep.dir)
         try:
             launch.check_launcher(hydra)
+            share_presets()
             sweep = SweepJobs.sweep = _claim_and_plan(config, folder)
         except NstError as error:
             sys.exit(fail(error))
