@@ -5,10 +5,10 @@
 The numerator is the median time between two steps of a complete run at the defaults (L-BFGS with
 line search, Fourier coefficients, losses, TensorBoard, progress), read from the run's own
 TensorBoard points. The denominator is the median of a forward and backward pass through the same
-trunk as style transfer is usually written: channels first, the ReLUs out of place so that any layer
-may be read, frozen weights, the allocator as it comes; no losses, no optimiser. Both in one process
-and on a square picture; the bare passes first, since a run changes the allocator for good. Run it
-on a quiet machine, and twice: machines drift.
+trunk as style transfer is usually written: channels first, torch's own convolutions, the ReLUs out
+of place so that any layer may be read, frozen weights, the allocator as it comes; no losses, no
+optimiser. Both in one process and on a square picture; the bare passes first, since a run changes
+the allocator for good. Run it on a quiet machine, and twice: machines drift.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def bare_pass(size: int, repeats: int = 15) -> float:
     config = make_config()
     weights = load_weights(config.backbone, report=print)
     layers = [*config.backbone.content_layers, *config.backbone.style_layers]
-    backbone = build_backbone(config.backbone, layers, weights.state_dict, channels_last=False)
+    backbone = build_backbone(
+        config.backbone, layers, weights.state_dict, channels_last=False, winograd=False
+    )
     for module in backbone.modules():
         if isinstance(module, torch.nn.ReLU):
             module.inplace = False

@@ -14,6 +14,7 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 
 from nst_exp import config, layers
 from nst_exp.errors import ConfigError, WeightsError, did_you_mean
+from nst_exp.winograd import WinogradConv2d, suits
 
 Triple = tuple[float, float, float]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)  # RGB; torchvision's models
@@ -208,12 +209,14 @@ def build_backbone(
     state_dict: Mapping[str, Tensor] | None,
     seed: int = 0,
     channels_last: bool = True,
+    winograd: bool = True,
 ) -> Backbone:
     """The network of ``settings``, cut behind the last of the ``wanted`` layers.
 
     ``state_dict`` holds the weights under torchvision's names (more than needed is fine); None
-    draws random ones from ``seed``. Raises ConfigError for an unknown architecture or layer and
-    WeightsError if a needed weight is missing.
+    draws random ones from ``seed``. ``winograd`` replaces the convolutions that gain by it.
+    Raises ConfigError for an unknown architecture or layer and WeightsError if a needed weight is
+    missing.
     """
     random = state_dict is None
     with torch.device("cpu" if random else "meta"), torch.random.fork_rng(devices=[]):
@@ -242,6 +245,10 @@ def build_backbone(
         weights = {name: state_dict[name] for name in needed if name in state_dict}
         weights |= {name: torch.zeros((), dtype=torch.long) for name in counters - weights.keys()}
         trunk.load_state_dict(weights, assign=True)
+    if winograd:
+        for path, module in list(trunk.named_modules()):
+            if isinstance(module, nn.Conv2d) and suits(module):
+                _replace(trunk, path, WinogradConv2d(module))
     return Backbone(trunk, nodes, settings.input, channels_last, settings.map_scale)
 
 

@@ -281,6 +281,7 @@ class TrainerConfig:
     deterministic: bool = False  # refuse algorithms that differ from run to run
     threads: int | None = None  # of the CPU; null = torch's own choice
     channels_last: bool = True  # faster memory layout; changes sums in the last digits
+    winograd: bool = True  # faster 3x3 convolutions in float32 on the CPU; changes the last digits
     checkpoint_minutes: float = 2.0  # between checkpoints; a killed run resumes from the last
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from nst_exp.backbones import Backbone
 from nst_exp.config import LBFGS, Config
 from nst_exp.errors import ConfigError, NstError
+from nst_exp.winograd import WinogradConv2d
 
 IMAGE = 12  # bytes per pixel of one image: three float32
 # Images that an optimiser and the module hold beside the history of L-BFGS.
@@ -48,6 +49,9 @@ def estimate(
     factor = 1
     if config.trainer.precision == "64-true":
         evaluation, factor = DOUBLE * evaluation, 2
+    elif config.trainer.precision == "32-true":
+        found = [m for m in backbone.modules() if isinstance(m, WinogradConv2d)]
+        evaluation += sum(convolution.kernel_bytes for convolution in found)
     targets = factor * 2 * kept  # while they are made, which takes no gradients
     return max(targets, evaluation + factor * (kept + images * IMAGE * pixels))
 

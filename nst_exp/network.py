@@ -122,7 +122,8 @@ def make_network(config: Config, inputs: Inputs, record: Record, warn: Say, say:
     loss.style.layers = loss.style.layers or settings.style_layers
     record.values["layers"] = {"content": loss.content.layers, "style": loss.style.layers}
     wanted = list(dict.fromkeys([*loss.content.layers, *loss.style.layers]))
-    parts = _parts(settings, mark, wanted, config.trainer.channels_last)
+    layout = config.trainer.channels_last, config.trainer.winograd
+    parts = _parts(settings, mark, wanted, *layout)
     pictures = None
     if settings.normalised:
         pictures = _calibration_pictures(config, settings, inputs, warn)
@@ -135,7 +136,7 @@ def make_network(config: Config, inputs: Inputs, record: Record, warn: Say, say:
             wanted,
             weights.state_dict if weights else None,
             config.seed,
-            config.trainer.channels_last,
+            *layout,
         )
         if pictures is not None:
             _normalise(backbone, settings, mark, pictures, record, warn, say)
@@ -167,7 +168,7 @@ def reference_network(say: Say) -> Network:
     loss = schema.Loss()
     loss.content.layers, loss.style.layers = settings.content_layers, settings.style_layers
     wanted = list(dict.fromkeys([*loss.content.layers, *loss.style.layers]))
-    name = "|".join(map(str, _parts(settings, weights.sha256, wanted, True)))
+    name = "|".join(map(str, _parts(settings, weights.sha256, wanted, True, True)))
     backbone = _networks.get(name)
     if backbone is None:
         backbone = build_backbone(settings, wanted, weights.state_dict)
@@ -176,10 +177,14 @@ def reference_network(say: Say) -> Network:
 
 
 def _parts(
-    settings: schema.Backbone, mark: str, wanted: list[str], channels_last: bool
+    settings: schema.Backbone,
+    mark: str,
+    wanted: list[str],
+    channels_last: bool,
+    winograd: bool,
 ) -> list[object]:
     """What a network is told by."""
-    return [_text(settings), mark, *wanted, channels_last]
+    return [_text(settings), mark, *wanted, channels_last, winograd]
 
 
 def _text(settings: schema.Backbone) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
+from torch.nn.grad import conv2d_weight
 
 RIDGE = 1e-4  # on the covariance's diagonal, so that its root has a finite gradient
 
@@ -19,6 +20,10 @@ class _GramMatrix(torch.autograd.Function):
         """(1, N, H, W) -> (N, N)."""
         ctx.save_for_backward(features)
         _, channels, height, width = features.shape
+        if _by_convolution(features):
+            shape = (channels, channels, 1, 1)
+            products: Tensor = conv2d_weight(features, shape, features)  # type: ignore[no-untyped-call]
+            return products[:, :, 0, 0] / (height * width)
         # (M, N) is a view, whether the map is stored channels first or channels last.
         rows = features.permute(0, 2, 3, 1).reshape(height * width, channels)
         return rows.T @ rows / (height * width)
@@ -29,10 +34,14 @@ class _GramMatrix(torch.autograd.Function):
         (features,) = ctx.saved_tensors
         (gradient,) = gradients
         mix = (gradient + gradient.T) / (features.shape[2] * features.shape[3])
-        if features.device.type == "cpu":
-            # The same product; oneDNN's convolution is faster than the matrix product here.
+        if _by_convolution(features):
             return conv2d(features, mix[:, :, None, None])
         return torch.einsum("ij,bjhw->bihw", mix, features)
+
+
+def _by_convolution(features: Tensor) -> bool:
+    """Whether oneDNN has the same products as those of a 1x1 convolution, which are faster."""
+    return features.device.type == "cpu" and features.dtype is torch.float32
 
 
 def gram_matrix(features: Tensor) -> Tensor:

@@ -51,7 +51,9 @@ def write_normalised(
     pictures = load_pictures(files, warn)
     weights = load_weights(backbone, report=report)
     last = list(layers.aliases(backbone.name))[-1]  # so that only the classifier is cut off
-    network = build_backbone(backbone, [last], weights.state_dict, channels_last=False)
+    network = build_backbone(
+        backbone, [last], weights.state_dict, channels_last=False, winograd=False
+    )
     result = normalise_backbone(network, backbone, weights.sha256, pictures, warn)
     metadata = {
         "format": "pt",

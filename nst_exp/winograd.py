@@ -1,0 +1,200 @@
+"""3x3 convolutions with a quarter of the multiplications, for float32 on the CPU.
+
+Winograd's minimal filtering F(4x4, 3x3), after Lavin and Gray, "Fast Algorithms for Convolutional
+Neural Networks" (CVPR 2016): Y = A^T [(G g G^T) * (B^T d B)] A for each tile d of 6x6 pixels and
+each kernel g. torch's own convolutions on the CPU do not have it (cuDNN does for GPUs). The sums
+over channels become 36 matrix products, which the library is as fast at; the transforms
+around them cost more than they save where there are few channels or few tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+# Layers with at least so many kernels (input times output channels), and pictures of at least so
+# many tiles, are faster this way: benchmarks/convolutions.py.
+LEAST_KERNELS, LEAST_TILES = 256 * 256, 16
+
+BAND = 1024  # tiles at a time: what lies between the transforms is small, whatever the picture
+
+_SIDE, _OUT = 6, 4  # of a tile, and of what it gives
+# Interpolation at 0, 1, -1, 2, -2 and infinity.
+_B_T = (
+    (4, 0, -5, 0, 1, 0),
+    (0, -4, -4, 1, 1, 0),
+    (0, 4, -4, -1, 1, 0),
+    (0, -2, -1, 2, 1, 0),
+    (0, 2, -1, -2, 1, 0),
+    (0, 4, 0, -5, 0, 1),
+)
+_G = (
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
+_A_T = (
+    (1, 1, 1, 1, 1, 0),
+    (0, 1, -1, 2, -2, 0),
+    (0, 1, 1, 4, 4, 0),
+    (0, 1, -1, 8, -8, 1),
+)
+
+
+def _both_ways(matrix: tuple[tuple[float, ...], ...]) -> Tensor:
+    """The matrix that does to a flattened tile what ``matrix`` does along each of its axes."""
+    values = torch.tensor(matrix, dtype=torch.float64)
+    return torch.kron(values, values).float()
+
+
+_INPUT, _OUTPUT = _both_ways(_B_T), _both_ways(_A_T)  # (36, 36), (16, 36)
+# A value at this place of a tile's products is added to each of its 16 outputs.
+_EVERYWHERE = _SIDE + 1
+
+
+def transform_kernels(weight: Tensor) -> Tensor:
+    """G g G^T of all kernels, (K, C, 3, 3) -> (36, C, K)."""
+    g = torch.tensor(_G, dtype=torch.float64, device=weight.device)
+    transformed = torch.einsum("ia,jb,kcab->ijck", g, g, weight.double())
+    return transformed.reshape(_SIDE**2, weight.shape[1], weight.shape[0]).float().contiguous()
+
+
+class _Convolution(torch.autograd.Function):
+    """The convolution, and its adjoint with the same kernels."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
+        """(1, C, H, W), (36, C, K), (K,) -> (1, K, H, W), channels last."""
+        ctx.save_for_backward(kernels)
+        _, channels, height, width = ctx.shape = image.shape
+        down, across, made = -(-height // _OUT), -(-width // _OUT), kernels.shape[2]
+        padded = image.new_zeros(down * _OUT + 2, across * _OUT + 2, channels)
+        padded[1 : height + 1, 1 : width + 1] = image[0].permute(1, 2, 0)
+        row, column, _ = padded.stride()
+        tiles = padded.as_strided(
+            (_SIDE, _SIDE, down, across, channels), (row, column, _OUT * row, _OUT * column, 1)
+        )
+        whole = _channels_last(made, down * _OUT, across * _OUT)
+        blocks = _blocks(whole).permute(1, 3, 0, 2, 4)
+        for band in _bands(down, across):
+            values = torch.mm(_INPUT, tiles[:, :, band].reshape(_SIDE**2, -1))
+            values = torch.bmm(values.view(_SIDE**2, -1, channels), kernels)
+            if bias is not None:
+                values[_EVERYWHERE] += bias
+            values = torch.mm(_OUTPUT, values.view(_SIDE**2, -1))
+            blocks[:, :, band] = values.view(_OUT, _OUT, -1, across, made)
+        return _cut(whole, 0, height, width)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """(1, K, H, W) -> (1, C, H, W), channels last."""
+        (kernels,) = ctx.saved_tensors
+        (gradient,) = gradients
+        _, channels, height, width = ctx.shape
+        down, across, made = -(-height // _OUT), -(-width // _OUT), kernels.shape[2]
+        whole = gradient.contiguous(memory_format=torch.channels_last)
+        if (height, width) != (down * _OUT, across * _OUT):
+            whole = _channels_last(made, down * _OUT, across * _OUT).zero_()
+            whole[:, :, :height, :width] = gradient
+        outputs = _blocks(whole).permute(1, 3, 0, 2, 4)
+        padded = _channels_last(channels, (down + 1) * _OUT, (across + 1) * _OUT).zero_()
+        blocks = _blocks(padded)
+        for band in _bands(down, across):
+            values = torch.mm(_OUTPUT.T, outputs[:, :, band].reshape(_OUT**2, -1))
+            values = torch.bmm(values.view(_SIDE**2, -1, made), kernels.transpose(1, 2))
+            values = torch.mm(_INPUT.T, values.view(_SIDE**2, -1))
+            tiles = values.view(_SIDE, _SIDE, -1, across, channels).permute(2, 0, 3, 1, 4)
+            # Tiles overlap by two pixels: each adds to the blocks right of it and below.
+            below = slice(band.start + 1, band.stop + 1)
+            blocks[band, :, :-1] += tiles[:, :_OUT, :, :_OUT]
+            blocks[band, :, 1:, :2] += tiles[:, :_OUT, :, _OUT:]
+            blocks[below, :2, :-1] += tiles[:, _OUT:, :, :_OUT]
+            blocks[below, :2, 1:, :2] += tiles[:, _OUT:, :, _OUT:]
+        return _cut(padded, 1, height, width), None, None
+
+
+def _bands(down: int, across: int) -> Iterator[slice]:
+    """Rows of tiles that are worked on together."""
+    rows = max(1, BAND // across)
+    for start in range(0, down, rows):
+        yield slice(start, min(start + rows, down))
+
+
+def _channels_last(channels: int, height: int, width: int) -> Tensor:
+    shape = (1, channels, height, width)
+    return torch.empty(shape, memory_format=torch.channels_last)
+
+
+def _blocks(image: Tensor) -> Tensor:
+    """(1, N, 4 h, 4 w), channels last -> a view (h, 4, w, 4, N)."""
+    _, channels, height, width = image.shape
+    return image.permute(0, 2, 3, 1).view(height // _OUT, _OUT, width // _OUT, _OUT, channels)
+
+
+def _cut(image: Tensor, start: int, height: int, width: int) -> Tensor:
+    part = image[:, :, start : start + height, start : start + width]
+    if part.shape == image.shape:
+        return image
+    return part.clone(memory_format=torch.channels_last)  # no view: a ReLU may overwrite it
+
+
+class WinogradConv2d(nn.Conv2d):
+    """A frozen 3x3 convolution (stride 1, zeros around) that is fast where it can be.
+
+    One picture in float32 on the CPU, large enough, goes the quick way; all else is torch's.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        """Take the weights of ``convolution``, which ``suits`` says is of the right kind."""
+        sizes = convolution.in_channels, convolution.out_channels
+        super().__init__(*sizes, 3, padding=1, bias=convolution.bias is not None, device="meta")
+        self.load_state_dict(convolution.state_dict(), assign=True)
+        self.requires_grad_(False)
+        self._kernels: tuple[object, Tensor] | None = None
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(1, C, H, W) -> (1, K, H, W)."""
+        if not self._is_quick(image):
+            return super().forward(image)
+        return cast(Tensor, _Convolution.apply(image, self._transformed(), self.bias))
+
+    @property
+    def kernel_bytes(self) -> int:
+        """What the transformed kernels take, once they have been needed."""
+        return _SIDE**2 * self.in_channels * self.out_channels * 4
+
+    def _is_quick(self, image: Tensor) -> bool:
+        tiles = -(-image.shape[2] // _OUT) * -(-image.shape[3] // _OUT)
+        return (
+            image.device.type == "cpu"
+            and image.dtype == self.weight.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and not self.weight.requires_grad
+            and image.shape[0] == 1
+            and tiles >= LEAST_TILES
+        )
+
+    def _transformed(self) -> Tensor:
+        """Of the weights as they are now: a network may be rescaled after it was made."""
+        state = self.weight.data_ptr(), self.weight._version
+        if self._kernels is None or self._kernels[0] != state:
+            self._kernels = state, transform_kernels(self.weight)
+        return self._kernels[1]
+
+
+def suits(convolution: nn.Conv2d) -> bool:
+    """Whether ``convolution`` is one that may be replaced, and would gain by it."""
+    return (
+        convolution.kernel_size == (3, 3)
+        and convolution.stride == convolution.dilation == (1, 1)
+        and convolution.padding == (1, 1)
+        and convolution.padding_mode == "zeros"
+        and convolution.groups == 1
+        and convolution.in_channels * convolution.out_channels >= LEAST_KERNELS
+    )
