@@ -166,6 +166,17 @@ class Recorder(Callback):
             save_image(pixels, self.folder / snapshot_name(step))
 
 
+class LevelCheckpoint(Callback):
+    """Leaves a checkpoint where a level begins: the minutes of periodic ones count from there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Before the level's first step; the image is what the level before has made."""
+        trainer.save_checkpoint(self.path)
+
+
 class Stopped(Exception):
     """Raised between two steps, after the checkpoint was written."""
 

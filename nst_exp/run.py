@@ -19,7 +19,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
 from nst_exp import pyramid, record
-from nst_exp.callbacks import Progress, Recorder, StopBetweenSteps, Stopped
+from nst_exp.callbacks import LevelCheckpoint, Progress, Recorder, StopBetweenSteps, Stopped
 from nst_exp.checks import check
 from nst_exp.config import Config
 from nst_exp.copies import claim_for_figure, write_copies
@@ -307,6 +307,8 @@ class _Run:
                     enable_version_counter=False,
                 )
             )
+        if checkpoint is not None and level.index > 0 and not resume:
+            callbacks.append(LevelCheckpoint(checkpoint))
         callbacks.append(StopBetweenSteps(self.request, checkpoint))  # last: the step is recorded
         trainer = make_trainer(config.trainer, level.steps, callbacks, logger, folder)
 

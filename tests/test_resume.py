@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_run import pixels, stop_at, tiny_run
+from helpers_run import TINY, pixels, stop_at, tiny_run
 
 from benchmarks.faults.folders import differences, result_of
+from nst_exp.api import make_config
 from nst_exp.callbacks import Recorder
 from nst_exp.errors import Interrupted
+from nst_exp.run import run
 
 PYRAMID = ["resolution.pyramid=true", "resolution.sizes=[32,48]", "steps=10"]
 
@@ -104,6 +106,33 @@ def test_stop_leaves_picture_checkpoint_and_record(
     assert (record["status"], record["step"]) == ("interrupted", 7)
     assert pixels(tmp_path / "image.png").shape == (32, 48, 3)
     assert (tmp_path / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_a_crash_in_a_level_of_a_pyramid_loses_that_level_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    """However short the levels are: the periodic checkpoints come every two minutes."""
+    overrides = [*PYRAMID, f"optimizer={optimizer}"]
+    whole = tiny_run(tmp_path / "whole", *overrides)
+    original = Recorder.on_train_batch_end
+
+    def crash(self: Recorder, trainer: Any, module: Any, *rest: Any) -> None:
+        original(self, trainer, module, *rest)
+        if module.level == 1 and trainer.global_step == 3:
+            raise RuntimeError("pulled the plug")
+
+    folder, said = tmp_path / "crashed", []
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "on_train_batch_end", crash)
+        with pytest.raises(RuntimeError, match="plug"):
+            tiny_run(folder, *overrides)
+    words = [*TINY, *overrides]
+    resumed = run(make_config(words), folder, said.append)
+    assert "going on after step 5 of 10" in said
+    assert resumed.losses == whole.losses
+    assert resumed.record["evaluations"] == whole.record["evaluations"]
+    assert not (folder / "last.ckpt").exists()
 
 
 def test_stopped_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
