@@ -1,6 +1,6 @@
 """What a step of a real run costs, over the bare network's forward and backward pass.
 
-    python benchmarks/step.py [--sizes 256 512] [--steps 25]
+    python benchmarks/step.py [--sizes 256 512] [--steps 25] [--with KEY=VALUE ...]
 
 The numerator is the median time between two steps of a complete run at the defaults (L-BFGS with
 line search, Fourier coefficients, losses, TensorBoard, progress), read from the run's own
@@ -9,6 +9,8 @@ trunk as style transfer is usually written: channels first, torch's own convolut
 of place so that any layer may be read, frozen weights, the allocator as it comes; no losses, no
 optimiser. Both in one process and on a square picture; the bare passes first, since a run changes
 the allocator for good. Run it on a quiet machine, and twice: machines drift.
+
+``--with`` adds a line for each of these settings: a step with it over a step at the defaults.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def bare_pass(size: int, repeats: int = 15) -> float:
     return statistics.median(seconds[2:])
 
 
-def real_step(size: int, steps: int) -> float:
+def real_step(size: int, steps: int, *others: str) -> float:
     """Median seconds between two steps of a run."""
     with tempfile.TemporaryDirectory() as folder:
         content = Path(folder) / "square.png"
@@ -62,6 +64,8 @@ def real_step(size: int, steps: int) -> float:
             f"size={size}",
             f"steps={steps}",
             "logging.metrics=false",
+            "logging.progress=false",
+            *others,
         ]
         run(make_config(overrides), Path(folder) / "run", lambda line: None)
         events = EventAccumulator(f"{folder}/run", {"scalars": 0}).Reload()
@@ -77,12 +81,15 @@ def main() -> None:
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--with", nargs="+", default=[], dest="others", metavar="KEY=VALUE")
     arguments = parser.parse_args()
     bare = {size: bare_pass(size) for size in arguments.sizes}
     for size in arguments.sizes:
         step = real_step(size, arguments.steps)
         ratio = step / bare[size]
         print(f"{size} px: step {step:.2f} s, bare pass {bare[size]:.2f} s, ratio {ratio:.2f}")
+        for other in arguments.others:
+            print(f"    {other}: {real_step(size, arguments.steps, other) / step:.2f} of a step")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import Glob, Override, RangeSweep
 from hydra.errors import HydraException
 
 from nst_exp.compose import NEEDS_PRESET, groups, known_keys, unknown_key
-from nst_exp.errors import ConfigError, did_you_mean
+from nst_exp.errors import ConfigError, as_utf8, did_you_mean
 
 _EXCLUSIVE = ("run", "multirun", "cfg", "info", "shell_completion")
 
@@ -31,6 +31,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
     To be called with the arguments of the command line before Hydra sees them.
     """
+    if bad := [text for text in map(as_utf8, arguments) if text not in arguments]:
+        raise ConfigError([f"{text}: is not UTF-8; take a name that is" for text in bad])
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     try:

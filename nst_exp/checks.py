@@ -11,7 +11,7 @@ from typing import Any
 from nst_exp import layers
 from nst_exp.compose import groups
 from nst_exp.config import LBFGS, Adam, Config, LineSearch, Statistic
-from nst_exp.errors import ConfigError, did_you_mean
+from nst_exp.errors import ConfigError, as_utf8, did_you_mean
 from nst_exp.file_checks import file_problems
 from nst_exp.size_checks import size_problems
 
@@ -94,6 +94,14 @@ def _ranges(config: Config) -> Iterator[str]:
                 yield f"{key}={number}: must be {bound}"
             elif key in POSITIVE and number <= 0:
                 yield f"{key}={number}: must be greater than 0"
+
+
+def _texts(config: Config) -> Iterator[str]:
+    """Names that no record could hold: bytes of another encoding."""
+    for key, value in _leaves(config):
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and as_utf8(text) != text:
+                yield f"{key}={as_utf8(text)}: is not UTF-8; take a name that is"
 
 
 def _loss(config: Config) -> Iterator[str]:
@@ -235,7 +243,7 @@ def _combinations(config: Config) -> Iterator[str]:
 
 def problems_of(config: Config) -> list[str]:
     """Everything that is wrong with ``config``, a line for each."""
-    parts = (_ranges, _loss, _nothing_to_do, file_problems, _combinations, size_problems)
+    parts = (_ranges, _texts, _loss, _nothing_to_do, file_problems, _combinations, size_problems)
     return [problem for part in parts for problem in part(config)]
 
 

@@ -61,7 +61,7 @@ def sliced_wasserstein(first: Floats, second: Floats) -> float:
     Points are (n, 3) and (m, 3). Where n and m differ, the quantile functions are compared at
     max(n, m) levels. Rabin, Peyre, Delon and Bernot 2012, with the distance not squared.
     """
-    one, other = _ordered(first.tobytes()), _ordered(second.tobytes())
+    one, other = (_ordered(np.asarray(points, np.float64).tobytes()) for points in (first, second))
     most = max(len(first), len(second))
     levels = (np.arange(most) + 0.5) / most
 
@@ -75,7 +75,7 @@ def sliced_wasserstein(first: Floats, second: Floats) -> float:
 @lru_cache(maxsize=2)  # the jobs of a sweep mostly share their style
 def _ordered(points: bytes) -> NDArray[np.float32]:
     """The projections (64, n) of points (n, 3), sorted along each direction."""
-    projections = _product(directions(), np.frombuffer(points).reshape(-1, 3).T)
+    projections = _product(directions(), np.frombuffer(points, np.float64).reshape(-1, 3).T)
     # float32 sorts twice as fast, and its rounding is 1e-5 of a unit of Lab.
     return np.sort(projections.astype(np.float32), axis=1)
 

@@ -138,8 +138,20 @@ def to_config(cfg: DictConfig) -> Config:
     ]
     if problems:
         raise ConfigError(problems)
-    # A sweep asks twice for each job's: when all are checked, and when its turn has come.
-    return copy.deepcopy(_typed(kind, json.dumps(given, default=str)))
+    # A sweep asks twice for each job's: when all are checked, and when its turn has come. Enums of
+    # the schema become their members' names with their class, which OmegaConf takes.
+    return copy.deepcopy(_typed(kind, json.dumps(_literal(given), default=str)))
+
+
+def _literal(value: Any) -> Any:
+    """All is resolved: what looks like ``${...}`` by now is meant as it stands."""
+    if isinstance(value, dict):
+        return {key: _literal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_literal(item) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + "\\${", value)
+    return value
 
 
 @lru_cache(maxsize=1024)

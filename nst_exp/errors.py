@@ -52,6 +52,11 @@ class Interrupted(NstError):
         self.exit_code = exit_code
 
 
+def as_utf8(text: str) -> str:
+    """``text`` itself, or with ``\\udc..`` in it for bytes of another encoding than UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the known word nearest to ``word``, or an empty string."""
     choices = list(known)

@@ -49,9 +49,8 @@ def estimate(
     factor = 1
     if config.trainer.precision == "64-true":
         evaluation, factor = DOUBLE * evaluation, 2
-    elif config.trainer.precision == "32-true":
-        found = [m for m in backbone.modules() if isinstance(m, WinogradConv2d)]
-        evaluation += sum(convolution.kernel_bytes for convolution in found)
+    else:
+        evaluation += _of_winograd(backbone, *picture)
     targets = factor * 2 * kept  # while they are made, which takes no gradients
     return max(targets, evaluation + factor * (kept + images * IMAGE * pixels))
 
@@ -77,6 +76,23 @@ def _maps(backbone: Backbone, width: int, height: int) -> tuple[int, int]:
         keep(values)
     saved = sum(s.nbytes() for key, s in storages.items() if key not in weights)
     return saved, sum(values.nbytes for values in maps.values())
+
+
+def _of_winograd(backbone: Backbone, width: int, height: int) -> int:
+    """Bytes that the quick convolutions take more than torch's."""
+    found: list[tuple[int, int]] = []
+
+    def note(module: WinogradConv2d, arguments: tuple[Tensor, ...]) -> None:
+        found.append(module.bytes_for(*arguments[0].shape[2:]))
+
+    modules = [module for module in backbone.modules() if isinstance(module, WinogradConv2d)]
+    hooks = [module.register_forward_pre_hook(note) for module in modules]
+    try:
+        _maps(backbone, width, height)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(kept for kept, _ in found) + max((between for _, between in found), default=0)
 
 
 def available() -> int | None:

@@ -156,7 +156,7 @@ def reference_network(say: Say) -> Network:
     load_weights reports. Raises WeightsError where the weights cannot be had; a download that
     failed is not tried again in this process, as each try may wait for a network that is not there.
     """
-    settings = _reference_settings()
+    settings = copy.deepcopy(_reference_settings())
     reason = _missing.get(REFERENCE)
     if reason is not None and not is_cached(settings):
         raise WeightsError(reason)

@@ -48,7 +48,10 @@ def gram_matrix(features: Tensor) -> Tensor:
     """Gram matrix per position, F F^T / M, of a feature map (1, N, H, W) -> (N, N), M = H W.
 
     Gatys et al. 2016, Eq. 3, divided by M, so that images of different sizes can be compared.
+    Raises ValueError for maps of more than one image.
     """
+    if features.shape[0] != 1:
+        raise ValueError(f"feature maps of {features.shape[0]} images at once")
     return cast(Tensor, _GramMatrix.apply(features))
 
 

@@ -72,7 +72,7 @@ def _loader() -> ConfigLoader:
     return GlobalHydra.instance().config_loader()
 
 
-def _typed(config: DictConfig, overrides: list[str]) -> Config:
+def _checked(config: DictConfig, overrides: list[str]) -> Config:
     """The config of a job of the sweep that ``config`` starts, checked."""
     job = _loader().load_sweep_config(config, overrides)
     with open_dict(job):
@@ -117,7 +117,7 @@ def plan(config: DictConfig) -> Sweep | None:
     overrides = _parse(config)
     if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
         check_search(config.hydra.sweeper)
-        _typed(config, first_values(overrides))
+        _checked(config, first_values(overrides))
         _forget_launch(Path(config.hydra.sweep.dir))
         return None
     varied = list(
@@ -138,7 +138,7 @@ def plan(config: DictConfig) -> Sweep | None:
         values = values_of(job, varied)
         words = ", ".join(f"{key}={value}" for key, value in values.items())
         try:
-            typed = _typed(config, job)
+            typed = _checked(config, job)
             mark = ""
             with suppress(OSError):  # of a picture that is not here yet, or cannot be read
                 mark = fingerprint(typed, input_hashes(typed))

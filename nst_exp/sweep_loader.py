@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections import OrderedDict
 from typing import Any, cast
 
 from hydra._internal.config_loader_impl import get_overrides_dirname
@@ -19,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-_MOST = 32  # compositions that are kept, one for each choice of presets
+_MOST = 128  # compositions that are kept, one for each choice of presets; 27 kB each
 
 
 class SweepLoader(ConfigLoader):
@@ -33,7 +32,7 @@ class SweepLoader(ConfigLoader):
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
-        self._composed: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
+        self._composed: dict[tuple[str, ...], bytes] = {}
         self._groups: dict[str, bool] = {}
 
     def load_sweep_config(
@@ -45,7 +44,9 @@ class SweepLoader(ConfigLoader):
             presets = [o for o in overrides if self._chooses_preset(o)]
             values = [o for o in overrides if o not in presets]
             if all(_is_plain(override) for override in values):
-                return self._from_shared(master_config, overrides, presets, values)
+                config = self._from_shared(master_config, overrides, presets, values)
+                if config is not None:
+                    return config
         except (HydraException, OmegaConfBaseException):
             pass  # comes again, in Hydra's words
         return self._loader.load_sweep_config(master_config, sweep_overrides)
@@ -55,7 +56,7 @@ class SweepLoader(ConfigLoader):
             return False
         key = override.key_or_group
         if key not in self._groups:
-            self._groups[key] = "." not in key and bool(self._loader.get_group_options(key))
+            self._groups[key] = any(s.is_group(key) for s in self._loader.get_sources())
         return override.package is not None or self._groups[key]
 
     def _from_shared(
@@ -64,9 +65,12 @@ class SweepLoader(ConfigLoader):
         overrides: list[Override],
         presets: list[Override],
         values: list[Override],
-    ) -> DictConfig:
+    ) -> DictConfig | None:
         config = self._shared(master, [str(o.input_line) for o in presets])
         for override in values:
+            branch = OmegaConf.is_config(OmegaConf.select(config, override.key_or_group))
+            if branch and not isinstance(override.value(), dict | list):
+                return None  # perhaps a group that only the search path of this command has
             OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         job = config.hydra.job
         config.hydra.overrides.task = [override.input_line for override in overrides]
@@ -80,10 +84,9 @@ class SweepLoader(ConfigLoader):
         name = (*master.hydra.overrides.hydra, "", *presets)
         if name not in self._composed:
             composed = self._loader.load_sweep_config(master, presets)
-            self._composed[name] = pickle.dumps(composed)  # a copy of it costs a third of deepcopy
-        self._composed.move_to_end(name)
-        while len(self._composed) > _MOST:
-            self._composed.popitem(last=False)
+            if len(self._composed) < _MOST:  # the first, since all are asked for in turn, twice
+                self._composed[name] = pickle.dumps(composed)  # a third of deepcopy's time
+            return composed
         return cast(DictConfig, pickle.loads(self._composed[name]))
 
     # The rest is Hydra's.

@@ -10,7 +10,7 @@ around them cost more than they save where there are few channels or few tiles.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,9 @@ from torch import Tensor, nn
 # many tiles, are faster this way: benchmarks/convolutions.py.
 LEAST_KERNELS, LEAST_TILES = 256 * 256, 16
 
-BAND = 1024  # tiles at a time: what lies between the transforms is small, whatever the picture
+# Tiles at a time, so that what lies between the transforms (75 MB for 512 channels, twice for a
+# while) does not grow with the picture.
+BAND = 1024
 
 _SIDE, _OUT = 6, 4  # of a tile, and of what it gives
 # Interpolation at 0, 1, -1, 2, -2 and infinity.
@@ -54,7 +56,7 @@ def _both_ways(matrix: tuple[tuple[float, ...], ...]) -> Tensor:
 
 
 _INPUT, _OUTPUT = _both_ways(_B_T), _both_ways(_A_T)  # (36, 36), (16, 36)
-# A value at this place of a tile's products is added to each of its 16 outputs.
+# What is added to the products at place (1, 1) comes out at all 16 places: A^T has ones there only.
 _EVERYWHERE = _SIDE + 1
 
 
@@ -148,6 +150,7 @@ class WinogradConv2d(nn.Conv2d):
     """A frozen 3x3 convolution (stride 1, zeros around) that is fast where it can be.
 
     One picture in float32 on the CPU, large enough, goes the quick way; all else is torch's.
+    Weights that are changed through ``.data`` or NumPy afterwards are not noticed.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -156,7 +159,8 @@ class WinogradConv2d(nn.Conv2d):
         super().__init__(*sizes, 3, padding=1, bias=convolution.bias is not None, device="meta")
         self.load_state_dict(convolution.state_dict(), assign=True)
         self.requires_grad_(False)
-        self._kernels: tuple[object, Tensor] | None = None
+        # Of these weights in this version; held, so that no others get their place in memory.
+        self._kernels: tuple[Tensor, int, Tensor] | None = None
 
     def forward(self, image: Tensor) -> Tensor:
         """(1, C, H, W) -> (1, K, H, W)."""
@@ -164,28 +168,49 @@ class WinogradConv2d(nn.Conv2d):
             return super().forward(image)
         return cast(Tensor, _Convolution.apply(image, self._transformed(), self.bias))
 
-    @property
-    def kernel_bytes(self) -> int:
-        """What the transformed kernels take, once they have been needed."""
-        return _SIDE**2 * self.in_channels * self.out_channels * 4
+    def bytes_for(self, height: int, width: int) -> tuple[int, int]:
+        """What a map of this size takes more than with torch's: to keep, and for a while."""
+        tiles = _tiles(height, width)
+        if tiles < LEAST_TILES:
+            return 0, 0
+        kept = 0 if self._kernels else 4 * _SIDE**2 * self.in_channels * self.out_channels
+        larger = max(self.in_channels, self.out_channels)
+        return kept, 2 * 4 * _SIDE**2 * min(tiles, BAND) * larger
 
     def _is_quick(self, image: Tensor) -> bool:
-        tiles = -(-image.shape[2] // _OUT) * -(-image.shape[3] // _OUT)
         return (
             image.device.type == "cpu"
             and image.dtype == self.weight.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")
-            and not self.weight.requires_grad
+            and not any(p.requires_grad or p.is_inference() for p in self.parameters())
+            and image.dim() == 4
             and image.shape[0] == 1
-            and tiles >= LEAST_TILES
+            and _tiles(image.shape[2], image.shape[3]) >= LEAST_TILES
         )
 
     def _transformed(self) -> Tensor:
         """Of the weights as they are now: a network may be rescaled after it was made."""
-        state = self.weight.data_ptr(), self.weight._version
-        if self._kernels is None or self._kernels[0] != state:
-            self._kernels = state, transform_kernels(self.weight)
-        return self._kernels[1]
+        held, version = self.weight.detach(), self.weight._version
+        if self._kernels is not None:
+            before, of_then, kernels = self._kernels
+            if (before.data_ptr(), of_then) == (held.data_ptr(), version):
+                return kernels
+        with torch.inference_mode(False), torch.no_grad():  # kernels for any later pass
+            kernels = transform_kernels(held)
+        self._kernels = held, version, kernels
+        return kernels
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        self._kernels = None  # of another device or precision
+        return cast(Self, super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the kernels, which a copy makes again if it needs them."""
+        return self.__dict__ | {"_kernels": None}
+
+
+def _tiles(height: int, width: int) -> int:
+    return -(-height // _OUT) * -(-width // _OUT)
 
 
 def suits(convolution: nn.Conv2d) -> bool:

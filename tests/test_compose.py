@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 import string
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from nst_exp.api import make_config
+from nst_exp.checks import check
 from nst_exp.complaints import complaint
 from nst_exp.compose import known_keys, quoted, unknown_key
 from nst_exp.config import InitKind
@@ -206,3 +208,22 @@ def test_an_optimiser_taken_away_is_one_line() -> None:
 def test_a_variable_that_is_not_set_is_named_with_the_key() -> None:
     with pytest.raises(ConfigError, match=r"^content=\$\{oc.env:NOPE\}: .*'NOPE' not found"):
         make_config(["content=${oc.env:NOPE}"])
+
+
+@pytest.mark.parametrize(
+    "name", ["a${style}.jpg", r"a\${b", r"\\${seed}\\", "${", r"a\b$c{d}", "$$${x}$", r"\$"]
+)
+def test_a_dollar_sign_may_stand_for_itself(name: str) -> None:
+    """With a backslash in front, as the message about a wrong one says; files are called so."""
+    typed = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", name)
+    assert make_config([f"content={quoted(typed)}"]).content == name
+
+
+def test_names_of_another_encoding_are_refused() -> None:
+    """No record could hold them."""
+    with pytest.raises(ConfigError, match=r"^content=caf\\udce9: is not UTF-8"):
+        make_config(["content=caf\udce9"])
+    config = make_config()
+    config.style = "caf\udce9"
+    with pytest.raises(ConfigError, match=r"style=caf\\udce9: is not UTF-8"):
+        check(config)

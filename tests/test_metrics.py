@@ -388,6 +388,13 @@ def test_colour_distance_of_two_flat_pictures() -> None:
     assert found == pytest.approx(np.linalg.norm(shift) / 2, rel=0.05)
 
 
+def test_sliced_wasserstein_takes_any_numbers() -> None:
+    first, second = (np.random.default_rng(seed).random((50, 3)) for seed in (0, 1))
+    exact = sliced_wasserstein(first, second)
+    rounded = sliced_wasserstein(first.astype(np.float32), second.astype(np.float32))
+    assert rounded == pytest.approx(exact, rel=1e-5)
+
+
 def test_sliced_wasserstein_of_unequal_numbers_of_points() -> None:
     """Per direction the area between the two distribution functions, summed naively."""
     generator = np.random.default_rng(1)

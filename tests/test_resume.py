@@ -130,7 +130,10 @@ def test_a_crash_in_a_level_of_a_pyramid_loses_that_level_alone(
     words = [*TINY, *overrides]
     resumed = run(make_config(words), folder, said.append)
     assert "going on after step 5 of 10" in said
+    assert np.array_equal(pixels(resumed.path), pixels(whole.path))
     assert resumed.losses == whole.losses
+    curves = [(place / "losses.csv").read_text() for place in (folder, tmp_path / "whole")]
+    assert curves[0] == curves[1]
     assert resumed.record["evaluations"] == whole.record["evaluations"]
     assert not (folder / "last.ckpt").exists()
 

@@ -53,6 +53,11 @@ def test_gram_matrix_in_single_precision_keeps_five_digits_over_many_positions()
     torch.testing.assert_close(gram_matrix(features).double(), exact, rtol=1e-5, atol=0.0)
 
 
+def test_gram_matrix_of_two_images_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 images"):
+        gram_matrix(torch.ones(2, 3, 4, 4))
+
+
 def maps(seed: int, channels: int = 4, height: int = 5, width: int = 6) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(1, channels, height, width, dtype=torch.float64, generator=generator)

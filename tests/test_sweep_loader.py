@@ -7,7 +7,9 @@ import pickle
 from pathlib import Path
 
 import pytest
+from helpers_run import TINY
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
+from nst_exp import cli, sweep_loader
 from nst_exp.compose import groups, register
 from nst_exp.paths import CONFIGS
 from nst_exp.sweep_loader import SweepLoader, share_presets
@@ -126,6 +129,46 @@ def test_presets_are_composed_once(
         config = ours.load_sweep_config(master, [f"seed={seed}", f"init={init}"])
         assert (config.seed, config.init.kind.name) == (seed, init)
     assert asked == [["init=noise"], ["init=content"]]
+
+
+def test_no_more_are_kept_than_a_process_should_hand_on(
+    loaders: tuple[DictConfig, ConfigLoader, SweepLoader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first ones stay: the jobs are gone through several times in the same order."""
+    monkeypatch.setattr(sweep_loader, "_MOST", 1)
+    master, hydras, _ = loaders
+    ours = SweepLoader(hydras)
+    for job in 2 * (["init=noise", "seed=1"], ["init=content", "seed=2"], ["init=noise"]):
+        assert outcome(ours, master, job) == outcome(hydras, master, job)
+    assert len(ours._composed) == 1
+
+
+def test_a_folder_without_presets_is_a_group_to_hydra(tmp_path: Path) -> None:
+    (tmp_path / "content").mkdir()
+    (tmp_path / "config.yaml").write_text("content: a\n")
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        hydras = GlobalHydra.instance().config_loader()
+    master = hydras.load_configuration("config", [], RunMode.MULTIRUN)
+    found = outcome(SweepLoader(hydras), master, ["content=b"])
+    assert found == outcome(hydras, master, ["content=b"])
+    assert "content" in str(found)
+
+
+def test_a_real_sweep_is_composed_this_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    composed = []
+    compose = ConfigLoaderImpl._load_configuration_impl
+
+    def counted(self: ConfigLoaderImpl, *args: object, **kwargs: object) -> DictConfig:
+        composed.append(kwargs.get("overrides"))
+        return compose(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", counted)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["nst-exp", "-m", *TINY, "seed=range(3)", "out=s"])
+    cli.main()
+    assert len(list(tmp_path.glob("s/*/image.png"))) == 3
+    # Twice for the command itself, as Hydra does, and once for what the jobs share.
+    assert len(composed) == 3
 
 
 def test_jobs_do_not_share_their_values(

@@ -133,6 +133,49 @@ def test_weights_may_change_afterwards() -> None:
     assert_near(quick(image), 6.0 * before)
 
 
+@pytest.mark.usefixtures("always")
+def test_weights_that_came_back_from_another_precision_are_read_again() -> None:
+    """The memory of the old ones may be given to the new ones."""
+    quick, image = WinogradConv2d(convolution(4, 4)), drawn(1, 4, 8, 8)
+    for _ in range(50):
+        quick(image)
+        quick.weight.add_(0.01)
+        quick.bfloat16().float()  # other values than before, in their place
+        plain = nn.functional.conv2d(image, quick.weight, quick.bias, padding=1)
+        assert_near(quick(image), plain)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_pass_without_gradients_does_not_spoil_the_next() -> None:
+    quick, image = WinogradConv2d(convolution(4, 4)), drawn(1, 4, 8, 8)
+    with torch.inference_mode():
+        before = quick(image)
+    output, gradient = passes(quick, image, torch.ones(1, 4, 8, 8))
+    assert torch.equal(output, before)
+    assert bool(gradient.abs().max() > 0)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_copy_makes_its_own_kernels() -> None:
+    quick, image = WinogradConv2d(convolution(4, 4)), drawn(1, 4, 8, 8)
+    output = quick(image)
+    copied = copy.deepcopy(quick)
+    assert copied._kernels is None
+    assert quick._kernels is not None
+    assert torch.equal(copied(image), output)
+
+
+def test_memory_is_that_of_the_kernels_once() -> None:
+    quick = WinogradConv2d(convolution(8, 4))
+    assert quick.bytes_for(8, 8) == (0, 0)  # too small to be quick
+    kept, between = quick.bytes_for(32, 32)
+    assert (kept, between) == (4 * 36 * 8 * 4, 2 * 4 * 36 * 64 * 8)
+    quick(drawn(1, 8, 32, 32))
+    assert quick._kernels is not None
+    assert quick._kernels[2].nbytes == kept
+    assert quick.bytes_for(32, 32) == (0, between)
+
+
 Spoil = Callable[[WinogradConv2d, Tensor], Tensor]
 
 
@@ -143,9 +186,11 @@ Spoil = Callable[[WinogradConv2d, Tensor], Tensor]
         lambda quick, image: (quick.double(), image.double())[1],
         lambda quick, image: image.repeat(2, 1, 1, 1),
         lambda quick, image: (quick.weight.requires_grad_(), image)[1],
+        lambda quick, image: (quick.bias.requires_grad_(), image)[1],  # type: ignore[union-attr]
+        lambda quick, image: image[0],
         lambda quick, image: (quick.to("meta"), image.to("meta"))[1],
     ],
-    ids=["float64", "two pictures", "trained", "meta"],
+    ids=["float64", "two pictures", "trained", "trained bias", "unbatched", "meta"],
 )
 def test_all_else_is_torch_s(other: Spoil, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WinogradConv2d, "_transformed", lambda self: pytest.fail("quick"))
