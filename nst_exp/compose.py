@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from difflib import SequenceMatcher, get_close_matches
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, cast
 
 from hydra.conf import HydraConf
@@ -118,7 +116,10 @@ def unknown_key(key: str) -> str:
 
 
 def to_config(cfg: DictConfig) -> Config:
-    """The typed config. ConfigError lists keys added with ``+`` or taken away with ``~``."""
+    """The typed config of what Hydra has composed on the schema, without its own part.
+
+    ConfigError lists keys added with ``+`` or taken away with ``~``.
+    """
     _check_panel(cfg)
     given = _resolved(cfg)
     if "experiment" in given:
@@ -138,9 +139,24 @@ def to_config(cfg: DictConfig) -> Config:
     ]
     if problems:
         raise ConfigError(problems)
-    # A sweep asks twice for each job's: when all are checked, and when its turn has come. Enums of
-    # the schema become their members' names with their class, which OmegaConf takes.
-    return copy.deepcopy(_typed(kind, json.dumps(_literal(given), default=str)))
+    if "${" in str(OmegaConf.to_container(cfg)):  # what a key refers to gets the type of the key
+        cfg = _merged(kind, given)
+    config = cast(Config, OmegaConf.to_object(cfg))
+    if not isinstance(config.optimizer, OPTIMIZERS[kind]):  # put together by hand, with ~ and +
+        raise ConfigError(f"~optimizer: {NEEDS_PRESET}, optimizer=NAME")
+    config.figure.panels = {}
+    return config
+
+
+def _merged(kind: str, given: dict[str, Any]) -> DictConfig:
+    """``given`` on the schema with this optimiser's keys. ConfigError for a wrong type."""
+    try:
+        base = OmegaConf.structured(Config(optimizer=OPTIMIZERS[kind]()))
+        return cast(DictConfig, OmegaConf.merge(base, _literal(given)))
+    except OmegaConfBaseException as error:
+        raise ConfigError(
+            f"{getattr(error, 'full_key', '')}: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _literal(value: Any) -> Any:
@@ -152,24 +168,6 @@ def _literal(value: Any) -> Any:
     if isinstance(value, str):
         return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + "\\${", value)
     return value
-
-
-@lru_cache(maxsize=1024)
-def _typed(kind: str, given: str) -> Config:
-    """``given`` as JSON -> Config. ConfigError for a value of a wrong type."""
-    try:
-        values = json.loads(given)
-        return cast(Config, OmegaConf.to_object(OmegaConf.merge(_schema_of(kind), values)))
-    except OmegaConfBaseException as error:
-        raise ConfigError(
-            f"{getattr(error, 'full_key', '')}: {str(error).splitlines()[0]}"
-        ) from error
-
-
-@cache
-def _schema_of(kind: str) -> DictConfig:
-    """The schema with this optimiser's keys; not to be changed, merging copies it."""
-    return cast(DictConfig, OmegaConf.structured(Config(optimizer=OPTIMIZERS[kind]())))
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nst_exp import launch
@@ -35,7 +36,9 @@ class CheckFirst(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called before a single run."""
-        plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        plain = copy.deepcopy(config)
+        with open_dict(plain):
+            del plain["hydra"]
         try:
             typed = to_config(plain)
             check(typed)
