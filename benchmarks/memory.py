@@ -16,6 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 RUNS = (
+    "backbone=vgg16 size=128 steps=3",
     "backbone=vgg16 size=256 steps=3",
     "backbone=vgg16 size=512 steps=3",
     "backbone=vgg16 size=256 steps=40",

@@ -44,10 +44,10 @@ class _Steps:
 
 
 def sweep(jobs: int, steps: _Steps, overrides: tuple[str, ...]) -> tuple[float, float]:
-    """Seconds that a sweep over ``jobs`` seeds takes beyond its steps, and those of its steps."""
+    """Seconds that a sweep over ``jobs`` values takes beyond its steps, and those of its steps."""
     with tempfile.TemporaryDirectory() as folder:
-        sys.argv[1:] = ["-m", f"out={folder}/sweep", f"seed=range({jobs})", "size=128", "steps=4"]
-        sys.argv += ["logging.progress=false", *overrides]
+        sys.argv[1:] = ["-m", f"out={folder}/sweep", f"beta=range(1,{jobs + 1})", "size=128"]
+        sys.argv += ["steps=4", "logging.progress=false", *overrides]
         steps.seconds = 0.0
         said = StringIO()
         start = time.perf_counter()

@@ -31,12 +31,12 @@ _WORDS = re.compile(r"not enough memory|can't allocate memory|out of memory|bad 
 def estimate(
     backbone: Backbone, config: Config, picture: tuple[int, int], style: tuple[int, int]
 ) -> int:
-    """Bytes that a run takes beside its network, good to a third, without computing anything.
+    """Bytes that a run takes beside its network, good to a third from 256 pixels on; nothing is computed.
 
     ``picture`` and ``style`` are width and height at the last level.
     """
     pixels, of_style = picture[0] * picture[1], style[0] * style[1]
-    saved, read = _maps(backbone, *picture)
+    saved, read, quick = _maps(backbone, *picture)
     if config.trainer.precision in ("bf16-mixed", "16-mixed"):
         saved //= 2  # the objective has its maps in float32
     evaluation = saved + PER_MAP_READ * read
@@ -50,13 +50,14 @@ def estimate(
     if config.trainer.precision == "64-true":
         evaluation, factor = DOUBLE * evaluation, 2
     else:
-        evaluation += _of_winograd(backbone, *picture)
+        evaluation += quick
     targets = factor * 2 * kept  # while they are made, which takes no gradients
     return max(targets, evaluation + factor * (kept + images * IMAGE * pixels))
 
 
-def _maps(backbone: Backbone, width: int, height: int) -> tuple[int, int]:
-    """Bytes of all maps that an evaluation keeps for its gradient, and of those the loss reads."""
+def _maps(backbone: Backbone, width: int, height: int) -> tuple[int, int, int]:
+    """Bytes of all maps that an evaluation keeps for its gradient, of those the loss reads, and of
+    what quick convolutions take more than torch's."""
     tensors = [*backbone.named_parameters(), *backbone.named_buffers()]
     shadow = {name: values.to("meta") for name, values in tensors}
     storages: dict[int, torch.UntypedStorage] = {}
@@ -69,30 +70,25 @@ def _maps(backbone: Backbone, width: int, height: int) -> tuple[int, int]:
     for values in shadow.values():
         keep(values)
     weights = set(storages)
-    image = torch.empty(1, 3, height, width, device="meta", requires_grad=True)
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept):
-        maps: dict[str, Tensor] = torch.func.functional_call(backbone, shadow, (image,))
-    for values in maps.values():
-        keep(values)
-    saved = sum(s.nbytes() for key, s in storages.items() if key not in weights)
-    return saved, sum(values.nbytes for values in maps.values())
-
-
-def _of_winograd(backbone: Backbone, width: int, height: int) -> int:
-    """Bytes that the quick convolutions take more than torch's."""
-    found: list[tuple[int, int]] = []
+    quick: list[tuple[int, int]] = []
 
     def note(module: WinogradConv2d, arguments: tuple[Tensor, ...]) -> None:
-        found.append(module.bytes_for(*arguments[0].shape[2:]))
+        quick.append(module.bytes_for(*arguments[0].shape[2:]))
 
     modules = [module for module in backbone.modules() if isinstance(module, WinogradConv2d)]
     hooks = [module.register_forward_pre_hook(note) for module in modules]
+    image = torch.empty(1, 3, height, width, device="meta", requires_grad=True)
     try:
-        _maps(backbone, width, height)
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept):
+            maps: dict[str, Tensor] = torch.func.functional_call(backbone, shadow, (image,))
     finally:
         for hook in hooks:
             hook.remove()
-    return sum(kept for kept, _ in found) + max((between for _, between in found), default=0)
+    for values in maps.values():
+        keep(values)
+    saved = sum(s.nbytes() for key, s in storages.items() if key not in weights)
+    more = sum(kept for kept, _ in quick) + max((between for _, between in quick), default=0)
+    return saved, sum(values.nbytes for values in maps.values()), more
 
 
 def available() -> int | None:

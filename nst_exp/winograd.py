@@ -10,7 +10,7 @@ around them cost more than they save where there are few channels or few tiles.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -199,10 +199,6 @@ class WinogradConv2d(nn.Conv2d):
             kernels = transform_kernels(held)
         self._kernels = held, version, kernels
         return kernels
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        self._kernels = None  # of another device or precision
-        return cast(Self, super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the kernels, which a copy makes again if it needs them."""

@@ -57,7 +57,7 @@ def test_need_counts_every_map_of_a_chain() -> None:
         torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Tanh(), torch.nn.Conv2d(8, 4, 1)
     ).requires_grad_(False)
     net.forward = lambda image: {"last": net.trunk(image)}  # type: ignore[method-assign]
-    saved, read = memory_need._maps(net, 20, 10)
+    saved, read, _ = memory_need._maps(net, 20, 10)
     # Kept: what goes into each convolution, which is what Tanh gave for the second, and the last
     # map, which the loss reads.
     assert (saved, read) == (200 * 4 * (3 + 8 + 4), 200 * 4 * 4)
