@@ -31,9 +31,9 @@ _WORDS = re.compile(r"not enough memory|can't allocate memory|out of memory|bad 
 def estimate(
     backbone: Backbone, config: Config, picture: tuple[int, int], style: tuple[int, int]
 ) -> int:
-    """Bytes that a run takes beside its network, good to a third from 256 pixels on; nothing is computed.
+    """Bytes that a run takes beside its network, good to a third from 256 pixels on.
 
-    ``picture`` and ``style`` are width and height at the last level.
+    Nothing is computed. ``picture`` and ``style`` are width and height at the last level.
     """
     pixels, of_style = picture[0] * picture[1], style[0] * style[1]
     saved, read, quick = _maps(backbone, *picture)
