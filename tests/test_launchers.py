@@ -38,11 +38,11 @@ OPTUNA = ["hydra/sweeper=optuna", "hydra.sweeper.direction=[minimize,minimize]"]
 
 def needs(plugin: str) -> pytest.MarkDecorator:
     """The plugins are optional."""
-    module = f"hydra_plugins.hydra_{plugin}"
+    module, missing = f"hydra_plugins.hydra_{plugin}", True
     with contextlib.suppress(ImportError):
         __import__(module)
-        return pytest.mark.skipif(False, reason="")
-    return pytest.mark.skipif(True, reason=f"could not import {module!r}")
+        missing = False
+    return pytest.mark.skipif(missing, reason=f"could not import {module!r}")
 
 
 joblib, submitit = needs("joblib_launcher"), needs("submitit_launcher")
