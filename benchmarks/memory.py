@@ -63,9 +63,9 @@ def _status(name: str) -> int:
 
 def _run(overrides: list[str]) -> tuple[int, int]:
     """What ``measure`` returns, of a run in this process."""
-    from nst_exp import memory_need
-    from nst_exp.api import make_config
-    from nst_exp.run import run
+    from nst_exp.app.api import make_config
+    from nst_exp.runner import memory as memory_need
+    from nst_exp.runner.run import run
 
     seen: dict[str, int] = {}
     estimate = memory_need.estimate

@@ -7,7 +7,7 @@ line search, Fourier coefficients, losses, TensorBoard, progress), read from the
 TensorBoard points. The denominator is the median of a forward and backward pass through the same
 trunk as style transfer is usually written: channels first, torch's own convolutions, the ReLUs out
 of place so that any layer may be read, frozen weights, the allocator as it comes; no losses, no
-optimiser. Both in one process and on a square picture; the bare passes first, since a run changes
+optimizer. Both in one process and on a square picture; the bare passes first, since a run changes
 the allocator for good. Run it on a quiet machine, and twice: machines drift.
 
 ``--with`` adds a line for each of these settings: a step with it over a step at the defaults.
@@ -26,10 +26,10 @@ import torch
 from PIL import Image, ImageOps
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nst_exp.api import make_config
-from nst_exp.assets import image_path
-from nst_exp.backbones import build_backbone
-from nst_exp.run import run
+from nst_exp.app.api import make_config
+from nst_exp.core.encoder import build_encoder
+from nst_exp.images.named import image_path
+from nst_exp.runner.run import run
 from nst_exp.weights import load_weights
 
 
@@ -38,7 +38,7 @@ def bare_pass(size: int, repeats: int = 15) -> float:
     config = make_config()
     weights = load_weights(config.backbone, report=print)
     layers = [*config.backbone.content_layers, *config.backbone.style_layers]
-    backbone = build_backbone(
+    backbone = build_encoder(
         config.backbone, layers, weights.state_dict, channels_last=False, winograd=False
     )
     for module in backbone.modules():

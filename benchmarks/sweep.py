@@ -1,7 +1,7 @@
-"""What a job of a sweep costs beyond its optimisation: ``python benchmarks/sweep.py``.
+"""What a job of a sweep costs beyond its optimization: ``python benchmarks/sweep.py``.
 
 Sweeps of few and of many jobs in this one process, by turns, as the command line runs them. What
-the optimiser's steps took is measured in each and taken off; the difference between few and many
+the optimizer's steps took is measured in each and taken off; the difference between few and many
 leaves out what a sweep costs once. The report at its end grows with the jobs and is counted as
 theirs.
 """
@@ -16,8 +16,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import Any
 
-from nst_exp.cli import main as nst_exp
-from nst_exp.module import StyleTransfer
+from nst_exp.app.main import main as nst_exp
+from nst_exp.runner.module import StyleTransfer
 
 FEW, MANY = 2, 12  # jobs
 ROUNDS = 3
@@ -29,7 +29,7 @@ KINDS = {
 
 
 class _Steps:
-    """Seconds that went into the optimiser's steps."""
+    """Seconds that went into the optimizer's steps."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -7,7 +7,7 @@ import sys
 def run() -> None:
     """The command line, deaf to signals in the moments before it is ready and when all is done."""
     try:
-        from nst_exp.cli import main
+        from nst_exp.app.main import main
     except KeyboardInterrupt:
         sys.exit(130)
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a checkout need not be installed
 
-from nst_exp.weights.__main__ import main
+from nst_exp.app.weights_command import main
 
 if __name__ == "__main__":
     sys.exit(main(["fetch", *sys.argv[1:]]))

@@ -1,7 +1,7 @@
 """Write docs/configuration.md from the schema: ``python scripts/write_config_docs.py``.
 
-Keys, types and defaults come from the dataclasses of nst_exp/config.py, their meaning from the
-comments behind them.
+Keys, types and defaults come from the dataclasses of nst_exp/config/schema.py, their meaning
+from the comments behind them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from nst_exp import config
-from nst_exp.record import plain
+from nst_exp.config import schema as config
+from nst_exp.results.record import plain
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "nst_exp" / "config.py"
@@ -40,7 +40,7 @@ SECTIONS = {
     "Optimizer": "optimizer",
     "LBFGS": "optimizer",
     "Adam": "optimizer",
-    "Parametrisation": "optimizer.parametrisation",
+    "Parametrization": "optimizer.parametrization",
     "Resolution": "resolution",
     "TrainerConfig": "trainer",
     "Logging": "logging",

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nst_exp.network import forget
+from nst_exp.runner.network import forget
 
 
 class TinyEncoder(nn.Module):

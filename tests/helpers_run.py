@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.faults.tiny import TINY as TINY
-from nst_exp.api import make_config
-from nst_exp.callbacks import StopBetweenSteps
-from nst_exp.run import Result, run
+from nst_exp.app.api import make_config
+from nst_exp.runner.callbacks import StopBetweenSteps
+from nst_exp.runner.run import Result, run
 
 
 def silent(line: str) -> None:

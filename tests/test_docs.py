@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from helpers_run import picture, tiny_run
 
-from nst_exp.api import make_config
-from nst_exp.checks import check
-from nst_exp.cli import main
+from nst_exp.app.api import make_config
+from nst_exp.app.main import main
+from nst_exp.config.validate import check
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "configs" / "config.yaml", *sorted(ROOT.glob("docs/*.md"))]

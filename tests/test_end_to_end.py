@@ -15,7 +15,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nst_exp import stylize
-from nst_exp.assets import named_images
+from nst_exp.images.named import named_images
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BETAS = (0.0005, 0.005, 0.05, 0.5, 5)
@@ -54,7 +54,7 @@ def test_loss_falls_below_a_quarter_of_its_start(folder: Path) -> None:
 
 
 def test_result_is_neither_of_its_pictures(folder: Path) -> None:
-    """Nor grey: a good transfer is at some distance from both, and has contrast."""
+    """Nor gray: a good transfer is at some distance from both, and has contrast."""
     result = Image.open(folder / "image.png")
     found = pixels(result, result.size)
     for name in ("summer_palace", "starry_night"):
@@ -63,13 +63,13 @@ def test_result_is_neither_of_its_pictures(folder: Path) -> None:
     assert found.std() > 0.1
 
 
-def test_content_stays_recognisable(folder: Path) -> None:
+def test_content_stays_recognizable(folder: Path) -> None:
     """The layout correlates with the photograph's, and not with the painting's."""
     result = Image.open(folder / "image.png")
 
     def layout(picture: Image.Image) -> NDArray[np.float64]:
-        grey = pixels(picture, (24, 16)).mean(axis=2)
-        return (grey - grey.mean()) / grey.std()
+        gray = pixels(picture, (24, 16)).mean(axis=2)
+        return (gray - gray.mean()) / gray.std()
 
     photo, painting = (
         float((layout(result) * layout(Image.open(named_images()[name]))).mean())
@@ -97,6 +97,6 @@ def test_noise_leads_to_a_picture_too() -> None:
         overrides=["init=noise", "size=96", "steps=40", "logging.progress=false"], report=str
     )
     found = pixels(result.image, result.image.size)
-    assert found.std() > 0.1  # neither grey nor black
+    assert found.std() > 0.1  # neither gray nor black
     assert result.losses["style"] < 0.5  # 1 is that of no style at all
     assert result.record["restarts"] == 0

@@ -12,12 +12,12 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from nst_exp.api import make_config
-from nst_exp.checks import check
-from nst_exp.compose import groups
-from nst_exp.config import Config
-from nst_exp.paths import CONFIGS
-from nst_exp.pyramid import plan
+from nst_exp.app.api import make_config
+from nst_exp.app.compose import groups
+from nst_exp.config.pyramid import plan
+from nst_exp.config.schema import Config
+from nst_exp.config.validate import check
+from nst_exp.utils.paths import CONFIGS
 
 EXPERIMENTS = groups()["experiment"]
 RELU_X_1 = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
@@ -159,14 +159,14 @@ LBFGS = {  # torch.optim.LBFGS as it is
     "optimizer.line_search": "none",
     "optimizer.first_step": None,
     "optimizer.clamp": False,
-    "optimizer.parametrisation.kind": "pixels",
+    "optimizer.parametrization.kind": "pixels",
 }
 ADAM = {
     "optimizer.kind": "adam",
     "optimizer.beta1": 0.9,
     "optimizer.beta2": 0.999,
     "optimizer.eps": 1e-8,
-    "optimizer.parametrisation.kind": "pixels",
+    "optimizer.parametrization.kind": "pixels",
 }
 PUBLISHED_LAYERS = {"loss.content.layers": ["relu4_2"], "loss.style.layers": RELU_X_1}
 CAFFE = {"backbone.name": "vgg19", "backbone.input": "caffe", "backbone.pool": "max"}
@@ -186,7 +186,7 @@ JCJOHNSON = {  # neural_style.lua, its options' defaults
     "init.noise": "normal",
     "init.noise_mean": [123.68 / 255, 116.779 / 255, 103.939 / 255],
     "init.noise_scale": 0.001 / 256,  # torch.randn * 0.001, pixels in 0..256
-    "optimizer.parametrisation.pixel_scale": 255.0,
+    "optimizer.parametrization.pixel_scale": 255.0,
 }
 GORDIC = {  # neural_style_transfer.py and utils.py
     "backbone.name": "vgg19",
@@ -201,8 +201,8 @@ GORDIC = {  # neural_style_transfer.py and utils.py
     "loss.tv.reduction": "sum",
     "loss.tv.pixel_range": 255.0,
     "optimizer.clamp": False,
-    "optimizer.parametrisation.kind": "pixels",
-    "optimizer.parametrisation.pixel_scale": 255.0,
+    "optimizer.parametrization.kind": "pixels",
+    "optimizer.parametrization.pixel_scale": 255.0,
 }
 GORDIC_LBFGS = {**GORDIC, **LBFGS, "optimizer.line_search": "strong_wolfe", "steps": 1000}
 GORDIC_ADAM = {**GORDIC, **ADAM, "optimizer.lr": 10.0, "steps": 3000}
@@ -227,12 +227,12 @@ CS231N = {  # the assignment's notebook, and the blog post's noise
     "loss.tv.kind": "l2",
     "loss.tv.reduction": "sum",
     "init.kind": "noise",
-    "init.noise": "uniform",  # uniform_(0, 1) of the normalised picture
+    "init.noise": "uniform",  # uniform_(0, 1) of the normalized picture
     "init.noise_mean": [0.485 + 0.229 / 2, 0.456 + 0.224 / 2, 0.406 + 0.225 / 2],
     "init.noise_scale": (0.229 + 0.224 + 0.225) / 3 / 12**0.5,
-    "optimizer.parametrisation.pixel_scale": 3 / (0.229 + 0.224 + 0.225),
+    "optimizer.parametrization.pixel_scale": 3 / (0.229 + 0.224 + 0.225),
 }
-STD_PIXELS = {"optimizer.parametrisation.pixel_scale": 3 / (0.229 + 0.224 + 0.225)}
+STD_PIXELS = {"optimizer.parametrization.pixel_scale": 3 / (0.229 + 0.224 + 0.225)}
 NOTEBOOK = {  # leongatys/PytorchNeuralStyleTransfer
     **CAFFE,
     **LBFGS,
@@ -241,7 +241,7 @@ NOTEBOOK = {  # leongatys/PytorchNeuralStyleTransfer
     "beta": 1e3,
     "init.kind": "content",
     "resolution.size_mode": "shortest",
-    "optimizer.parametrisation.pixel_scale": 255.0,
+    "optimizer.parametrization.pixel_scale": 255.0,
 }
 PUBLISHED: dict[str, dict[str, Any]] = {
     "paper_fig1_content": {**PAPER, "beta": 0.0},
@@ -292,7 +292,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "optimizer.lr": 0.02,
         "optimizer.beta2": 0.99,
         "optimizer.clamp": True,
-        "optimizer.parametrisation.pixel_scale": 1.0,
+        "optimizer.parametrization.pixel_scale": 1.0,
     },
     "cysmith": {  # neural_style.py, its arguments' defaults
         **CAFFE,
@@ -311,9 +311,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "resolution.style_fit": "content",
         "steps": 1000,
         "optimizer.kind": "lbfgs",
-        "optimizer.parametrisation.kind": "pixels",
+        "optimizer.parametrization.kind": "pixels",
     },
-    # The table of weights in neural_style_transfer.py, by optimiser and start.
+    # The table of weights in neural_style_transfer.py, by optimizer and start.
     "gordic": {**GORDIC_LBFGS, "init.kind": "content", "beta": 3e4, "loss.tv.weight": 1.0},
     "gordic_lbfgs_style": {**GORDIC_LBFGS, "init.kind": "style", "beta": 10.0}
     | {"loss.tv.weight": 0.1},
@@ -333,7 +333,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "resolution.size_mode": "shortest",
         "steps": 500,
         "loss.tv.weight": 0.0,
-        "optimizer.parametrisation.pixel_scale": 1.0,
+        "optimizer.parametrization.pixel_scale": 1.0,
     },
     # Blog posts and course material.
     "post_resnet50": {
@@ -360,7 +360,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "init.kind": "content",
         "size": 512,
         "steps": 300,
-        "optimizer.parametrisation.pixel_scale": 1.0,
+        "optimizer.parametrization.pixel_scale": 1.0,
     },
     "post_udacity": {
         **TORCHVISION,
@@ -406,7 +406,7 @@ OWN = {"quick", "fine", "content_inversion", "texture_synthesis"}
 ROUNDED = {
     "init.noise_mean": 1e-3,
     "init.noise_scale": 0.03,  # 0.0039 for 1/255, 0.000004 for 0.001/256
-    "optimizer.parametrisation.pixel_scale": 2e-3,  # 4.42 for 1/0.226
+    "optimizer.parametrization.pixel_scale": 2e-3,  # 4.42 for 1/0.226
     "optimizer.gamma": 1e-5,
     "resolution.ratio": 1e-8,
 }

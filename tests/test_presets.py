@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nst_exp.api import make_config
-from nst_exp.assets import image_path, named_images
-from nst_exp.checks import check
-from nst_exp.compose import groups, known_keys
-from nst_exp.config import Config
+from nst_exp.app.api import make_config
+from nst_exp.app.compose import groups, known_keys
+from nst_exp.config.schema import Config
+from nst_exp.config.validate import check
 from nst_exp.images import load_image
-from nst_exp.paths import CONFIGS
+from nst_exp.images.named import image_path, named_images
+from nst_exp.utils.paths import CONFIGS
 
 # Experiments have a file of tests of their own.
 PRESETS = [

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nst_exp.api import make_config
-from nst_exp.compose import groups
-from nst_exp.config import Config
-from nst_exp.objective import Losses, Objective, total_variation
+from nst_exp.app.api import make_config
+from nst_exp.app.compose import groups
+from nst_exp.config.schema import Config
+from nst_exp.core.objective import Losses, Objective, total_variation
 
 Array = NDArray[np.float64]
 Maps = dict[str, Tensor]
@@ -92,7 +92,7 @@ def over_all(f: Array) -> Array:
 
 
 def sum_of_absolute_differences(x: Array) -> float:
-    """Between neighbours of a picture (3, H, W), to the right and below."""
+    """Between neighbors of a picture (3, H, W), to the right and below."""
     return float(np.sum(np.abs(np.diff(x, axis=1))) + np.sum(np.abs(np.diff(x, axis=2))))
 
 
@@ -192,12 +192,12 @@ def test_paper_code(case: MakeCase) -> None:
     assert c.total() == pytest.approx(expected, rel=EXACT)
 
 
-def test_paper_code_normalised(case: MakeCase) -> None:
-    """leongatys/NeuralImageSynthesis with the normalised network: 1e6, and 1e9/5 for each layer.
+def test_paper_code_normalized(case: MakeCase) -> None:
+    """leongatys/NeuralImageSynthesis with the normalized network: 1e6, and 1e9/5 for each layer.
 
-    The preset's are a million times smaller, as if for the network before its normalisation.
+    The preset's are a million times smaller, as if for the network before its normalization.
     """
-    c = case("paper_code_normalised")
+    c = case("paper_code_normalized")
     expected = 1e6 * mse(c.F("relu4_2"), c.P("relu4_2"))
     for layer in STYLE:
         expected += 1e9 / 5 * mse(*c.both(layer, over_positions))
@@ -241,7 +241,7 @@ def test_resnet_post(case: MakeCase) -> None:
 
 
 def test_cs231n(case: MakeCase) -> None:
-    """Sums of squares; Gram / (H W C); total variation of the normalised picture."""
+    """Sums of squares; Gram / (H W C); total variation of the normalized picture."""
     c = case("cs231n")
     expected = 5e-2 * sse(c.F("fire2"), c.P("fire2"))
     weights = {"relu1": 20000, "fire3": 500, "fire4": 12, "fire5": 1}
@@ -265,7 +265,7 @@ def test_vgg19_adam_post(case: MakeCase) -> None:
 def test_jcjohnson(case: MakeCase) -> None:
     """neural_style.lua: gram / nElement; MSECriterion; 5, 100, and 1e-3 for 1/2 sum d^2.
 
-    Its total variation is over the pixels that have both neighbours, in 0..256.
+    Its total variation is over the pixels that have both neighbors, in 0..256.
     """
     c = case("jcjohnson")
     expected = 5 * mse(c.F("relu4_2"), c.P("relu4_2"))

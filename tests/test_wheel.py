@@ -56,7 +56,9 @@ def test_installed_wheel_runs_from_another_folder(wheel: Path, tmp_path: Path) -
     own = [path for path in sys.path if "site-packages" in path or "dist-packages" in path]
     (site / "dependencies.pth").write_text("\n".join(own), encoding="utf-8")
 
-    where = "import nst_exp, nst_exp.paths; print(nst_exp.__file__, nst_exp.paths.CONFIGS)"
+    where = (
+        "import nst_exp, nst_exp.utils.paths; print(nst_exp.__file__, nst_exp.utils.paths.CONFIGS)"
+    )
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
 

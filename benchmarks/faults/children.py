@@ -25,9 +25,9 @@ from benchmarks.faults.tiny import TINY as TINY
 
 def prepare() -> None:
     """Import, once, all that a run imports. No tensor is computed, since threads do not fork."""
-    import nst_exp.cli
+    import nst_exp.app.main
     import nst_exp.report
-    import nst_exp.run  # noqa: F401
+    import nst_exp.runner.run  # noqa: F401
 
 
 @dataclass
@@ -129,7 +129,7 @@ def _become(output: Path, folder: Path | None, environment: Mapping[str, str] | 
 
 def _main() -> int:
     """The exit code that Python would end with, behind the same steps of its end."""
-    from nst_exp.cli import main
+    from nst_exp.app.main import main
 
     code = 0
     try:

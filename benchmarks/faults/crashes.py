@@ -18,7 +18,7 @@ LONG = ["steps=24", "logging.image_every=5", "trainer.checkpoint_minutes=1e-6"]
 RUNS = {
     "content": [],
     "noise": ["init=noise", "optimizer.history=5"],
-    "pixels": ["optimizer.parametrisation.kind=pixels", "optimizer.line_search=none"],
+    "pixels": ["optimizer.parametrization.kind=pixels", "optimizer.line_search=none"],
     "adam": ["optimizer=adam", "resolution.averaging=0.9"],
     "pyramid": ["resolution.pyramid=true", "resolution.sizes=[24,32,48]"],
     "adam-pyramid": ["optimizer=adam", "resolution.pyramid=true", "resolution.sizes=[32,48]"],

@@ -19,8 +19,8 @@ from benchmarks.faults.outcome import Outcome, part
 from benchmarks.faults.picture_files import PNG_START
 from benchmarks.faults.seeds import seeds
 from benchmarks.faults.trials import in_children
-from nst_exp.errors import ConfigError
 from nst_exp.images import load_image
+from nst_exp.utils.errors import ConfigError
 
 FULL = 100_000
 KEY = "content"

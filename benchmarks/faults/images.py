@@ -1,4 +1,4 @@
-"""Labelled pictures: each is loaded as a person sees it, or refused in one line.
+"""Labeled pictures: each is loaded as a person sees it, or refused in one line.
 
 First by ``load_image`` alone, then some of them by the whole program, together with pictures that
 are too small or too narrow for the network.
@@ -15,14 +15,14 @@ from typing import TypeVar
 from PIL import Image
 
 from benchmarks.faults import children
-from benchmarks.faults.labelled import Labelled
+from benchmarks.faults.labeled import Labeled
 from benchmarks.faults.outcome import Outcome, part
 from benchmarks.faults.picture_files import encoded, noise
 from benchmarks.faults.pictures_right import right
 from benchmarks.faults.pictures_wrong import wrong
 from benchmarks.faults.trials import in_children
 
-# Files of the catalogue that the whole program is given, too; pipes and links come by their names.
+# Files of the catalog that the whole program is given, too; pipes and links come by their names.
 GIVEN = (
     *("directory", "dangling link", "loop", "FIFO", "/dev/zero", "empty.jpg", "lfs.jpg", "404.jpg"),
     *("drawing.svg", "document.pdf", "half.jpg", "half.png", "half.deflate.tif", "0x8.png"),
@@ -44,7 +44,7 @@ class Command:
 def torture(share: float, folder: Path) -> Outcome:
     """Full number: about 380 files and 35 commands."""
     outcome = Outcome(
-        "labelled pictures: damaged, strange, hostile, or right in an unusual way",
+        "labeled pictures: damaged, strange, hostile, or right in an unusual way",
         "the pixels that a person sees, or exit code 2 and one line with key, path and reason",
     )
     for name in ("right", "wrong", "runs"):
@@ -71,7 +71,7 @@ def _some(things: Sequence[T], share: float, seed: int) -> list[T]:
     return [things[index] for index in sorted(chosen)]
 
 
-def _load(outcome: Outcome, files: Sequence[Labelled], share: float, folder: Path) -> None:
+def _load(outcome: Outcome, files: Sequence[Labeled], share: float, folder: Path) -> None:
     chosen = _some(files, share, 1)
     slowest = 0.0
     for ending in in_children(lambda i: chosen[i].broken(), range(len(chosen)), folder, batch=60):
@@ -83,7 +83,7 @@ def _load(outcome: Outcome, files: Sequence[Labelled], share: float, folder: Pat
     outcome.notes.append(f"slowest file {slowest:.1f} s")
 
 
-def _of_files(files: Sequence[Labelled]) -> Iterator[Command]:
+def _of_files(files: Sequence[Labeled]) -> Iterator[Command]:
     by_name = {file.name: file for file in files}
     for index, name in enumerate(GIVEN):
         file, key = by_name[name], ("content", "style")[index % 2]

@@ -19,10 +19,10 @@ from PIL import Image
 from benchmarks.faults import children
 from benchmarks.faults.outcome import Outcome, part
 from benchmarks.faults.watch import Fault, Seen, watched
-from nst_exp.api import make_config
-from nst_exp.curves import NAME as LOSSES
-from nst_exp.errors import NumericalError
-from nst_exp.run import Result, run
+from nst_exp.app.api import make_config
+from nst_exp.results.losses_csv import NAME as LOSSES
+from nst_exp.runner.run import Result, run
+from nst_exp.utils.errors import NumericalError
 
 STEPS, RESTARTS = 8, 3
 SLACK = {"bf16-mixed": 0.02}  # of totals, as the start's is rounded to 8 bits; otherwise 1e-3
@@ -59,7 +59,7 @@ either backbone=vgg16 backbone.weights=random {FREE} optimizer.lr=10
 either backbone=vgg19 backbone.weights=random optimizer=adam optimizer.lr=1000
 """
 
-# The ends of what is allowed, which must come to something; content=COLOUR is a made picture.
+# The ends of what is allowed, which must come to something; content=COLOR is a made picture.
 EXTREME = """
 beta=1e-8
 beta=1e12
@@ -91,9 +91,9 @@ optimizer.history=1
 optimizer=adam optimizer.lr=1e-12
 optimizer=adam optimizer.eps=1e10
 optimizer=adam optimizer.milestones=[2] optimizer.gamma=0 steps=30
-optimizer.parametrisation.decay=4
-optimizer.parametrisation.pixel_scale=1e-6
-optimizer.parametrisation.pixel_scale=1e9
+optimizer.parametrization.decay=4
+optimizer.parametrization.pixel_scale=1e-6
+optimizer.parametrization.pixel_scale=1e9
 steps=1
 steps=1 optimizer=adam
 steps=1 optimizer.line_search=none
@@ -105,24 +105,24 @@ backbone=vgg19 backbone.weights=random init=noise beta=1e8
 loss.style.statistic=wasserstein2 loss.style.relative=false
 loss.style.statistic=wasserstein2 loss.style.relative=false optimizer=adam
 loss.content.relative=true loss.style.relative=true content=black style=black
-loss.style.statistic=wasserstein2 loss.style.relative=false content=grey style=red
+loss.style.statistic=wasserstein2 loss.style.relative=false content=gray style=red
 content=black
 content=white
-content=grey
+content=gray
 content=red
 content=mottled
 style=black
 style=white
-style=grey
+style=gray
 style=red
 style=mottled
 content=black style=black init=noise
 content=white style=white init=noise
-content=grey style=grey optimizer=adam
+content=gray style=gray optimizer=adam
 content=mottled style=mottled
 content=mottled style=mottled init=noise
 """
-COLOURS = {"black": (0, 0, 0), "white": (255,) * 3, "grey": (128,) * 3, "red": (255, 0, 0)}
+COLORS = {"black": (0, 0, 0), "white": (255,) * 3, "gray": (128,) * 3, "red": (255, 0, 0)}
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ OPTIMIZERS = {
 
 
 def injected() -> list[Trial]:
-    """Faults of every kind, early and late, once and for ever, with every optimiser."""
+    """Faults of every kind, early and late, once and for ever, with every optimizer."""
     trials = []
     for name, optimizer in OPTIMIZERS.items():
         for number, (where, at) in enumerate(
@@ -161,7 +161,7 @@ def injected() -> list[Trial]:
             kind = "pixels" if number % 2 else "fourier"
             trials.append(
                 Trial(
-                    [*optimizer, f"optimizer.parametrisation.kind={kind}"],
+                    [*optimizer, f"optimizer.parametrization.kind={kind}"],
                     Fault(where, value, at, ever),
                     end,
                 )
@@ -184,7 +184,7 @@ def torture(share: float, folder: Path) -> Outcome:
     """``share`` of the injected faults, divergences and extreme settings."""
     outcome = Outcome(
         "divergences and extreme settings: NaN or infinity in losses, maps, gradients and images, "
-        "huge steps and weights, pictures of one colour",
+        "huge steps and weights, pictures of one color",
         "a finite picture no worse than the start, or exit code 3 and the best image; what went "
         "wrong is said, once",
     )
@@ -246,13 +246,13 @@ def attempt(trial: Trial, folder: Path) -> tuple[list[str], str]:
 
 
 def _made(word: str, folder: Path) -> str:
-    """``content=red`` with a file in place of the colour."""
+    """``content=red`` with a file in place of the color."""
     key, _, kind = word.partition("=")
     if key not in ("content", "style"):
         return word
     pixels = np.random.default_rng(5).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    if kind in COLOURS:
-        pixels[:] = COLOURS[kind]
+    if kind in COLORS:
+        pixels[:] = COLORS[kind]
     Image.fromarray(pixels).save(folder / f"{kind}.png")
     return f"{key}={folder / kind}.png"
 

@@ -18,7 +18,7 @@ from PIL import Image
 Array = NDArray[Any]
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
-GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6  # colour types of PNG
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6  # color types of PNG
 _PASSES = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
 _PASSES += [(0, 1, 1, 2)]  # Adam7: first column, first row, step across, step down
 
@@ -30,13 +30,13 @@ def noise(width: int = 24, height: int = 16, channels: int = 3, seed: int = 0) -
 
 
 def smooth(width: int = 64, height: int = 48) -> Array:
-    """Colours that lossy formats keep to within a few levels, and no two corners alike."""
+    """Colors that lossy formats keep to within a few levels, and no two corners alike."""
     y, x = np.mgrid[0:height, 0:width]
     planes = [255 * x / width, 255 * y / height, 255 * (x + y) / (width + height)]
     return np.stack(planes, -1).astype(np.uint8)
 
 
-def grey_as_rgb(levels: Array) -> Array:
+def gray_as_rgb(levels: Array) -> Array:
     """(H, W) -> (H, W, 3)."""
     return np.repeat(levels[..., None], 3, -1)
 

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.faults import picture_files as files
-from benchmarks.faults import pictures_colours
-from benchmarks.faults.labelled import CLEAR, DEEP, LOSSY, Labelled, Maker
+from benchmarks.faults import pictures_colors
+from benchmarks.faults.labeled import CLEAR, DEEP, LOSSY, Labeled, Maker
 from benchmarks.faults.picture_files import (
-    GREY,
-    GREY_ALPHA,
+    GRAY,
+    GRAY_ALPHA,
     PALETTE,
     RGB,
     RGBA,
     Array,
     chunk,
     encoded,
-    grey_as_rgb,
+    gray_as_rgb,
     indexed,
     noise,
     png,
@@ -34,18 +34,18 @@ from benchmarks.faults.picture_files import (
 )
 
 
-def right(folder: Path) -> Iterator[Labelled]:
+def right(folder: Path) -> Iterator[Labeled]:
     """All of them, written into ``folder``."""
     for group in (
         _formats,
         _shapes,
-        _palettes_and_grey,
+        _palettes_and_gray,
         _deep,
-        pictures_colours.transparent,
-        pictures_colours.moving,
-        pictures_colours.turned,
-        pictures_colours.managed,
-        pictures_colours.separated,
+        pictures_colors.transparent,
+        pictures_colors.moving,
+        pictures_colors.turned,
+        pictures_colors.managed,
+        pictures_colors.separated,
         _names,
         _whole_after_all,
         _options,
@@ -55,7 +55,7 @@ def right(folder: Path) -> Iterator[Labelled]:
         yield from group(Maker(place))
 
 
-def _formats(put: Maker) -> Iterator[Labelled]:
+def _formats(put: Maker) -> Iterator[Labeled]:
     rgb, soft = noise(), smooth()
     kinds: list[tuple[str, str, dict[str, Any]]] = [
         ("png", "PNG", {}),
@@ -81,18 +81,18 @@ def _formats(put: Maker) -> Iterator[Labelled]:
     for name, options in [
         ("baseline", best),
         ("progressive", best | {"progressive": True}),
-        ("optimised", best | {"optimize": True}),
+        ("optimized", best | {"optimize": True}),
         ("restarts", best | {"restart_marker_rows": 1}),
         ("stored as RGB", best | {"keep_rgb": True}),
     ]:
         yield put(f"{name}.jpg", encoded(soft, "JPEG", **options), soft, LOSSY)
-    level = np.full((32, 32, 3), (200, 100, 50))  # one colour needs no fine chroma
+    level = np.full((32, 32, 3), (200, 100, 50))  # one color needs no fine chroma
     yield put("4-2-0.jpg", encoded(level.astype(np.uint8), "JPEG", quality=95), level, LOSSY)
-    grey = smooth()[..., 0]
-    yield put("grey.jpg", encoded(grey, "JPEG", quality=100), grey_as_rgb(grey), LOSSY)
+    gray = smooth()[..., 0]
+    yield put("gray.jpg", encoded(gray, "JPEG", quality=100), gray_as_rgb(gray), LOSSY)
     yield put("x.avif", encoded(soft, "AVIF", **best | {"subsampling": "4:4:4"}), soft, LOSSY)
     yield put("interlaced.png", png(rgb, 8, RGB, interlaced=True), rgb)
-    yield put("interlaced grey.png", png(rgb[..., 0], 8, GREY, interlaced=True), grey_rgb(rgb))
+    yield put("interlaced gray.png", png(rgb[..., 0], 8, GRAY, interlaced=True), gray_rgb(rgb))
     yield put("big-endian.tif", tiff(rgb, order=">"), rgb)
     yield put("planes.tif", tiff(rgb, planar=True), rgb)
     yield put("planes deflate.tif", tiff(rgb, planar=True, packed=True), rgb)
@@ -109,12 +109,12 @@ def _formats(put: Maker) -> Iterator[Labelled]:
     yield put("555.bmp", data, np.stack([red, green, blue], -1) * 255 / 31, 1)
 
 
-def grey_rgb(rgb: Array) -> Array:
-    """The first channel as grey."""
-    return grey_as_rgb(rgb[..., 0])
+def gray_rgb(rgb: Array) -> Array:
+    """The first channel as gray."""
+    return gray_as_rgb(rgb[..., 0])
 
 
-def _shapes(put: Maker) -> Iterator[Labelled]:
+def _shapes(put: Maker) -> Iterator[Labeled]:
     for width, height in [(1, 1), (5, 5), (2000, 1), (1, 2000), (10_000, 8), (3, 2)]:
         rgb = noise(width, height)
         yield put(f"{width}x{height}.png", encoded(rgb, "PNG"), rgb)
@@ -126,72 +126,72 @@ def _shapes(put: Maker) -> Iterator[Labelled]:
     yield put("interlaced.png", png(noise(1, 3), 8, RGB, interlaced=True), noise(1, 3))
 
 
-def _palettes_and_grey(put: Maker) -> Iterator[Labelled]:
+def _palettes_and_gray(put: Maker) -> Iterator[Labeled]:
     for depth in (1, 2, 4, 8):
         count = 2**depth
-        colours = noise(1, count, seed=depth)[:, 0]
+        colors = noise(1, count, seed=depth)[:, 0]
         indices = noise(channels=1, seed=9).astype(np.uint16) % count
-        table = chunk(b"PLTE", colours.tobytes())
+        table = chunk(b"PLTE", colors.tobytes())
         data = png(indices, depth, PALETTE, table)
-        yield put(f"palette of {count}.png", data, colours[indices])
+        yield put(f"palette of {count}.png", data, colors[indices])
         data = png(indices, depth, PALETTE, table, interlaced=True)
-        yield put(f"palette of {count}, interlaced.png", data, colours[indices])
-        levels = grey_as_rgb(indices * 255 // (count - 1))
-        yield put(f"grey {depth} bits.png", png(indices, depth, GREY), levels)
+        yield put(f"palette of {count}, interlaced.png", data, colors[indices])
+        levels = gray_as_rgb(indices * 255 // (count - 1))
+        yield put(f"gray {depth} bits.png", png(indices, depth, GRAY), levels)
         if depth != 2:  # no BMP has 2 bits
             bits = indices[..., None] >> np.arange(depth - 1, -1, -1) & 1
             rows = [np.packbits(row.ravel()).tobytes() for row in bits.astype(np.uint8)]
-            table_ = [(int(r), int(g), int(b)) for r, g, b in colours]
+            table_ = [(int(r), int(g), int(b)) for r, g, b in colors]
             yield put(
-                f"palette of {count}.bmp", files.bmp(rows, 24, depth, table_), colours[indices]
+                f"palette of {count}.bmp", files.bmp(rows, 24, depth, table_), colors[indices]
             )
-    colours, indices = noise(1, 256, seed=8)[:, 0], noise(channels=1)
+    colors, indices = noise(1, 256, seed=8)[:, 0], noise(channels=1)
     for suffix, kind in [("gif", "GIF"), ("tif", "TIFF"), ("pcx", "PCX"), ("tga", "TGA")]:
-        data = encoded(indexed(indices, colours), kind)
-        yield put(f"palette.{suffix}", data, colours[indices])
-    data = encoded(indexed(indices, colours), "GIF", interlace=1)
-    yield put("interlaced.gif", data, colours[indices])
-    grey = noise(channels=1)
+        data = encoded(indexed(indices, colors), kind)
+        yield put(f"palette.{suffix}", data, colors[indices])
+    data = encoded(indexed(indices, colors), "GIF", interlace=1)
+    yield put("interlaced.gif", data, colors[indices])
+    gray = noise(channels=1)
     for kind in ("TIFF", "TGA", "PCX", "PPM", "JPEG2000"):
-        yield put(f"grey.{kind.lower()}", encoded(grey, kind), grey_as_rgb(grey), 0)
-    yield put("white is 0.tif", tiff(255 - grey, photometric=0), grey_as_rgb(grey))
-    black = grey > 127
-    black_and_white = grey_as_rgb(np.where(black, 255, 0))
+        yield put(f"gray.{kind.lower()}", encoded(gray, kind), gray_as_rgb(gray), 0)
+    yield put("white is 0.tif", tiff(255 - gray, photometric=0), gray_as_rgb(gray))
+    black = gray > 127
+    black_and_white = gray_as_rgb(np.where(black, 255, 0))
     for kind in ("TIFF", "BMP", "PPM"):
         yield put(f"1 bit.{kind.lower()}", encoded(black, kind), black_and_white)
     data = encoded(black, "TIFF", compression="group4")
     yield put("fax.tif", data, black_and_white)
-    narrow = grey % 101
+    narrow = gray % 101
     data = b"P5 24 16 100\n" + narrow.tobytes()
-    yield put("levels to 100.pgm", data, grey_as_rgb(narrow * (255 / 100)), 1)  # rounded or not
+    yield put("levels to 100.pgm", data, gray_as_rgb(narrow * (255 / 100)), 1)  # rounded or not
 
 
-def _deep(put: Maker) -> Iterator[Labelled]:
+def _deep(put: Maker) -> Iterator[Labeled]:
     levels = np.arange(0, 65536, 16).reshape(64, 64).astype(np.uint16)
     levels[-1, -1] = 65535
-    eight = grey_as_rgb(np.rint(levels / 257))
-    yield put("grey.png", png(levels, 16, GREY), eight, 0, DEEP)
-    yield put("interlaced.png", png(levels, 16, GREY, interlaced=True), eight, 0, DEEP)
+    eight = gray_as_rgb(np.rint(levels / 257))
+    yield put("gray.png", png(levels, 16, GRAY), eight, 0, DEEP)
+    yield put("interlaced.png", png(levels, 16, GRAY, interlaced=True), eight, 0, DEEP)
     for order in "<>":
         data = tiff(levels, photometric=1, order=order)
-        yield put(f"grey{'le' if order == '<' else 'be'}.tif", data, eight, 0, DEEP)
+        yield put(f"gray{'le' if order == '<' else 'be'}.tif", data, eight, 0, DEEP)
     data = encoded(levels, "TIFF", compression="tiff_lzw")
-    yield put("grey lzw.tif", data, eight, 0, DEEP)
-    yield put("grey.pgm", b"P5 64 64 65535\n" + levels.astype(">u2").tobytes(), eight, 0, DEEP)
+    yield put("gray lzw.tif", data, eight, 0, DEEP)
+    yield put("gray.pgm", b"P5 64 64 65535\n" + levels.astype(">u2").tobytes(), eight, 0, DEEP)
     yield put("32.tif", tiff(levels.astype(np.int32), photometric=1), eight, 0, DEEP)
     yield put("white is 0.tif", tiff(65535 - levels, photometric=0), eight, 0, DEEP)
     packed = tiff(65535 - levels, photometric=0, packed=True)
     yield put("white is 0, deflate.tif", packed, eight, 0, DEEP)
-    yield put("grey.jp2", encoded(levels, "JPEG2000"), eight, 1, DEEP)
+    yield put("gray.jp2", encoded(levels, "JPEG2000"), eight, 1, DEEP)
     twelve = levels >> 4
-    of_twelve = grey_as_rgb(np.rint(twelve / (4095 / 255)))
+    of_twelve = gray_as_rgb(np.rint(twelve / (4095 / 255)))
     data = b"P5 64 64 4095\n" + twelve.astype(">u2").tobytes()
     yield put("12 bits.pgm", data, of_twelve, 0, DEEP)
     bits = (twelve.ravel()[:, None] >> np.arange(11, -1, -1) & 1).astype(np.uint8)
     strip = np.packbits(bits.ravel())
     data = tiff(strip[None], photometric=1, tags={256: [64], 257: [64], 258: [12], 278: [64]})
     yield put("12 bits.tif", data, of_twelve, 0, "12-bit samples are read as 8-bit")
-    # Pillow keeps the upper byte of deep colours: less than one level below the exact value.
+    # Pillow keeps the upper byte of deep colors: less than one level below the exact value.
     rgb = np.stack([levels, levels.T, levels[::-1]], -1)
     yield put("rgb.png", png(rgb, 16, RGB), rgb / 257, 1, DEEP)
     yield put("rgb.tif", tiff(rgb), rgb / 257, 1, DEEP)
@@ -200,11 +200,11 @@ def _deep(put: Maker) -> Iterator[Labelled]:
     opaque = np.dstack([rgb, np.full((64, 64), 65535, np.uint16)])
     yield put("rgba.png", png(opaque, 16, RGBA), rgb / 257, 1, DEEP)
     half = np.dstack([levels, np.full((64, 64), 0x8000, np.uint16)])
-    over = grey_as_rgb(levels / 257 * (128 / 255) + 255 * (127 / 255))
-    yield put("grey, half seen.png", png(half, 16, GREY_ALPHA), over, 1.5, DEEP, CLEAR)
+    over = gray_as_rgb(levels / 257 * (128 / 255) + 255 * (127 / 255))
+    yield put("gray, half seen.png", png(half, 16, GRAY_ALPHA), over, 1.5, DEEP, CLEAR)
 
 
-def _names(put: Maker) -> Iterator[Labelled]:
+def _names(put: Maker) -> Iterator[Labeled]:
     rgb = noise()
     data = encoded(rgb, "PNG")
     for name in (
@@ -229,13 +229,13 @@ def _names(put: Maker) -> Iterator[Labelled]:
     folder = put.folder
     (folder / "link.png").symlink_to("no extension")
     (folder / "chain.png").symlink_to("link.png")
-    yield Labelled("link", folder / "link.png", rgb)
-    yield Labelled("link to a link", folder / "chain.png", rgb)
-    yield Labelled("dots", f"{folder}/../{folder.name}/./UPPER.PNG", rgb)
-    yield Labelled("relative", os.path.relpath(folder / "UPPER.PNG"), rgb)
+    yield Labeled("link", folder / "link.png", rgb)
+    yield Labeled("link to a link", folder / "chain.png", rgb)
+    yield Labeled("dots", f"{folder}/../{folder.name}/./UPPER.PNG", rgb)
+    yield Labeled("relative", os.path.relpath(folder / "UPPER.PNG"), rgb)
 
 
-def _whole_after_all(put: Maker) -> Iterator[Labelled]:
+def _whole_after_all(put: Maker) -> Iterator[Labeled]:
     rgb = noise()
     data = encoded(rgb, "PNG")
     yield put("no end.png", data[:-12], rgb)
@@ -256,7 +256,7 @@ def _whole_after_all(put: Maker) -> Iterator[Labelled]:
     yield put("more behind.bmp", encoded(rgb, "BMP") + bytes(99), rgb)
 
 
-def _options(put: Maker) -> Iterator[Labelled]:
+def _options(put: Maker) -> Iterator[Labeled]:
     tall = np.full((3000, 4000, 3), 120, np.uint8)
     yield put("12 megapixels.png", encoded(tall, "PNG"), tall)
     # A quarter would be 1000 x 750, and less than twice the hint is never decoded.

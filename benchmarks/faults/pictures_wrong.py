@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.faults.labelled import Labelled
+from benchmarks.faults.labeled import Labeled
 from benchmarks.faults.picture_files import (
-    GREY,
+    GRAY,
     PNG_START,
     RGB,
     chunk,
@@ -29,7 +29,7 @@ from benchmarks.faults.picture_files import (
 CUT, DAMAGED = "the file is cut off", "the file is damaged"
 
 
-def wrong(folder: Path) -> Iterator[Labelled]:
+def wrong(folder: Path) -> Iterator[Labeled]:
     """All of them, written into ``folder``."""
     for group in (_no_file, _no_picture, _cut, _garbled, _too_large, _no_white):
         place = folder / group.__name__.strip("_")
@@ -37,55 +37,55 @@ def wrong(folder: Path) -> Iterator[Labelled]:
         yield from group(place)
 
 
-def _put(folder: Path, name: str, data: bytes, *words: str, **options: object) -> Labelled:
+def _put(folder: Path, name: str, data: bytes, *words: str, **options: object) -> Labeled:
     (folder / name).write_bytes(data)
-    return Labelled(name, folder / name, words=words, options=options)
+    return Labeled(name, folder / name, words=words, options=options)
 
 
-def _no_file(folder: Path) -> Iterator[Labelled]:
+def _no_file(folder: Path) -> Iterator[Labeled]:
     data = encoded(noise(), "PNG")
     (folder / "photo.png").write_bytes(data)
-    yield Labelled("missing", folder / "none.tiff", words=("no such file", str(folder)))
-    yield Labelled("a near name", folder / "phto.png", words=("did you mean 'photo.png'?",))
-    yield Labelled("missing folder", folder / "no" / "x.png", words=("there is no folder",))
-    yield Labelled("relative", "none of these.png", words=("no such file", os.getcwd()))
-    yield Labelled("directory", folder, words=("it is a directory",))
-    yield Labelled("no name", "", words=("directory",))
-    yield Labelled("path through a file", folder / "photo.png" / "x", words=("is a file, not a",))
-    yield Labelled("256 bytes", folder / ("n" * 252 + ".png"), words=("File name too long",))
-    yield Labelled("5000 bytes", folder / "/".join(["n" * 99] * 50), words=("File name too long",))
-    yield Labelled("NUL", f"{folder}/a\0b.png", words=("not a valid path",))
-    yield Labelled("newline", folder / "a\nb.png", words=("no such file",))
-    yield Labelled("nobody's home", "~nobody-of-this-name/x.png", words=("not a valid path",))
+    yield Labeled("missing", folder / "none.tiff", words=("no such file", str(folder)))
+    yield Labeled("a near name", folder / "phto.png", words=("did you mean 'photo.png'?",))
+    yield Labeled("missing folder", folder / "no" / "x.png", words=("there is no folder",))
+    yield Labeled("relative", "none of these.png", words=("no such file", os.getcwd()))
+    yield Labeled("directory", folder, words=("it is a directory",))
+    yield Labeled("no name", "", words=("directory",))
+    yield Labeled("path through a file", folder / "photo.png" / "x", words=("is a file, not a",))
+    yield Labeled("256 bytes", folder / ("n" * 252 + ".png"), words=("File name too long",))
+    yield Labeled("5000 bytes", folder / "/".join(["n" * 99] * 50), words=("File name too long",))
+    yield Labeled("NUL", f"{folder}/a\0b.png", words=("not a valid path",))
+    yield Labeled("newline", folder / "a\nb.png", words=("no such file",))
+    yield Labeled("nobody's home", "~nobody-of-this-name/x.png", words=("not a valid path",))
     (folder / "dangling.png").symlink_to("nowhere.png")
-    yield Labelled("dangling link", folder / "dangling.png", words=("link to nowhere.png",))
+    yield Labeled("dangling link", folder / "dangling.png", words=("link to nowhere.png",))
     (folder / "loop").symlink_to("loop")
     (folder / "a").symlink_to("b")
     (folder / "b").symlink_to("a")
-    yield Labelled("loop", folder / "loop", words=("leads back to itself",))
-    yield Labelled("loop of two", folder / "a", words=("leads back to itself",))
+    yield Labeled("loop", folder / "loop", words=("leads back to itself",))
+    yield Labeled("loop of two", folder / "a", words=("leads back to itself",))
     os.mkfifo(folder / "fifo.png")
-    yield Labelled("FIFO", folder / "fifo.png", words=("not a regular file",))
+    yield Labeled("FIFO", folder / "fifo.png", words=("not a regular file",))
     (folder / "link to a fifo.png").symlink_to("fifo.png")
-    yield Labelled("link to it", folder / "link to a fifo.png", words=("not a regular file",))
+    yield Labeled("link to it", folder / "link to a fifo.png", words=("not a regular file",))
     for device in ("/dev/zero", "/dev/urandom", "/dev/null", "/dev/full", "/dev/tty"):
         if os.path.exists(device):
-            yield Labelled(device, device, words=("not a regular file",))
+            yield Labeled(device, device, words=("not a regular file",))
     here = os.getcwd()
     with socket.socket(socket.AF_UNIX) as listener:
         os.chdir(folder)  # the name of a socket may have 108 bytes at most
         listener.bind("socket.png")
         os.chdir(here)
-    yield Labelled("socket", folder / "socket.png", words=("not a regular file",))
+    yield Labeled("socket", folder / "socket.png", words=("not a regular file",))
     (folder / "secret.png").write_bytes(data)
     (folder / "secret.png").chmod(0)
     if not os.access(folder / "secret.png", os.R_OK):  # root may read everything
-        yield Labelled("unreadable", folder / "secret.png", words=("permission denied",))
+        yield Labeled("unreadable", folder / "secret.png", words=("permission denied",))
     if os.path.exists("/proc/self/mem"):  # opens, and fails to be read
-        yield Labelled("/proc/self/mem", "/proc/self/mem", words=("empty",))
+        yield Labeled("/proc/self/mem", "/proc/self/mem", words=("empty",))
 
 
-def _no_picture(folder: Path) -> Iterator[Labelled]:
+def _no_picture(folder: Path) -> Iterator[Labeled]:
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
     svg = b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg' width='9'></svg>"
     mp4 = b"\0\0\0\x18ftypisom\0\0\2\0isommp42" + bytes(200)
@@ -121,7 +121,7 @@ def _no_picture(folder: Path) -> Iterator[Labelled]:
         yield _put(folder, name, data, *([word] if word else []))
 
 
-def _cut(folder: Path) -> Iterator[Labelled]:
+def _cut(folder: Path) -> Iterator[Labeled]:
     rgb, soft = noise(64, 64), smooth()
     files = {
         "jpg": encoded(rgb, "JPEG", quality=95),
@@ -162,7 +162,7 @@ def _cut(folder: Path) -> Iterator[Labelled]:
         yield _put(folder, name, data, *([word] if word else []))
 
 
-def _garbled(folder: Path) -> Iterator[Labelled]:
+def _garbled(folder: Path) -> Iterator[Labeled]:
     rgb = noise(64, 64)
     data = bytearray(encoded(rgb, "PNG"))
     data[len(data) // 2] ^= 0xFF
@@ -214,7 +214,7 @@ def _rows(side: int, filter_: bytes) -> bytes:
     return chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def _too_large(folder: Path) -> Iterator[Labelled]:
+def _too_large(folder: Path) -> Iterator[Labeled]:
     some = chunk(b"IDAT", zlib.compress(bytes(999))) + chunk(b"IEND", b"")
     for width, height, word in [
         (14_000, 14_000, "196.0 megapixels, more than max_megapixels=178"),
@@ -249,20 +249,20 @@ def _too_large(folder: Path) -> Iterator[Labelled]:
     for name in (b"zTXt", b"iTXt", b"iCCP"):
         inside = b"k\0\1\0\0\0" if name == b"iTXt" else b"k\0\0"
         bomb = chunk(name, inside + text)
-        data = png(np.zeros((1, 1), np.uint8), 8, GREY, bomb)
+        data = png(np.zeros((1, 1), np.uint8), 8, GRAY, bomb)
         yield _put(folder, f"{name.decode()} bomb.png", data, DAMAGED)
 
 
-def _no_white(folder: Path) -> Iterator[Labelled]:
-    grey = noise(channels=1).astype(np.float32) / 255
+def _no_white(folder: Path) -> Iterator[Labeled]:
+    gray = noise(channels=1).astype(np.float32) / 255
     floats = "floats, for which no white is defined"
     kind = "stored in a way that cannot be read"
     for name, data, word in [
-        ("float.tif", encoded(Image.fromarray(grey), "TIFF"), floats),
-        ("float big-endian.tif", tiff(grey, 1, ">"), floats),
-        ("float.pfm", b"Pf\n24 16\n-1.0\n" + grey.tobytes(), floats),
-        ("float colours.tif", tiff(np.dstack([grey] * 3)), kind),
-        ("64 bits.tif", tiff(grey.astype(np.float64), 1), kind),
+        ("float.tif", encoded(Image.fromarray(gray), "TIFF"), floats),
+        ("float big-endian.tif", tiff(gray, 1, ">"), floats),
+        ("float.pfm", b"Pf\n24 16\n-1.0\n" + gray.tobytes(), floats),
+        ("float colors.tif", tiff(np.dstack([gray] * 3)), kind),
+        ("64 bits.tif", tiff(gray.astype(np.float64), 1), kind),
         ("32 bits.tif", tiff(np.full((4, 4), 70_000, np.int32), 1), "beyond 16 bits"),
         ("32 bits unsigned.tif", tiff(np.full((4, 4), 2**32 - 1, np.uint32), 1), "beyond 16 bits"),
         ("negative.tif", tiff(np.full((4, 4), -1, np.int32), 1), "beyond 16 bits"),

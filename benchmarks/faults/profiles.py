@@ -1,4 +1,4 @@
-"""Colour profiles made by hand, and the colours that they mean by the definition of sRGB."""
+"""Color profiles made by hand, and the colors that they mean by the definition of sRGB."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def rgb_profile(primaries: Array, gamma: float) -> bytes:
     return _profile(b"RGB ", b"mntr", b"XYZ ", tags)
 
 
-def grey_profile(gamma: float) -> bytes:
-    """A profile for grey; gamma in steps of 1/256."""
+def gray_profile(gamma: float) -> bytes:
+    """A profile for gray; gamma in steps of 1/256."""
     return _profile(b"GRAY", b"mntr", b"XYZ ", {b"kTRC": _curve(gamma)})
 
 

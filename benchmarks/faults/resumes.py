@@ -27,13 +27,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from benchmarks.faults import children
 from benchmarks.faults.outcome import Outcome, part
-from nst_exp.api import make_config
-from nst_exp.callbacks import StopBetweenSteps
-from nst_exp.config import Config
-from nst_exp.curves import NAME as LOSSES
-from nst_exp.errors import Interrupted
-from nst_exp.pyramid import plan
-from nst_exp.run import Result, run
+from nst_exp.app.api import make_config
+from nst_exp.config.pyramid import plan
+from nst_exp.config.schema import Config
+from nst_exp.results.losses_csv import NAME as LOSSES
+from nst_exp.runner.callbacks import StopBetweenSteps
+from nst_exp.runner.run import Result, run
+from nst_exp.utils.errors import Interrupted
 
 STEPS = 8
 RUNS = 150  # pairs of runs
@@ -49,7 +49,7 @@ CHOICES: dict[str, list[str]] = {
         "optimizer=adam optimizer.milestones=[1,3] optimizer.gamma=0.5",
         "optimizer=adam optimizer.clamp=true",
     ],
-    "parametrisation": [f"optimizer.parametrisation.kind={k}" for k in ("pixels", "fourier")],
+    "parametrization": [f"optimizer.parametrization.kind={k}" for k in ("pixels", "fourier")],
     "pyramid": [
         "resolution.pyramid=false",
         "resolution.pyramid=true resolution.sizes=[32,48]",
@@ -121,7 +121,7 @@ def torture(share: float, folder: Path) -> Outcome:
     """``share`` of the combinations, each run whole, and stopped and resumed."""
     outcome = Outcome(
         "interrupted and resumed, and the same seed again: every pair of start, optimizer, "
-        "parametrisation, pyramid, averaging and precision",
+        "parametrization, pyramid, averaging and precision",
         "the same bytes, the same losses to the last bit, every step recorded once",
     )
     logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every purge

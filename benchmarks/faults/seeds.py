@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.faults.picture_files import (
-    GREY,
+    GRAY,
     PALETTE,
     RGB,
     bmp,
@@ -22,7 +22,7 @@ from benchmarks.faults.picture_files import (
     smooth,
     tiff,
 )
-from benchmarks.faults.profiles import P3, grey_profile, rgb_profile
+from benchmarks.faults.profiles import P3, gray_profile, rgb_profile
 
 
 @cache
@@ -33,20 +33,20 @@ def seeds() -> tuple[tuple[str, bytes], ...]:
 
 def _seeds() -> Iterator[tuple[str, bytes]]:
     rgb, rgba, soft = noise(12, 10), noise(12, 10, 4), smooth(24, 16)
-    grey, inks = noise(12, 10, 1), Image.frombytes("CMYK", (12, 10), noise(12, 10, 4).tobytes())
-    deep = grey.astype(np.uint16) * 257
-    colours = noise(1, 8)[:, 0]
-    small = indexed(grey % 8, colours)
+    gray, inks = noise(12, 10, 1), Image.frombytes("CMYK", (12, 10), noise(12, 10, 4).tobytes())
+    deep = gray.astype(np.uint16) * 257
+    colors = noise(1, 8)[:, 0]
+    small = indexed(gray % 8, colors)
     more = [Image.fromarray(noise(12, 10, seed=seed)) for seed in (1, 2)]
     turned = Image.Exif()
     turned[0x0112], turned[0x010E] = 6, "described"
     p3 = rgb_profile(P3, 2.2)
-    yield "grey.png", encoded(grey, "PNG", icc_profile=grey_profile(1.0))
+    yield "gray.png", encoded(gray, "PNG", icc_profile=gray_profile(1.0))
     yield "rgb.png", encoded(rgb, "PNG", exif=turned)
     yield "rgba.png", encoded(rgba, "PNG", icc_profile=p3)
-    table = chunk(b"PLTE", colours.tobytes()) + chunk(b"tRNS", b"\0\x80\xff")
-    yield "palette.png", png(grey % 8, 4, PALETTE, table)
-    yield "deep.png", png(deep, 16, GREY, chunk(b"tRNS", b"\1\1"))
+    table = chunk(b"PLTE", colors.tobytes()) + chunk(b"tRNS", b"\0\x80\xff")
+    yield "palette.png", png(gray % 8, 4, PALETTE, table)
+    yield "deep.png", png(deep, 16, GRAY, chunk(b"tRNS", b"\1\1"))
     gamma = chunk(b"gAMA", struct.pack(">I", 100_000)) + chunk(b"tEXt", b"key\0value")
     yield "interlaced.png", png(rgb, 8, RGB, gamma, interlaced=True)
     yield "animated.png", encoded(rgb, "PNG", save_all=True, append_images=more)
@@ -64,12 +64,12 @@ def _seeds() -> Iterator[tuple[str, bytes]]:
     yield "deep.tif", tiff(deep, 0)
     yield "big-endian.tif", tiff(rgb, order=">", planar=True)
     yield "jpeg.tif", encoded(soft, "TIFF", compression="jpeg")
-    yield "fax.tif", encoded(grey > 127, "TIFF", compression="group4")
+    yield "fax.tif", encoded(gray > 127, "TIFF", compression="group4")
     yield "animated.gif", encoded(rgb, "GIF", save_all=True, append_images=more)
     yield "clear.gif", encoded(small, "GIF", transparency=1)
     yield "rgb.bmp", encoded(rgb, "BMP")
-    rows = [np.packbits(row).tobytes() for row in grey > 127]
-    yield "two colours.bmp", bmp(rows, 12, 1, [(9, 9, 9), (200, 100, 0)])
+    rows = [np.packbits(row).tobytes() for row in gray > 127]
+    yield "two colors.bmp", bmp(rows, 12, 1, [(9, 9, 9), (200, 100, 0)])
     yield "x.avif", encoded(soft, "AVIF", speed=10)
     yield "x.jp2", encoded(rgb, "JPEG2000")
     yield "x.ico", encoded(noise(16, 16, 4), "ICO")

@@ -28,7 +28,7 @@ SECONDS = 60.0
 
 _ALONE = """
 import sys
-from nst_exp.cli import main
+from nst_exp.app.main import main
 try:
     main()
 finally:
@@ -63,8 +63,8 @@ def warm_up() -> None:
 
     Torch is not among them.
     """
-    import nst_exp.cli  # noqa: F401  (which also registers the schema)
-    from nst_exp.paths import CONFIGS
+    import nst_exp.app.main  # noqa: F401  (which also registers the schema)
+    from nst_exp.utils.paths import CONFIGS
 
     with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
         compose("config", ["+experiment=quick", "loss.style.layers=[relu1_1]", "alpha=0.5"])
@@ -153,5 +153,5 @@ def _no_network() -> None:
 def nothing_begins() -> None:
     """In the child: what would begin a run cannot be imported."""
     _no_network()
-    for name in ("torch", "nst_exp.run"):
+    for name in ("torch", "nst_exp.runner.run"):
         sys.modules[name] = None  # type: ignore[assignment]

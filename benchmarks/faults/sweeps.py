@@ -81,7 +81,7 @@ def _ended(child: children.Child, place: Path) -> list[str]:
     if child.code != 1 or "Traceback" in text:
         problems.append(f"exit code {child.code}: {text[-500:]}")
     states = Counter(result.status for result in results(place).values())
-    # A grid that has grown keeps folders of failed jobs that it could not recognise.
+    # A grid that has grown keeps folders of failed jobs that it could not recognize.
     if states["done"] != DONE or states["failed"] < FAILED or set(states) > {"done", "failed"}:
         problems.append(f"jobs {dict(states)}")
     if f"{DONE} jobs done, {FAILED} failed" not in text:

@@ -28,19 +28,19 @@ _KEYS = """
 content style images stand_ins alpha beta steps size out image bit_depth max_megapixels
 background overwrite fail_fast optimizer.lr optimizer.clamp optimizer.milestones
 optimizer.history optimizer.line_search optimizer.max_evaluations optimizer.first_step
-optimizer.max_restarts optimizer.parametrisation.decay loss.content.layers
+optimizer.max_restarts optimizer.parametrization.decay loss.content.layers
 loss.content.weights loss.style.layers loss.style.weights loss.style.statistic
 loss.tv.weight loss.tv.kind loss.tv.reduction loss.range_weight init.kind init.noise
 init.noise_scale init.noise_ratio resolution.size_mode resolution.style_fit
 resolution.style_size resolution.style_scale resolution.sizes resolution.averaging
 trainer.accelerator trainer.precision trainer.threads trainer.channels_last
 logging.tensorboard logging.every logging.snapshots logging.metrics backbone.weights
-backbone.pool backbone.normalised hydra.run.dir hydra.sweep.dir hydra.job.name
+backbone.pool backbone.normalized hydra.run.dir hydra.sweep.dir hydra.job.name
 hydra.launcher
 """
 KEYS = _KEYS.split()
 VALUES: dict[str, str] = {
-    "backbone={}": "alexnet resnet50 squeezenet1_1 vgg16 vgg19 vgg16_normalised torchvision",
+    "backbone={}": "alexnet resnet50 squeezenet1_1 vgg16 vgg19 vgg16_normalized torchvision",
     "optimizer={}": "adam lbfgs lbfgs_plain",
     "loss={}": "default tutorial paper_code paper_text pystiche udacity jcjohnson",
     "init={}": "content noise blend file",

@@ -1,4 +1,4 @@
-"""A run with a fault in it, and a record of all that its objective and its optimiser did.
+"""A run with a fault in it, and a record of all that its objective and its optimizer did.
 
 The record is taken at the objective, and owes nothing to what the program itself remembers.
 """
@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nst_exp.module import StyleTransfer
-from nst_exp.objective import Features, Losses, Objective
+from nst_exp.core.objective import Features, Losses, Objective
+from nst_exp.runner.module import StyleTransfer
 
 
 @dataclass(frozen=True)

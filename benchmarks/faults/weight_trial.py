@@ -106,7 +106,7 @@ class Trial:
         temporary.mkdir(exist_ok=True)
 
         def prepare() -> None:
-            from nst_exp.weights import download
+            from nst_exp.utils import download
 
             download.TIMEOUT_S, download.PAUSE_S = TIMEOUT_S, 0.01
             tempfile.tempdir = str(temporary)  # or the parent's, which is known already

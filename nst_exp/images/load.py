@@ -18,11 +18,11 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageColor, ImageFile, PngImagePlugin, UnidentifiedImageError
 from PIL.Image import Transpose
 
-from nst_exp.errors import ConfigError, did_you_mean
 from nst_exp.images.chatter import overheard
-from nst_exp.images.colour import RGB, Unusable, to_srgb
-from nst_exp.images.source import is_heif, opened, read_head, refusal, shown, what_is
+from nst_exp.images.file_type import is_heif, opened, read_head, refusal, shown, what_is
+from nst_exp.images.srgb import RGB, Unusable, to_srgb
 from nst_exp.images.tiff import check_samples, white_is_zero
+from nst_exp.utils.errors import ConfigError, did_you_mean
 
 MAX_MEGAPIXELS = 178.0
 
@@ -66,13 +66,13 @@ def load_image(
 ) -> LoadedImage:
     """Load the picture that the config names in ``key``.
 
-    EXIF orientation, colour profiles, palettes, transparency (over ``background``, any colour name
+    EXIF orientation, color profiles, palettes, transparency (over ``background``, any color name
     of Pillow's), CMYK and 16 bits are all resolved; of an animation the first frame is taken.
     ``hint`` is the length in pixels that the longer side will have in the end: a large JPEG may
     then be decoded at a half, a quarter or an eighth of its size, with at least twice that length.
     Raises ConfigError, one line with key, path, reason and advice, for whatever cannot be used.
     """
-    behind = _colour(background)
+    behind = _color(background)
     notes: list[str] = []
     with opened(path, key) as stream:
         with _decoding(stream, path, key, max_megapixels) as image:
@@ -196,21 +196,21 @@ def _enable_heif(path: str | Path, key: str) -> None:
     pillow_heif.register_heif_opener()
 
 
-def _colour(background: str) -> RGB:
-    colour: tuple[int, ...] = ()
+def _color(background: str) -> RGB:
+    color: tuple[int, ...] = ()
     with suppress(ValueError):
-        colour = ImageColor.getrgb(background)
-    if len(colour) == 4 and colour[3] == 255:
-        colour = colour[:3]
-    if len(colour) != 3:
+        color = ImageColor.getrgb(background)
+    if len(color) == 4 and color[3] == 255:
+        color = color[:3]
+    if len(color) != 3:
         advice = did_you_mean(background, ImageColor.colormap).removeprefix("; ")
         raise refusal(
             "background",
             background,
-            "it is not an opaque colour",
+            "it is not an opaque color",
             advice or "use a name such as white, or #rrggbb",
         )
-    return colour[0], colour[1], colour[2]
+    return color[0], color[1], color[2]
 
 
 def _shrink_on_decode(image: ImageFile.ImageFile, hint: int) -> None:

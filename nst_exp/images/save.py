@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from nst_exp.errors import NumericalError, OutputError
-from nst_exp.files import write_atomically
-from nst_exp.images.colour import srgb_icc
 from nst_exp.images.deep import write_png16, write_tiff16
+from nst_exp.images.srgb import srgb_icc
+from nst_exp.utils.atomic_files import write_atomically
+from nst_exp.utils.errors import NumericalError, OutputError
 
 DEEP_SUFFIXES = frozenset({".png", ".tif", ".tiff"})  # may have 16 bits
 SUFFIXES = DEEP_SUFFIXES | {".jpg", ".jpeg", ".webp"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-from nst_exp.config import SizeMode
+from nst_exp.config.schema import SizeMode
 
 
 def target_size(width: int, height: int, size: int, mode: SizeMode) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from nst_exp.images.colour import Unusable
+from nst_exp.images.srgb import Unusable
 
 _BITS, _PHOTOMETRIC, _PLANES, _SIGNED = 258, 262, 284, 339  # tags
 

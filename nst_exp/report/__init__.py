@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nst_exp.report.jobs import read_report
-from nst_exp.report.results import as_text
+from nst_exp.report.entries import read_report
+from nst_exp.report.table import as_text
 from nst_exp.report.write import write_report
 
 __all__ = ["table", "write_report"]

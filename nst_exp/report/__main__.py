@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nst_exp.errors import NstError
 from nst_exp.report.write import write_report
+from nst_exp.utils.errors import NstError
 
 _HERE = Path("report")
 

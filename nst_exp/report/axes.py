@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from nst_exp.report.jobs import Entry
+from nst_exp.report.entries import Entry
 
 MOST_COLUMNS = 32  # of a grid; more values than that are wrapped
 ROW = 8  # pictures in a row that is wrapped, as long as there are not very many

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from nst_exp.drawings import drawn_by, save_drawing
-from nst_exp.errors import OutputError
-from nst_exp.files import write_text_atomically
 from nst_exp.report.axes import Grid, grids
-from nst_exp.report.inputs import constant_settings, open_picture, shared_inputs
-from nst_exp.report.jobs import Report, read_report
-from nst_exp.report.page import GENERATOR, render
-from nst_exp.report.page_data import page_data
-from nst_exp.report.results import as_csv, columns
-from nst_exp.report.sheet import draw_sheet
+from nst_exp.report.contact_sheet import draw_sheet
+from nst_exp.report.drawings import drawn_by, save_drawing
+from nst_exp.report.entries import Report, read_report
+from nst_exp.report.html import GENERATOR, render
+from nst_exp.report.html_data import page_data
+from nst_exp.report.images import constant_settings, open_picture, shared_inputs
+from nst_exp.report.table import as_csv, columns
+from nst_exp.utils.atomic_files import write_text_atomically
+from nst_exp.utils.errors import OutputError
 
 SHEET, TABLE, PAGE = "sheet.png", "results.csv", "report.html"
 SUMMARY = "_summary"  # TensorBoard's run of the whole sweep
@@ -33,7 +33,7 @@ def write_report(folders: Sequence[Path], target: Path) -> list[Path]:
     there or holds no run, and OutputError if something cannot be written or is there already and
     comes from elsewhere.
     """
-    from nst_exp.report.summary import write_summary
+    from nst_exp.report.tensorboard_summary import write_summary
 
     report = read_report(folders)
     sheets = grids(report.entries, report.varied)

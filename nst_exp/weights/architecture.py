@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from nst_exp.errors import ConfigError, did_you_mean
+from nst_exp.utils.errors import ConfigError, did_you_mean
 
 # The classifier and the auxiliary classifiers: most of the bytes, and never used for style
 # transfer. torchvision's architectures call them by these names and nothing else so.
@@ -32,7 +32,7 @@ def build_empty(name: str) -> nn.Module:
             f"backbone.name={name}: torchvision has no classifier of that name"
             + did_you_mean(name, known)
         )
-    # Without the option these two warn about their slow initialisation.
+    # Without the option these two warn about their slow initialization.
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     try:
         with torch.device("meta"):

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
-from nst_exp.files import write_atomically
-from nst_exp.paths import cache_folder
+from nst_exp.utils.atomic_files import write_atomically
+from nst_exp.utils.paths import cache_folder
 
 _VERSION = 1  # raised when the conversion changes: older files are then made anew
 _DIGITS = 16

@@ -9,9 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from nst_exp import paths
-from nst_exp.config import Backbone
-from nst_exp.errors import ConfigError, did_you_mean
+from nst_exp.config.schema import Backbone
+from nst_exp.utils import paths
+from nst_exp.utils.errors import ConfigError, did_you_mean
 
 
 def preset_names() -> list[str]:

@@ -1,4 +1,4 @@
-"""Colour profiles: expected values are computed here from the definitions, not by LittleCMS."""
+"""Color profiles: expected values are computed here from the definitions, not by LittleCMS."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from benchmarks.faults.profiles import (
     as_srgb,
     cmyk_profile,
     encoded,
-    grey_profile,
+    gray_profile,
     rgb_profile,
 )
 from nst_exp.images import load_image
-from nst_exp.images.colour import srgb_icc
+from nst_exp.images.srgb import srgb_icc
 
 
-def colours() -> np.ndarray:
+def colors() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
 
@@ -39,29 +39,29 @@ def loaded(path: Path, image: Image.Image, icc: bytes) -> tuple[np.ndarray, list
 )
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_rgb_profiles(tmp_path: Path, suffix: str, primaries: np.ndarray, gamma: float) -> None:
-    expected = as_srgb(colours(), primaries, gamma)
+    expected = as_srgb(colors(), primaries, gamma)
     result, warnings = loaded(
-        tmp_path / f"x.{suffix}", Image.fromarray(colours()), rgb_profile(primaries, gamma)
+        tmp_path / f"x.{suffix}", Image.fromarray(colors()), rgb_profile(primaries, gamma)
     )
     assert np.abs(result - expected).max() <= 2.5
-    assert np.abs(colours() - expected).mean() > 4  # the profile does matter
+    assert np.abs(colors() - expected).mean() > 4  # the profile does matter
     assert warnings == []
 
 
 def test_the_own_profile_changes_nothing(tmp_path: Path) -> None:
-    result, warnings = loaded(tmp_path / "x.png", Image.fromarray(colours()), srgb_icc())
-    assert np.abs(result - colours()).max() <= 1
+    result, warnings = loaded(tmp_path / "x.png", Image.fromarray(colors()), srgb_icc())
+    assert np.abs(result - colors()).max() <= 1
     assert warnings == []
     assert srgb_icc()[24:36] == struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
 
 
-def test_grey_pictures(tmp_path: Path) -> None:
-    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    expected = encoded((grey / 255.0) ** 1.0)
-    alpha = Image.merge("LA", [Image.fromarray(grey), Image.new("L", (16, 16), 255)])
-    deep = Image.fromarray(grey.astype(np.uint16) * 257)
-    for image in (Image.fromarray(grey), alpha, deep):
-        for icc in (grey_profile(1.0), rgb_profile(SRGB, 1.0)):
+def test_gray_pictures(tmp_path: Path) -> None:
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    expected = encoded((gray / 255.0) ** 1.0)
+    alpha = Image.merge("LA", [Image.fromarray(gray), Image.new("L", (16, 16), 255)])
+    deep = Image.fromarray(gray.astype(np.uint16) * 257)
+    for image in (Image.fromarray(gray), alpha, deep):
+        for icc in (gray_profile(1.0), rgb_profile(SRGB, 1.0)):
             result, warnings = loaded(tmp_path / "x.png", image, icc)
             assert np.abs(result - expected[..., None]).max() <= 2, image.mode
             assert len(warnings) == image.mode.startswith("I")
@@ -95,7 +95,7 @@ def test_cmyk(tmp_path: Path) -> None:
     assert result[0][0].tolist() == [[255, 255, 255], [0, 255, 255], [0, 0, 0]]
     assert result[1] == [
         f"style={tmp_path / 'n.tif'}: "
-        "it is CMYK without a usable profile, so its colours are approximate"
+        "it is CMYK without a usable profile, so its colors are approximate"
     ]
 
 
@@ -108,24 +108,24 @@ def test_lab_tiff(tmp_path: Path) -> None:
 
 
 def test_unusable_profiles_are_ignored_with_a_warning(tmp_path: Path) -> None:
-    rgb = Image.fromarray(colours())
+    rgb = Image.fromarray(colors())
     cases = [
-        (rgb, b"garbage", "its colour profile cannot be used ("),
-        (rgb, rgb_profile(P3, 2.2)[:200], "its colour profile cannot be used ("),
-        (rgb, grey_profile(1.0), "its colour profile is for GRAY, not RGB, and is ignored"),
-        (rgb, cmyk_profile(), "its colour profile is for CMYK, not RGB, and is ignored"),
-        (rgb.convert("CMYK"), rgb_profile(P3, 2.2), "its colour profile is for RGB, not CMYK"),
+        (rgb, b"garbage", "its color profile cannot be used ("),
+        (rgb, rgb_profile(P3, 2.2)[:200], "its color profile cannot be used ("),
+        (rgb, gray_profile(1.0), "its color profile is for GRAY, not RGB, and is ignored"),
+        (rgb, cmyk_profile(), "its color profile is for CMYK, not RGB, and is ignored"),
+        (rgb.convert("CMYK"), rgb_profile(P3, 2.2), "its color profile is for RGB, not CMYK"),
     ]
     for image, icc, warning in cases:
         path = tmp_path / "x.tif"
         result, warnings = loaded(path, image, icc)
         assert warnings[0].startswith(f"style={path}: {warning}")
-        assert np.array_equal(result, colours())
+        assert np.array_equal(result, colors())
 
 
 def test_a_damaged_profile_brings_no_control_characters_to_the_screen(tmp_path: Path) -> None:
     icc = bytearray(rgb_profile(P3, 2.2))
     icc[16:20] = b"R\0\x07B"
-    _, warnings = loaded(tmp_path / "x.png", Image.fromarray(colours()), bytes(icc))
+    _, warnings = loaded(tmp_path / "x.png", Image.fromarray(colors()), bytes(icc))
     assert len(warnings) == 1
     assert warnings[0].isprintable()

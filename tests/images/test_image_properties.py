@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from benchmarks.faults.picture_files import GREY, RGB, encoded, png, tiff
+from benchmarks.faults.picture_files import GRAY, RGB, encoded, png, tiff
 from nst_exp.images import DEEP_SUFFIXES, load_image, save_image
 
 few = settings(max_examples=15, deadline=None)
@@ -91,6 +91,6 @@ def test_transparency_is_a_mixture(pixels: np.ndarray, behind: tuple[int, int, i
 @given(levels=sizes.flatmap(lambda size: arrays(np.uint16, size)))
 @few
 def test_16_bits_are_rounded_to_the_nearest_level(levels: np.ndarray) -> None:
-    files = [png(levels, 16, GREY), tiff(levels, 1), tiff(levels, 1, ">"), tiff(~levels, 0)]
+    files = [png(levels, 16, GRAY), tiff(levels, 1), tiff(levels, 1, ">"), tiff(~levels, 0)]
     for data in files:
         assert np.array_equal(loaded("x", data)[..., 1], np.rint(levels / 257))

@@ -20,8 +20,8 @@ from PIL.PngImagePlugin import putchunk
 
 from benchmarks.faults.picture_files import bmp, tiff
 from nst_exp import images
-from nst_exp.errors import ConfigError
 from nst_exp.images import LoadedImage, chatter, load_image, read_metadata
+from nst_exp.utils.errors import ConfigError
 
 WHITE, RED = (255, 255, 255), (255, 0, 0)
 
@@ -52,7 +52,7 @@ def noise(width: int = 24, height: int = 16, channels: int = 3) -> np.ndarray:
 
 
 def smooth(width: int, height: int) -> Image.Image:
-    """Colours that JPEG keeps to within a few levels, and no two corners alike."""
+    """Colors that JPEG keeps to within a few levels, and no two corners alike."""
     y, x = np.mgrid[0:height, 0:width]
     planes = [255 * x / width, 255 * y / height, 255 * (x + y) / (width + height)]
     return Image.fromarray(np.stack(planes, -1).astype(np.uint8))
@@ -122,12 +122,12 @@ def test_relative_and_home_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert load("~/photo.png").path == tmp_path / "photo.png"
 
 
-def test_grey_bilevel_and_palette(tmp_path: Path) -> None:
-    grey = noise(channels=1)[..., 0]
-    expected = np.repeat(grey[..., None], 3, -1)
-    assert np.array_equal(array(load(saved(tmp_path / "l.png", Image.fromarray(grey)))), expected)
-    bits = Image.fromarray(grey > 127)
-    expected = np.repeat(np.where(grey > 127, 255, 0)[..., None], 3, -1)
+def test_gray_bilevel_and_palette(tmp_path: Path) -> None:
+    gray = noise(channels=1)[..., 0]
+    expected = np.repeat(gray[..., None], 3, -1)
+    assert np.array_equal(array(load(saved(tmp_path / "l.png", Image.fromarray(gray)))), expected)
+    bits = Image.fromarray(gray > 127)
+    expected = np.repeat(np.where(gray > 127, 255, 0)[..., None], 3, -1)
     assert np.array_equal(array(load(saved(tmp_path / "1.png", bits))), expected)
     palette = Image.fromarray(noise()).quantize(16)
     expected = np.asarray(palette.convert("RGB"))
@@ -142,7 +142,7 @@ def test_transparency_is_composited_over_the_background(tmp_path: Path) -> None:
     loaded = load(path)
     assert array(loaded)[0].tolist() == [[10, 20, 30], [255, 255, 255], [127, 127, 127]]
     assert loaded.warnings == [
-        f"content={path}: its transparent parts are filled with the background colour"
+        f"content={path}: its transparent parts are filled with the background color"
     ]
     assert array(load(path, background="#ff0000"))[0, 1].tolist() == [255, 0, 0]
     webp = saved(tmp_path / "a.webp", rgba, lossless=True)
@@ -179,8 +179,8 @@ def test_every_other_kind_of_transparency(tmp_path: Path) -> None:
 def test_transparent_value_of_narrow_and_wide_samples(tmp_path: Path) -> None:
     for depth, rows, key in [(1, b"\x40", 1), (2, b"\x70", 3), (4, b"\x5f", 15)]:
         path = png(tmp_path / f"{depth}.png", depth, 0, [rows], 2, tRNS=struct.pack(">H", key))
-        grey = {1: 0, 2: 85, 4: 85}[depth]
-        assert array(load(path, background="red"))[0].tolist() == [[grey] * 3, [255, 0, 0]], depth
+        gray = {1: 0, 2: 85, 4: 85}[depth]
+        assert array(load(path, background="red"))[0].tolist() == [[gray] * 3, [255, 0, 0]], depth
     wide = struct.pack(">6H", 0x1234, 0, 0, 0x3400, 0, 0)
     path = png(tmp_path / "16.png", 16, 2, [wide], 2, tRNS=struct.pack(">3H", 0x1234, 0, 0))
     assert array(load(path))[0].tolist() == [[255] * 3, [0x34, 0, 0]]
@@ -193,7 +193,7 @@ def ramp16() -> np.ndarray:
     return np.arange(65536, dtype=np.uint16).reshape(256, 256)
 
 
-def test_16_bit_grey_is_rounded_to_8(tmp_path: Path) -> None:
+def test_16_bit_gray_is_rounded_to_8(tmp_path: Path) -> None:
     expected = np.repeat(np.rint(ramp16() / 257.0).astype(np.uint8)[..., None], 3, -1)
     files = [
         saved(tmp_path / "16.png", Image.fromarray(ramp16())),
@@ -286,7 +286,7 @@ def test_565_is_not_deep_and_a_strange_gamma_is_said(tmp_path: Path) -> None:
         assert load(path).warnings == expected
 
 
-def test_16_bit_colour_is_read_as_8(tmp_path: Path) -> None:
+def test_16_bit_color_is_read_as_8(tmp_path: Path) -> None:
     samples = np.stack([ramp16(), ramp16()[::-1], ramp16().T], -1)
     rows = [row.astype(">u2").tobytes() for row in samples]
     loaded = load(png(tmp_path / "rgb16.png", 16, 2, rows, 256))
@@ -361,7 +361,7 @@ def test_damaged_exif_is_no_reason_to_refuse(tmp_path: Path, capfd: pytest.Captu
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif", "avif"])
 def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path, suffix: str) -> None:
-    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "lime", "blue")]
     path = tmp_path / f"moving.{suffix}"
     options = {"webp": {"lossless": True}}.get(suffix, {})
     frames[0].save(path, save_all=True, append_images=frames[1:], **options)
@@ -561,7 +561,7 @@ def test_zero_size_and_text_bombs(tmp_path: Path) -> None:
         read_metadata(path, key="init.file")
 
 
-def test_background_must_be_an_opaque_colour(tmp_path: Path) -> None:
+def test_background_must_be_an_opaque_color(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.png", smooth(8, 8))
     for background, advice in [
         ("whte", "did you mean 'white'?"),
@@ -570,7 +570,7 @@ def test_background_must_be_an_opaque_colour(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ConfigError) as caught:
             load(path, background=background)
-        assert str(caught.value) == f"background={background}: it is not an opaque colour; {advice}"
+        assert str(caught.value) == f"background={background}: it is not an opaque color; {advice}"
     load(path, background="#ffffffff")
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile
 
-from nst_exp import files
-from nst_exp.errors import ConfigError, NumericalError, OutputError
-from nst_exp.files import remove_leftovers, write_atomically, write_text_atomically
 from nst_exp.images import DEEP_SUFFIXES, SUFFIXES, load_image, read_metadata, save_image
+from nst_exp.utils import atomic_files as files
+from nst_exp.utils.atomic_files import remove_leftovers, write_atomically, write_text_atomically
+from nst_exp.utils.errors import ConfigError, NumericalError, OutputError
 
 METADATA = {
     "config": "content: Gemälde.png\nβ: 1e3\n" * 50,
@@ -78,7 +78,7 @@ def test_lossy_formats_are_close(tmp_path: Path, suffix: str) -> None:
     assert np.abs(np.asarray(picture) / 255 - pixels).mean() < 0.01
 
 
-def test_jpeg_keeps_its_colours_at_full_resolution(tmp_path: Path) -> None:
+def test_jpeg_keeps_its_colors_at_full_resolution(tmp_path: Path) -> None:
     save_image(noise(), tmp_path / "image.jpg")
     with Image.open(tmp_path / "image.jpg") as image:
         assert {part[1:3] for part in image.layer} == {(1, 1)}  # 4:4:4
@@ -225,7 +225,7 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
     code = """
 import resource, sys, numpy, pathlib
 from nst_exp.images import save_image
-from nst_exp.errors import OutputError
+from nst_exp.utils.errors import OutputError
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 for name in ("x.png", "new.tif"):
     try:
@@ -233,7 +233,7 @@ for name in ("x.png", "new.tif"):
     except OutputError as error:
         print(error)
 """
-    root = str(Path(files.__file__).parent.parent)
+    root = str(Path(files.__file__).parents[2])
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -292,10 +292,10 @@ def test_permissions_links_and_long_names(tmp_path: Path) -> None:
 
 def test_leftovers_of_killed_writers_can_be_removed(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib; from nst_exp.files import write_atomically;"
+        "import os, pathlib; from nst_exp.utils.atomic_files import write_atomically;"
         "write_atomically(pathlib.Path('x'), lambda stream: os.kill(os.getpid(), 9))"
     )
-    root = str(Path(files.__file__).parent.parent)
+    root = str(Path(files.__file__).parents[2])
     subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nst_exp.config import SizeMode
+from nst_exp.config.schema import SizeMode
 from nst_exp.images import target_size
 
 sides = st.integers(1, 60_000)

@@ -53,7 +53,7 @@ def test_resampling_a_smooth_picture(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", [(100, 75), (91, 70), (33, 25), (13, 10)])
 def test_shrinking_does_not_alias_and_loses_little_to_speed(size: tuple[int, int]) -> None:
     stripes = np.zeros((600, 800, 3), np.uint8)
-    stripes[:, ::2] = 255  # finer than any of the sizes can show: grey is the only answer
+    stripes[:, ::2] = 255  # finer than any of the sizes can show: gray is the only answer
     result = to_tensor(Image.fromarray(stripes), size)
     assert (result - 0.5).abs().max() < 0.03
     picture = Image.fromarray(noise(800, 600))

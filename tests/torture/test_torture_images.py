@@ -1,4 +1,4 @@
-"""The blocks of labelled and of damaged pictures, in small; and that they notice what is broken."""
+"""The blocks of labeled and of damaged pictures, in small; and that they notice what is broken."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.faults.labeled import Labeled
 from PIL import Image
 
-from benchmarks.faults import fuzz, images, labelled, trials
-from benchmarks.faults.labelled import Labelled
+from benchmarks.faults import fuzz, images, labeled, trials
 from benchmarks.faults.outcome import Outcome
-from nst_exp.errors import ConfigError
 from nst_exp.images import LoadedImage, load_image
+from nst_exp.utils.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are fo
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> list[Labelled]:
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Labeled]:
     right, wrong = tmp_path_factory.mktemp("right"), tmp_path_factory.mktemp("wrong")
     return [*images.right(right), *images.wrong(wrong)]
 
 
-def test_labelled_pictures(tmp_path: Path, files: list[Labelled]) -> None:
+def test_labeled_pictures(tmp_path: Path, files: list[Labeled]) -> None:
     outcome = Outcome("", "")
     assert len(files) >= 120
     assert len({file.path for file in files}) == len(files)
@@ -43,7 +43,7 @@ def test_labelled_pictures(tmp_path: Path, files: list[Labelled]) -> None:
 
 
 @pytest.mark.slow
-def test_labelled_pictures_through_the_whole_program() -> None:
+def test_labeled_pictures_through_the_whole_program() -> None:
     # A process of its own: where autograd has been used, its threads do not survive a fork.
     command = [sys.executable, "benchmarks/torture.py", "--only", "images", "--share", "0.05"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
@@ -106,16 +106,16 @@ def test_a_bad_loader_is_found_out(
 
 
 def test_wrong_pixels_are_found_out(
-    tmp_path: Path, files: list[Labelled], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, files: list[Labeled], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["6.png", "adobe.png", "rgba.png", "white is 0.tif", "cmyk.tif", "empty.jpg", "x.gif"]
     some = [file for file in files if file.name in names]
-    monkeypatch.setattr(labelled, "load_image", raw_pillow)
+    monkeypatch.setattr(labeled, "load_image", raw_pillow)
     outcome = Outcome("", "")
     images._load(outcome, some, 1.0, tmp_path)
     assert outcome.tried >= len(names)
     # There "white is 0.tif" has 8 bits, which Pillow inverts by itself.
-    assert outcome.kept == sum("palettes_and_grey" in str(file.path) for file in some) == 1
+    assert outcome.kept == sum("palettes_and_gray" in str(file.path) for file in some) == 1
 
 
 def test_a_hang_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.faults import numbers, resumes
 from benchmarks.faults.numbers import Trial
 from benchmarks.faults.watch import Fault, Seen
-from nst_exp.module import StyleTransfer
+from nst_exp.runner.module import StyleTransfer
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks.faults import settings, typos
 from benchmarks.faults.mistakes import mistakes
-from nst_exp import checks, compose
+from nst_exp.app import compose
+from nst_exp.config import validate as checks
 
 
 @pytest.mark.slow
@@ -19,9 +20,9 @@ def test_wrong_settings_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_typos_are_recognised(tmp_path: Path) -> None:
+def test_typos_are_recognized(tmp_path: Path) -> None:
     outcome = typos.torture(0.04, tmp_path)
-    assert outcome.tried == 9  # eight typos, and the share of them that was recognised
+    assert outcome.tried == 9  # eight typos, and the share of them that was recognized
     assert not outcome.failures
 
 

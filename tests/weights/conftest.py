@@ -13,8 +13,8 @@ from torch import Tensor
 from weight_helpers import NAME, random_state
 
 from benchmarks.faults.server import FaultyServer, serving
-from nst_exp.config import Backbone, WeightSource
-from nst_exp.weights import download
+from nst_exp.config.schema import Backbone, WeightSource
+from nst_exp.utils import download
 
 
 @pytest.fixture(autouse=True)

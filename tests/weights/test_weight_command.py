@@ -8,11 +8,11 @@ import pytest
 from weight_helpers import NAME
 
 from benchmarks.faults.server import FaultyServer
-from nst_exp import paths
-from nst_exp.config import Backbone, InputConvention, SourceKind
-from nst_exp.errors import ConfigError
+from nst_exp.app.weights_command import main
+from nst_exp.config.schema import Backbone, InputConvention, SourceKind
+from nst_exp.utils import paths
+from nst_exp.utils.errors import ConfigError
 from nst_exp.weights import cache
-from nst_exp.weights.__main__ import main
 from nst_exp.weights.presets import preset_names, read_preset
 
 

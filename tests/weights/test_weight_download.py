@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults.server import FaultyServer
-from nst_exp.errors import WeightsError
-from nst_exp.weights import download as module
-from nst_exp.weights.download import download
+from nst_exp.utils import download as module
+from nst_exp.utils.download import download
+from nst_exp.utils.errors import WeightsError
 
 CONTENT = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -111,7 +111,7 @@ def test_a_spoilt_beginning_is_fetched_again(server: FaultyServer, tmp_path: Pat
     assert server.ranges == ["bytes=6-", None]
 
 
-def test_a_complete_file_is_recognised(server: FaultyServer, tmp_path: Path) -> None:
+def test_a_complete_file_is_recognized(server: FaultyServer, tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(CONTENT)
     assert download(server.url, tmp_path / "w", SHA256) == SHA256
     (tmp_path / "w").write_bytes(CONTENT + b"too long")

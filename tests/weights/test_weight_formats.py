@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from weight_helpers import NAME, random_state, same
 
-from nst_exp.errors import ConfigError, WeightsError
+from nst_exp.utils.errors import ConfigError, WeightsError
 from nst_exp.weights import read_weights
 from nst_exp.weights.architecture import convolutions, is_head, paper_names, trunk
 
@@ -40,7 +40,7 @@ def write_keras(path: Path, state: dict[str, Tensor], inside: str | None = None)
 
 
 def make_onnx(state: dict[str, Tensor]) -> onnx.ModelProto:
-    nodes, initialisers, previous = [], [], "x"
+    nodes, initializers, previous = [], [], "x"
     for index, layer in enumerate(dict.fromkeys(key.rpartition(".")[0] for key in state)):
         names = [f"w{99 - index}", f"b{99 - index}"]  # the order of the names proves nothing
         nodes += [
@@ -50,8 +50,8 @@ def make_onnx(state: dict[str, Tensor]) -> onnx.ModelProto:
         previous = f"r{index}"
         for name, kind in zip(names, ("weight", "bias"), strict=True):
             tensor = state[f"{layer}.{kind}"].numpy()
-            initialisers.append(onnx.numpy_helper.from_array(tensor, name))
-    graph = onnx.helper.make_graph(nodes, "g", [], [], initialisers[::-1])
+            initializers.append(onnx.numpy_helper.from_array(tensor, name))
+    graph = onnx.helper.make_graph(nodes, "g", [], [], initializers[::-1])
     return onnx.helper.make_model(graph)
 
 

@@ -20,16 +20,16 @@ from torch import Tensor
 from weight_helpers import NAME, same
 
 from benchmarks.faults.server import FaultyServer
-from nst_exp.config import Backbone, WeightSource
-from nst_exp.errors import ConfigError, OutputError, WeightsError
-from nst_exp.paths import cache_folder
+from nst_exp.config.schema import Backbone, WeightSource
+from nst_exp.utils.errors import ConfigError, OutputError, WeightsError
+from nst_exp.utils.paths import cache_folder
 from nst_exp.weights import LoadedWeights, cache, is_cached, load_weights
 from nst_exp.weights.presets import read_preset
 
 # Imports once, then uses the weights in as many processes as asked for, all at the same moment.
 CHILD = """
 import hashlib, multiprocessing, sys
-from nst_exp.config import Backbone, WeightSource
+from nst_exp.config.schema import Backbone, WeightSource
 from nst_exp.weights import load_weights
 
 def use(barrier):

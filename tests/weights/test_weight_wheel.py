@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from nst_exp.config import SourceKind, WeightSource
-from nst_exp.errors import WeightsError
-from nst_exp.weights import sources
-from nst_exp.weights.sources import fetch
+from nst_exp.config.schema import SourceKind, WeightSource
+from nst_exp.utils.errors import WeightsError
+from nst_exp.weights import fetch as sources
+from nst_exp.weights.fetch import fetch
 
 CONTENT = b"weights" * 1000
 MEMBER = "fake_weights/models/w.onnx"

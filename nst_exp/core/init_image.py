@@ -1,0 +1,41 @@
+"""The image that the optimization starts from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nst_exp.config.schema import Init, InitKind, NoiseKind
+
+
+def noise(settings: Init, height: int, width: int, seed: int) -> Tensor:
+    """Noise around ``noise_mean``, (1, 3, height, width), RGB in 0..1 and beyond.
+
+    Drawn on the CPU: the same on every device.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shape = (1, 3, height, width)
+    if settings.noise is NoiseKind.normal:
+        unit = torch.randn(shape, generator=generator)
+    else:  # uniform with standard deviation 1
+        unit = (torch.rand(shape, generator=generator) * 2.0 - 1.0) * math.sqrt(3.0)
+    mean = torch.tensor(settings.noise_mean).view(1, -1, 1, 1)  # one value, or R, G, B
+    return mean + settings.noise_scale * unit
+
+
+def starting_image(settings: Init, content: Tensor, picture: Tensor | None, seed: int) -> Tensor:
+    """The first image, (1, 3, H, W) as ``content``.
+
+    ``picture`` has that shape too: the style image for kind=style, the file for kind=file.
+    """
+    if settings.kind is InitKind.content:
+        return content.clone()
+    if settings.kind in (InitKind.style, InitKind.file):
+        assert picture is not None
+        return picture.clone()
+    drawn = noise(settings, content.shape[2], content.shape[3], seed)
+    if settings.kind is InitKind.blend:
+        return settings.noise_ratio * drawn + (1.0 - settings.noise_ratio) * content
+    return drawn

@@ -1,0 +1,76 @@
+// What every part of the page uses: the data, elements made from text, colors, numbers.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const jobs = data.jobs;
+const byId = (id) => document.getElementById(id);
+
+// An element with attributes and children; a child that is a string becomes text, never markup.
+function make(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+function makeSvg(name, attributes = {}, text = "") {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text) element.textContent = text;
+  return element;
+}
+
+// Told apart on white and on black, also by most people who are color-blind; more jobs than that
+// go round the circle of hues.
+const PALETTE = [
+  "#2f7ed8", "#d9661f", "#2a9d57", "#c2459b", "#b38600", "#14a3b8", "#8d63d2", "#d1495b",
+  "#7d8a2e", "#6d7f94",
+];
+
+function colorOf(index) {
+  if (jobs.length <= PALETTE.length) return PALETTE[index];
+  return `hsl(${Math.round((index * 320) / jobs.length)} 62% 50%)`;
+}
+
+function shortNumber(value) {
+  if (value === null || value === undefined) return "";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e5 || size < 1e-3) return value.toExponential(3);
+  return String(Number(value.toPrecision(4)));
+}
+
+const nameOf = (job) => `${job.number}: ${job.label}`;
+const fill = (select, options) => {
+  select.replaceChildren(...options.map(([value, text]) => make("option", { value }, text)));
+};
+
+// The job that the pointer or the keyboard is at, in all charts and the table at once.
+const listeners = [];
+function light(index) {
+  for (const listener of listeners) listener(index);
+}
+
+function fillHead() {
+  byId("settings").textContent = data.settings;
+  const counts = new Map();
+  for (const job of jobs) counts.set(job.status, (counts.get(job.status) || 0) + 1);
+  const words = [...counts].map(([status, count]) => `${count} ${status}`);
+  byId("counts").textContent = `${jobs.length} ${jobs.length === 1 ? "job" : "jobs"}: ${words.join(", ")}`;
+}
+
+function fillNotes() {
+  const found = new Map();
+  for (const job of jobs) {
+    const lines = job.error ? [`failed: ${job.error}`, ...job.notes] : job.notes;
+    for (const line of new Set(lines)) found.set(line, [...(found.get(line) || []), job.number]);
+  }
+  for (const [line, numbers] of found) {
+    const all = numbers.length === jobs.length && jobs.length > 1;
+    const who = all ? "all jobs" : `${numbers.length > 1 ? "jobs" : "job"} ${numbers.join(", ")}`;
+    byId("note-list").append(make("li", {}, make("strong", {}, `${who}: `), line));
+  }
+  if (found.size) {
+    byId("notes").hidden = false;
+    document.querySelector('nav a[href="#notes"]').hidden = false;
+  }
+}

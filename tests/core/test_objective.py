@@ -1,0 +1,459 @@
+"""The terms of the objective and their gradients, against loops, differences and the paper."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nst_exp.app.api import make_config
+from nst_exp.config import schema as config
+from nst_exp.config.schema import TVKind
+from nst_exp.core.objective import (
+    Features,
+    Losses,
+    Objective,
+    content_distance,
+    range_excess,
+    style_distance,
+    total_variation,
+)
+from nst_exp.core.statistics import gram_matrix, moments, symmetric_root, wasserstein2
+
+# Float64 and at most a few thousand additions in another order.
+EXACT = {"rtol": 1e-11, "atol": 1e-13}
+TRIPLES = [(0.0, 0.0, 0.5), (2.0, 2.0, 0.25), (1.0, 1.0, 1.0), (4.0, 2.0, 1.0), (3.0, 1.0, 1.0)]
+MakeImage = Callable[..., Tensor]
+
+
+def maps(seed: int, channels: int = 3, height: int = 4, width: int = 5) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(1, channels, height, width, dtype=torch.float64, generator=generator)
+
+
+def rows(features: Tensor) -> list[list[float]]:
+    """The paper's matrix F: channels by positions."""
+    values: list[list[float]] = features[0].flatten(1).tolist()
+    return values
+
+
+def raw_gram(f: list[list[float]]) -> list[list[float]]:
+    """Eq. 3: G_ij = sum_k F_ik F_jk."""
+    return [[sum(x * y for x, y in zip(r, s, strict=True)) for s in f] for r in f]
+
+
+def naive_content(features: Tensor, target: Tensor, a: float, b: float, c: float) -> float:
+    f, p = rows(features), rows(target)
+    n, m = len(f), len(f[0])
+    return c / (n**a * m**b) * sum((f[i][j] - p[i][j]) ** 2 for i in range(n) for j in range(m))
+
+
+def naive_style(features: Tensor, style: Tensor, a: float, b: float, c: float) -> float:
+    """Raw Gram matrices; that of a style of another size is rescaled to the image's positions."""
+    f, s = rows(features), rows(style)
+    n, m, m_style = len(f), len(f[0]), len(s[0])
+    g, target = raw_gram(f), raw_gram(s)
+    total = sum(
+        (g[i][j] - target[i][j] * m / m_style) ** 2
+        for i, j in itertools.product(range(n), repeat=2)
+    )
+    return c * total / (n**a * m**b)
+
+
+def naive_tv(
+    image: Tensor, kind: TVKind, mean: bool, pixel_range: float = 1.0, std: Sequence[float] = ()
+) -> float:
+    """One difference at a time, as the programs that the kinds are taken from define them."""
+    deviations = torch.tensor(std or [1.0] * 3, dtype=torch.float64).view(3, 1, 1)
+    scaled = image[0] * pixel_range / deviations
+    x: list[list[list[float]]] = scaled.tolist()
+    channels, height, width = image.shape[1:]
+
+    def at(ch: int, i: int, j: int) -> float:
+        """The picture with its border repeated outwards."""
+        return x[ch][min(max(i, 0), height - 1)][min(max(j, 0), width - 1)]
+
+    if kind is TVKind.l2_nine:
+        rows, columns = range(height), range(width)
+        corners = list(itertools.product(range(channels), range(-1, height), range(-1, width)))
+        pixels = list(itertools.product(range(channels), rows, columns))
+        sums = [
+            (sum((at(c, i, j + 1) - at(c, i, j)) ** 2 for c, i, j in pixels), len(pixels), 3),
+            (sum((at(c, i + 1, j) - at(c, i, j)) ** 2 for c, i, j in pixels), len(pixels), 3),
+            (
+                sum((at(c, i + 1, j + 1) - at(c, i, j)) ** 2 for c, i, j in corners),
+                len(corners),
+                12,
+            ),
+            (
+                sum((at(c, i + 1, j) - at(c, i, j + 1)) ** 2 for c, i, j in corners),
+                len(corners),
+                12,
+            ),
+        ]
+        return sum(2 * total / (count if mean else 1) / part for total, count, part in sums)
+    total, count = 0.0, 0
+    for ch, i, j in itertools.product(range(channels), range(height), range(width)):
+        if kind is TVKind.l2_interior:
+            if i + 1 < height and j + 1 < width:
+                total += (x[ch][i][j + 1] - x[ch][i][j]) ** 2
+                total += (x[ch][i + 1][j] - x[ch][i][j]) ** 2
+                count += 1
+            continue
+        count += 1
+        for di, dj in ((0, 1), (1, 0)):
+            if i + di < height and j + dj < width:
+                d = x[ch][i + di][j + dj] - x[ch][i][j]
+                total += abs(d) if kind is TVKind.l1 else d * d
+    return total / count if mean else total
+
+
+def naive_range(image: Tensor) -> float:
+    values = image.flatten().tolist()
+    return sum(max(0.0, -x, x - 1.0) ** 2 for x in values) / len(values)
+
+
+def central_differences(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
+    step = 1e-5
+    gradient = torch.empty_like(at)
+    for index in range(at.numel()):
+        shift = torch.zeros_like(at)
+        shift.view(-1)[index] = step
+        rise = float(function(at + shift)) - float(function(at - shift))
+        gradient.view(-1)[index] = rise / (2 * step)
+    return gradient
+
+
+def assert_gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> None:
+    variable = at.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(function(variable), variable)
+    expected = central_differences(function, at)
+    # Steps of 1e-5 in float64: truncation about 1e-10, rounding about 1e-16 / 1e-5 of the value.
+    scale = float(expected.abs().max()) + abs(float(function(at)))
+    torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-8 * scale)
+
+
+@pytest.mark.parametrize("abc", TRIPLES)
+def test_content_distance_is_the_loop(abc: tuple[float, float, float]) -> None:
+    value = content_distance(maps(1), maps(2), *abc)
+    assert float(value) == pytest.approx(naive_content(maps(1), maps(2), *abc), rel=1e-12)
+
+
+@pytest.mark.parametrize("abc", TRIPLES)
+@pytest.mark.parametrize("style_size", [(4, 5), (7, 3)])
+def test_style_distance_is_the_loop(
+    abc: tuple[float, float, float], style_size: tuple[int, int]
+) -> None:
+    image, style = maps(1), maps(2, 3, *style_size)
+    value = style_distance(gram_matrix(image), gram_matrix(style), 20, *abc)
+    assert float(value) == pytest.approx(naive_style(image, style, *abc), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", list(TVKind))
+@pytest.mark.parametrize("reduction", list(config.Reduction))
+@pytest.mark.parametrize(
+    ("pixel_range", "std"), [(1.0, []), (255.0, []), (1.0, [0.229, 0.224, 0.225])]
+)
+def test_total_variation_is_the_loop(
+    kind: TVKind,
+    reduction: config.Reduction,
+    pixel_range: float,
+    std: list[float],
+    random_image: MakeImage,
+) -> None:
+    image = random_image(4, 6, dtype=torch.float64)
+    settings = config.TVLoss(
+        kind=kind, reduction=reduction, pixel_range=pixel_range, channel_std=std
+    )
+    mean = reduction is config.Reduction.mean
+    expected = naive_tv(image, kind, mean, pixel_range, std)
+    assert float(total_variation(image, settings)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", list(TVKind))
+@pytest.mark.parametrize("reduction", list(config.Reduction))
+@pytest.mark.parametrize("shape", [(1, 6), (4, 1), (1, 1)])
+def test_total_variation_of_a_line_of_pixels(
+    kind: TVKind, reduction: config.Reduction, shape: tuple[int, int], random_image: MakeImage
+) -> None:
+    """Where no pixel has both neighbors there is nothing to sum, and no mean of nothing."""
+    image = random_image(*shape, dtype=torch.float64).requires_grad_()
+    value = total_variation(image, config.TVLoss(kind=kind, reduction=reduction))
+    if kind is TVKind.l2_interior or shape == (1, 1):
+        assert float(value.detach()) == 0.0
+    else:
+        mean = reduction is config.Reduction.mean
+        expected = naive_tv(image.detach(), kind, mean)
+        assert float(value.detach()) == pytest.approx(expected, rel=1e-12)
+    (gradient,) = torch.autograd.grad(value, image)
+    assert torch.isfinite(gradient).all()
+
+
+def test_total_variation_of_a_flat_picture_is_zero() -> None:
+    """Also along the border, which l2_nine repeats."""
+    image = torch.full((1, 3, 4, 5), 0.3)
+    for kind in TVKind:
+        assert float(total_variation(image, config.TVLoss(kind=kind))) == 0.0
+
+
+def test_range_excess_is_the_loop(random_image: MakeImage) -> None:
+    image = random_image(4, 6, dtype=torch.float64) * 2 - 0.5
+    assert float(range_excess(image)) == pytest.approx(naive_range(image), rel=1e-12)
+    assert float(range_excess(random_image(4, 6))) == 0.0
+
+
+@pytest.mark.parametrize("abc", TRIPLES[:2])
+def test_gradient_of_the_content_distance(abc: tuple[float, float, float]) -> None:
+    assert_gradient(lambda f: content_distance(f, maps(2), *abc), maps(1))
+
+
+@pytest.mark.parametrize("abc", TRIPLES[:2])
+def test_gradient_of_the_style_distance(abc: tuple[float, float, float]) -> None:
+    target = gram_matrix(maps(2))
+    assert_gradient(lambda f: style_distance(gram_matrix(f), target, 20, *abc), maps(1))
+
+
+@pytest.mark.parametrize("kind", list(TVKind))
+@pytest.mark.parametrize("reduction", list(config.Reduction))
+@pytest.mark.parametrize("std", [[], [0.229, 0.224, 0.225]])
+def test_gradient_of_the_total_variation(
+    kind: TVKind, reduction: config.Reduction, std: list[float], random_image: MakeImage
+) -> None:
+    # No two neighbors of this image are within a step of each other, so l1 has no kink there.
+    image = random_image(4, 5, dtype=torch.float64)
+    settings = config.TVLoss(kind=kind, reduction=reduction, channel_std=std)
+    assert_gradient(lambda x: total_variation(x, settings), image)
+    assert torch.autograd.gradcheck(
+        lambda x: total_variation(x, settings), image.clone().requires_grad_()
+    )
+
+
+def test_content_gradient_is_equation_2_of_the_paper() -> None:
+    before_relu, target = maps(1).requires_grad_(), maps(2).relu()
+    features = before_relu.relu()
+    (gradient,) = torch.autograd.grad(
+        content_distance(features, target, 0, 0, 0.5), before_relu, retain_graph=True
+    )
+    expected = torch.where(before_relu > 0, features - target, 0.0)
+    torch.testing.assert_close(gradient, expected.detach(), **EXACT)
+
+
+def test_style_gradient_is_equation_6_of_the_paper() -> None:
+    before_relu, style = maps(1).requires_grad_(), maps(2).relu()
+    features = before_relu.relu()
+    loss = style_distance(gram_matrix(features), gram_matrix(style), 20, 2, 2, 0.25)
+    (gradient,) = torch.autograd.grad(loss, before_relu)
+    f, s = features.detach()[0].flatten(1), style[0].flatten(1)
+    n, m = f.shape
+    expected = ((f @ f.T - s @ s.T) @ f / (n**2 * m**2)).view_as(features)
+    expected = torch.where(before_relu > 0, expected, 0.0)
+    torch.testing.assert_close(gradient, expected.detach(), **EXACT)
+
+
+@pytest.mark.parametrize("part", ["content", "style"])
+def test_gradients_of_paper_text_are_the_papers(part: str) -> None:
+    """Equations 2 and 6 for the preset, with its layers and its w_l = 1/5, through each ReLU.
+
+    The style's maps are as large as the image's, as in the paper.
+    """
+    alpha, beta = (2.0, 0.0) if part == "content" else (0.0, 3.0)
+    loss = make_config(["loss=paper_text"]).loss
+    used = getattr(loss, part).layers
+    layers = dict.fromkeys([*loss.content.layers, *loss.style.layers])
+    before = {layer: maps(10 + k, 2 + k).requires_grad_() for k, layer in enumerate(layers)}
+    targets = {layer: maps(20 + k, 2 + k).relu() for k, layer in enumerate(layers)}
+    objective = Objective(loss, alpha, beta, targets, targets)
+    total = objective(torch.zeros(1, 3, 2, 2, dtype=torch.float64), relu_of(before)).total
+    gradients = torch.autograd.grad(total, [before[layer] for layer in used])
+    for layer, gradient in zip(used, gradients, strict=True):
+        f, p = before[layer].detach().relu()[0].flatten(1), targets[layer][0].flatten(1)
+        n, m = f.shape
+        if part == "content":
+            expected = alpha * (f - p)
+        else:
+            expected = beta / 5 / (n**2 * m**2) * (f.T @ (f @ f.T - p @ p.T)).T
+        expected = torch.where(f > 0, expected, 0.0).view_as(gradient)
+        assert float(expected.abs().max()) > 0
+        torch.testing.assert_close(gradient, expected, **EXACT)
+
+
+def relu_of(features: Features) -> Features:
+    return {layer: values.relu() for layer, values in features.items()}
+
+
+def test_wasserstein2_in_the_objective(tiny_encoder: nn.Module, random_image: MakeImage) -> None:
+    """c and the weights count; a and b do not. The gradient is that of differences."""
+    loss = settings(tv=0.0, excess=0.0)
+    loss.style.statistic, loss.style.c = config.Statistic.wasserstein2, 0.7
+    case = Case(tiny_encoder, random_image, loss, alpha=0.0, beta=5.0)
+    image, style = case.encoder(case.image), case.encoder(case.style)
+    expected = 0.0
+    for layer, weight in (("relu1", 1.3), ("relu2", 0.4)):
+        target = moments(style[layer])
+        root = symmetric_root(target.covariance)
+        expected += 5.0 * weight * 0.7 * float(wasserstein2(moments(image[layer]), target, root))
+    assert float(case(case.image).total) == pytest.approx(expected, rel=1e-12)
+    loss.style.a, loss.style.b = 7.0, 5.0
+    assert float(case(case.image).total) == pytest.approx(expected, rel=1e-12)
+    # Channels that a ReLU keeps at 0 leave the ridge's 1e-4 alone: roots curve strongly there, and
+    # differences over 1e-5 agree to five digits.
+    variable = case.image.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(case(variable).total, variable)
+    differences = central_differences(lambda x: case(x).total, case.image)
+    scale = float(differences.abs().max())
+    torch.testing.assert_close(gradient, differences, rtol=1e-5, atol=1e-5 * scale)
+
+
+def settings(relative: bool = False, tv: float = 0.3, excess: float = 11.0) -> config.Loss:
+    return config.Loss(
+        content=config.ContentLoss(["conv1", "relu2"], [0.7, 1.9], 1, 1, 1, relative),
+        style=config.StyleLoss(["relu1", "relu2"], [1.3, 0.4], a=2, b=2, c=0.25, relative=relative),
+        tv=config.TVLoss(weight=tv),
+        range_weight=excess,
+    )
+
+
+class Case:
+    """An objective over the tiny encoder with its images, in float64."""
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        make: MakeImage,
+        loss: config.Loss,
+        alpha: float = 2.0,
+        beta: float = 5.0,
+    ) -> None:
+        self.encoder = encoder.double()
+        # Some values of the image lie outside 0..1, none within a step of its ends.
+        self.image = make(6, 7, 1, torch.float64) * 1.4 - 0.2
+        self.content = make(6, 7, 2, torch.float64)
+        self.style = make(9, 5, 3, torch.float64)
+        content, style = self.encoder(self.content), self.encoder(self.style)
+        self.objective = Objective(loss, alpha, beta, content, style)
+
+    def __call__(self, image: Tensor) -> Losses:
+        losses: Losses = self.objective(image, self.encoder(image))
+        return losses
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_objective_is_the_sum_of_its_terms(
+    relative: bool, tiny_encoder: nn.Module, random_image: MakeImage
+) -> None:
+    case = Case(tiny_encoder, random_image, settings(relative))
+    losses = case(case.image)
+    image, content, style = (case.encoder(x) for x in (case.image, case.content, case.style))
+    blank: Features = {layer: torch.zeros_like(m) for layer, m in content.items()}
+
+    def content_term(layer: str) -> float:
+        size = naive_content(blank[layer], content[layer], 1, 1, 1) if relative else 1.0
+        return naive_content(image[layer], content[layer], 1, 1, 1) / size
+
+    def style_term(layer: str) -> float:
+        size = naive_style(blank[layer], style[layer], 2, 2, 0.25) if relative else 1.0
+        return naive_style(image[layer], style[layer], 2, 2, 0.25) / size
+
+    terms = {f"content/{layer}": content_term(layer) for layer in ("conv1", "relu2")}
+    terms |= {f"style/{layer}": style_term(layer) for layer in ("relu1", "relu2")}
+    expected = {
+        "content": 0.7 * terms["content/conv1"] + 1.9 * terms["content/relu2"],
+        "style": 1.3 * terms["style/relu1"] + 0.4 * terms["style/relu2"],
+        "tv": naive_tv(case.image, TVKind.l2, mean=True),
+        "range": naive_range(case.image),
+    }
+    expected["total"] = (
+        2 * expected["content"]
+        + 5 * expected["style"]
+        + 0.3 * expected["tv"]
+        + 11 * expected["range"]
+    )
+    assert losses.as_floats() == pytest.approx(expected | terms, rel=1e-11)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_gradient_of_the_objective(
+    relative: bool, tiny_encoder: nn.Module, random_image: MakeImage
+) -> None:
+    case = Case(tiny_encoder, random_image, settings(relative))
+    assert_gradient(lambda x: case(x).total, case.image)
+
+
+def test_objective_is_zero_at_its_targets(tiny_encoder: nn.Module, random_image: MakeImage) -> None:
+    image = random_image(6, 7, 4, torch.float64)
+    target = tiny_encoder.double()(image)
+    losses = Objective(settings(True, tv=0.0), 1.0, 1.0, target, target)(image, target)
+    assert float(losses.total) == 0.0
+
+
+@pytest.mark.parametrize(("alpha", "beta", "kept"), [(0.0, 3.0, "style"), (3.0, 0.0, "content")])
+def test_a_weight_of_zero_measures_a_term_but_leaves_it_out(
+    alpha: float, beta: float, kept: str, tiny_encoder: nn.Module, random_image: MakeImage
+) -> None:
+    case = Case(tiny_encoder, random_image, settings(tv=0.0, excess=0.0), alpha, beta)
+    losses = case(case.image)
+    assert min(float(losses.content), float(losses.style)) > 0
+    assert float(losses.total) == pytest.approx(3.0 * float(getattr(losses, kept)), rel=1e-15)
+
+
+def test_a_weight_of_zero_keeps_even_infinity_out_of_the_total(
+    tiny_encoder: nn.Module, random_image: MakeImage
+) -> None:
+    case = Case(tiny_encoder, random_image, settings(), alpha=0.0)
+    case.objective.P0.fill_(float("inf"))  # type: ignore[operator]
+    image = case.image.requires_grad_()
+    losses = case(image)
+    losses.total.backward()
+    assert not torch.isfinite(losses.content)
+    assert torch.isfinite(losses.total)
+    assert torch.isfinite(image.grad).all()  # type: ignore[arg-type]
+
+
+def test_no_weights_mean_ones(tiny_encoder: nn.Module, random_image: MakeImage) -> None:
+    loss = config.Loss(
+        content=config.ContentLoss(["relu1"]), style=config.StyleLoss(["relu1", "relu2"])
+    )
+    case = Case(tiny_encoder, random_image, loss)
+    losses = case(case.image)
+    by_layer = losses.as_floats()
+    assert by_layer["style"] == by_layer["style/relu1"] + by_layer["style/relu2"]
+    assert case.objective.layers == ["relu1", "relu2"]
+
+
+def test_a_blank_target_of_a_relative_term_gives_no_nan(random_image: MakeImage) -> None:
+    image = random_image(6, 7)
+    blank = {"dead": torch.zeros(1, 2, 3, 3)}
+    loss = config.Loss(
+        content=config.ContentLoss(["dead"], relative=True),
+        style=config.StyleLoss(["dead"], relative=True),
+    )
+    assert float(Objective(loss, 1.0, 1.0, blank, blank)(image, blank).total) == 0.0
+
+
+def test_targets_are_copies_and_not_in_the_state_dict(
+    tiny_encoder: nn.Module, random_image: MakeImage
+) -> None:
+    features = tiny_encoder(random_image().requires_grad_())
+    objective = Objective(settings(), 1.0, 1.0, features, features)
+    assert objective.state_dict() == {}
+    assert list(objective.parameters()) == []
+    for buffer in objective.buffers():
+        assert not buffer.requires_grad
+    assert objective.P0.data_ptr() != features["conv1"].data_ptr()  # type: ignore[operator]
+
+
+def test_losses_stay_single_precision_under_autocast(
+    tiny_encoder: nn.Module, random_image: MakeImage
+) -> None:
+    target, features = tiny_encoder(random_image(seed=1)), tiny_encoder(random_image(seed=2))
+    objective = Objective(settings(), 1.0, 1.0, target, target)
+    image = random_image(seed=2)
+    plain = objective(image, features)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = objective(image, features)
+        halved = objective(image, {layer: m.bfloat16() for layer, m in features.items()})
+    assert mixed.as_floats() == plain.as_floats()  # nothing was rounded to half precision
+    assert {halved.total.dtype, *(term.dtype for term in halved.layers.values())} == {torch.float32}

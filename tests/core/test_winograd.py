@@ -1,0 +1,274 @@
+"""Winograd's convolutions against torch's own in float64."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nst_exp.app.api import make_config
+from nst_exp.config.schema import Backbone as Settings
+from nst_exp.core import winograd
+from nst_exp.core.encoder import build_encoder
+from nst_exp.core.winograd import WinogradConv2d, suits, transform_kernels
+from nst_exp.runner.run import run
+
+# Of the largest value. The transforms multiply by up to 5 and 8 and cancel again: seen were 7e-6,
+# where torch's own sums of float32 are 1e-6 off.
+TOLERANCE = 3e-5
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def convolution(inputs: int, outputs: int, *, bias: bool = True) -> nn.Conv2d:
+    plain = nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias).requires_grad_(False)
+    plain.weight.copy_(drawn(outputs, inputs, 3, 3, seed=1))
+    if plain.bias is not None:
+        plain.bias.copy_(drawn(outputs, seed=2))
+    return plain
+
+
+def passes(module: nn.Module, image: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The output, and the gradient of the image."""
+    image = image.clone().requires_grad_()
+    output = module(image)
+    output.backward(gradient)
+    assert image.grad is not None
+    return output.detach(), image.grad
+
+
+def assert_near(found: Tensor, expected: Tensor) -> None:
+    atol = TOLERANCE * float(expected.abs().max())
+    torch.testing.assert_close(found.double(), expected.double(), rtol=0.0, atol=atol)
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small the picture."""
+    monkeypatch.setattr(winograd, "LEAST_TILES", 0)
+
+
+def test_transformed_kernels_are_the_paper_s() -> None:
+    """G g G^T, one kernel by hand: a single 1 in the middle."""
+    weight = torch.zeros(1, 1, 3, 3)
+    weight[0, 0, 1, 1] = 1.0
+    middle = torch.tensor([0, -1 / 6, 1 / 6, 1 / 12, -1 / 12, 0])  # G's second column
+    assert_near(transform_kernels(weight)[:, 0, 0].view(6, 6), torch.outer(middle, middle))
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("band", [1, 7, 1024])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("size", [(16, 16), (4, 4), (1, 1), (9, 14), (12, 7), (3, 40), (41, 2)])
+def test_output_and_gradient_are_torch_s(
+    size: tuple[int, int],
+    bias: bool,
+    band: int,
+    layout: torch.memory_format,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(winograd, "BAND", band)
+    plain = convolution(5, 7, bias=bias)
+    image = drawn(1, 5, *size).contiguous(memory_format=layout)
+    gradient = drawn(1, 7, *size, seed=3).contiguous(memory_format=layout)
+    output, of_image = passes(WinogradConv2d(plain), image, gradient)
+    expected = passes(copy.deepcopy(plain).double(), image.double(), gradient.double())
+    assert_near(output, expected[0])
+    assert_near(of_image, expected[1])
+    assert output.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.usefixtures("always")
+def test_many_channels_are_as_exact() -> None:
+    plain = convolution(256, 256)
+    image, gradient = drawn(1, 256, 20, 30).relu(), drawn(1, 256, 20, 30, seed=3)
+    found = passes(WinogradConv2d(plain), image, gradient)
+    expected = passes(copy.deepcopy(plain).double(), image.double(), gradient.double())
+    for one, other in zip(found, expected, strict=True):
+        assert_near(one, other)
+
+
+@pytest.mark.usefixtures("always")
+def test_gradient_is_the_adjoint() -> None:
+    """<C x, y> = <x, C^T y> to the rounding of float32, whatever C approximates."""
+    quick = WinogradConv2d(convolution(8, 6, bias=False))
+    x, y = drawn(1, 8, 17, 22), drawn(1, 6, 17, 22, seed=3)
+    output, gradient = passes(quick, x, y)
+    forwards = (output.double() * y.double()).sum()
+    backwards = (x.double() * gradient.double()).sum()
+    scale = output.double().norm() * y.double().norm()
+    assert abs(float(forwards - backwards)) < 1e-6 * float(scale)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("size", [(8, 8), (7, 8), (8, 7), (5, 6)])
+def test_a_relu_may_overwrite_the_output(size: tuple[int, int]) -> None:
+    plain = convolution(4, 4)
+    quick = nn.Sequential(WinogradConv2d(plain), nn.ReLU(inplace=True))
+    image, gradient = drawn(1, 4, *size), drawn(1, 4, *size, seed=3)
+    expected = passes(nn.Sequential(plain, nn.ReLU()), image, gradient)
+    for one, other in zip(passes(quick, image, gradient), expected, strict=True):
+        assert_near(one, other)
+
+
+@pytest.mark.usefixtures("always")
+def test_weights_may_change_afterwards() -> None:
+    """As when a network is normalized."""
+    plain = convolution(4, 4)
+    quick, image = WinogradConv2d(plain), drawn(1, 4, 8, 8)
+    before = quick(image)
+    quick.weight.mul_(2.0)
+    quick.bias.mul_(2.0)  # type: ignore[union-attr]
+    assert_near(quick(image), 2.0 * before)
+    state = {name: values * 3.0 for name, values in quick.state_dict().items()}
+    quick.load_state_dict(state, assign=True)
+    quick.requires_grad_(False)
+    assert_near(quick(image), 6.0 * before)
+
+
+@pytest.mark.usefixtures("always")
+def test_weights_that_came_back_from_another_precision_are_read_again() -> None:
+    """The memory of the old ones may be given to the new ones."""
+    quick, image = WinogradConv2d(convolution(4, 4)), drawn(1, 4, 8, 8)
+    for _ in range(50):
+        quick(image)
+        quick.weight.add_(0.01)
+        quick.bfloat16().float()  # other values than before, in their place
+        plain = nn.functional.conv2d(image, quick.weight, quick.bias, padding=1)
+        assert_near(quick(image), plain)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_pass_without_gradients_does_not_spoil_the_next() -> None:
+    quick, image = WinogradConv2d(convolution(4, 4)), drawn(1, 4, 8, 8)
+    with torch.inference_mode():
+        before = quick(image)
+    output, gradient = passes(quick, image, torch.ones(1, 4, 8, 8))
+    assert torch.equal(output, before)
+    assert bool(gradient.abs().max() > 0)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_copy_makes_its_own_kernels() -> None:
+    quick, image = WinogradConv2d(convolution(4, 4)), drawn(1, 4, 8, 8)
+    output = quick(image)
+    copied = copy.deepcopy(quick)
+    assert copied._kernels is None
+    assert quick._kernels is not None
+    assert torch.equal(copied(image), output)
+
+
+def test_memory_is_that_of_the_kernels_once() -> None:
+    quick = WinogradConv2d(convolution(8, 4))
+    assert quick.bytes_for(8, 8) == (0, 0)  # too small to be quick
+    kept, between = quick.bytes_for(32, 32)
+    assert (kept, between) == (4 * 36 * 8 * 4, 2 * 4 * 36 * 64 * 8)
+    quick(drawn(1, 8, 32, 32))
+    assert quick._kernels is not None
+    assert quick._kernels[2].nbytes == kept
+    assert quick.bytes_for(32, 32) == (0, between)
+
+
+Spoil = Callable[[WinogradConv2d, Tensor], Tensor]
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda quick, image: (quick.double(), image.double())[1],
+        lambda quick, image: image.repeat(2, 1, 1, 1),
+        lambda quick, image: (quick.weight.requires_grad_(), image)[1],
+        lambda quick, image: (quick.bias.requires_grad_(), image)[1],  # type: ignore[union-attr]
+        lambda quick, image: image[0],
+        lambda quick, image: (quick.to("meta"), image.to("meta"))[1],
+    ],
+    ids=["float64", "two pictures", "trained", "trained bias", "unbatched", "meta"],
+)
+def test_all_else_is_torch_s(other: Spoil, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WinogradConv2d, "_transformed", lambda self: pytest.fail("quick"))
+    quick = WinogradConv2d(convolution(4, 4))
+    image = other(quick, drawn(1, 4, 8, 8))
+    output = quick(image)
+    if not image.is_meta:
+        plain = nn.functional.conv2d(image, quick.weight, quick.bias, padding=1)
+        assert torch.equal(output, plain)
+
+
+def test_mixed_precision_and_small_pictures_are_torch_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WinogradConv2d, "_transformed", lambda self: pytest.fail("quick"))
+    quick = WinogradConv2d(convolution(4, 4))
+    quick(drawn(1, 4, 12, 16))  # 12 tiles
+    with torch.autocast("cpu", torch.bfloat16):
+        assert quick(drawn(1, 4, 64, 64)).dtype is torch.bfloat16
+    with pytest.raises(pytest.fail.Exception):
+        quick(drawn(1, 4, 16, 16))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 1, "padding": 0},
+        {"kernel_size": 5, "padding": 2},
+        {"stride": 2},
+        {"padding": 0},
+        {"padding": "same"},
+        {"dilation": 2},
+        {"groups": 2},
+        {"padding_mode": "replicate"},
+        {"in_channels": 128},
+    ],
+)
+def test_other_convolutions_do_not_suit(options: dict[str, Any]) -> None:
+    usual: dict[str, Any] = {"in_channels": 256, "out_channels": 256, "kernel_size": 3}
+    usual |= {"padding": 1, "device": "meta"}
+    assert suits(nn.Conv2d(**usual))
+    assert not suits(nn.Conv2d(**usual | options))
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet18"])
+def test_a_network_computes_the_same(name: str, random_image: Callable[..., Tensor]) -> None:
+    """Against float64, maps and gradient; the roundings of up to 13 layers add up."""
+    layer = {"vgg16": "relu5_1", "resnet18": "layer3"}[name]
+    settings = Settings(name=name)
+    quick, plain = (build_encoder(settings, [layer], None, winograd=w) for w in (True, False))
+    assert any(isinstance(module, WinogradConv2d) for module in quick.modules())
+    assert not any(isinstance(module, WinogradConv2d) for module in plain.modules())
+    assert list(quick.state_dict()) == list(plain.state_dict())
+    image = random_image(96, 112)
+    gradient = torch.ones(())
+
+    def of(backbone: nn.Module, picture: Tensor) -> tuple[Tensor, Tensor]:
+        picture = picture.clone().requires_grad_()
+        maps = backbone(picture)[layer]
+        maps.square().sum().backward(gradient.to(picture.dtype))
+        assert picture.grad is not None
+        return maps.detach(), picture.grad
+
+    found, expected = of(quick, image), of(plain.double(), image.double())
+    for one, other in zip(found, expected, strict=True):
+        atol = 1e-4 * float(other.abs().max())
+        torch.testing.assert_close(one.double(), other, rtol=0.0, atol=atol)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_key_switches_it_off(wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    replaced: list[nn.Module] = []
+    forward = WinogradConv2d.forward
+
+    def noted(module: WinogradConv2d, image: Tensor) -> Tensor:
+        replaced.append(module)
+        return forward(module, image)
+
+    monkeypatch.setattr(WinogradConv2d, "forward", noted)
+    words = ["backbone=vgg11", "backbone.weights=random", "size=32", "steps=1"]
+    words += ["logging.metrics=false", "logging.progress=false", f"trainer.winograd={wanted}"]
+    run(make_config(words), None, lambda line: None)
+    assert bool(replaced) is wanted
