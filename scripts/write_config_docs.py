@@ -17,7 +17,7 @@ from nst_exp.config import schema as config
 from nst_exp.results.record import plain
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "nst_exp" / "config.py"
+SOURCE = ROOT / "nst_exp" / "config" / "schema.py"
 TARGET = ROOT / "docs" / "configuration.md"
 
 INTRODUCTION = """# Every key

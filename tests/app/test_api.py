@@ -15,8 +15,8 @@ from nst_exp.utils.errors import ConfigError
 
 def test_public_names() -> None:
     assert {name for name in nst_exp.__all__ if not hasattr(nst_exp, name)} == set()
-    with pytest.raises(AttributeError, match="no attribute 'stylize'"):
-        _ = nst_exp.stylize
+    with pytest.raises(AttributeError, match="no attribute 'stylish'"):
+        _ = nst_exp.stylish
 
 
 def test_nothing_is_written_without_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

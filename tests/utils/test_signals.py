@@ -169,7 +169,7 @@ def test_signal_behind_the_last_step_waits_for_the_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All steps are made, and there is no checkpoint of the last one."""
-    _send_in(monkeypatch, nst_exp.runner.run, "settle")
+    _send_in(monkeypatch, nst_exp.runner.run, "select_final_image")
     with pytest.raises(Interrupted, match="the picture is done") as caught:
         _run(tmp_path)
     assert caught.value.exit_code == 143
