@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.faults.tiny import TINY as TINY
 from nst_exp.app.api import make_config
 from nst_exp.runner.callbacks import StopBetweenSteps
 from nst_exp.runner.run import Result, run
+from tests.faults.tiny import TINY as TINY
 
 
 def silent(line: str) -> None:

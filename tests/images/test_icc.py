@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.faults.profiles import (
+from nst_exp.images import load_image
+from nst_exp.images.srgb import srgb_icc
+from tests.faults.profiles import (
     ADOBE,
     P3,
     SRGB,
@@ -19,8 +21,6 @@ from benchmarks.faults.profiles import (
     gray_profile,
     rgb_profile,
 )
-from nst_exp.images import load_image
-from nst_exp.images.srgb import srgb_icc
 
 
 def colors() -> np.ndarray:

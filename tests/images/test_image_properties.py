@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from benchmarks.faults.picture_files import GRAY, RGB, encoded, png, tiff
 from nst_exp.images import DEEP_SUFFIXES, load_image, save_image
+from tests.faults.picture_files import GRAY, RGB, encoded, png, tiff
 
 few = settings(max_examples=15, deadline=None)
 sizes = array_shapes(min_dims=2, max_dims=2, max_side=9)

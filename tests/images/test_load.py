@@ -18,10 +18,10 @@ import pytest
 from PIL import Image, PngImagePlugin
 from PIL.PngImagePlugin import putchunk
 
-from benchmarks.faults.picture_files import bmp, tiff
 from nst_exp import images
 from nst_exp.images import LoadedImage, chatter, load_image, read_metadata
 from nst_exp.utils.errors import ConfigError
+from tests.faults.picture_files import bmp, tiff
 
 WHITE, RED = (255, 255, 255), (255, 0, 0)
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from helpers_run import TINY, pixels, stop_at, tiny_run
 
-from benchmarks.faults.folders import differences, result_of
 from nst_exp.app.api import make_config
 from nst_exp.runner.callbacks import Recorder
 from nst_exp.runner.run import run
 from nst_exp.utils.errors import Interrupted
+from tests.faults.folders import differences, result_of
 
 PYRAMID = ["resolution.pyramid=true", "resolution.sizes=[32,48]", "steps=10"]
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.faults.labeled import Labeled
 from PIL import Image
 
-from benchmarks.faults import fuzz, images, labeled, trials
-from benchmarks.faults.outcome import Outcome
 from nst_exp.images import LoadedImage, load_image
 from nst_exp.utils.errors import ConfigError
+from tests.faults import fuzz, images, labeled, trials
+from tests.faults.labeled import Labeled
+from tests.faults.outcome import Outcome
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +45,7 @@ def test_labeled_pictures(tmp_path: Path, files: list[Labeled]) -> None:
 @pytest.mark.slow
 def test_labeled_pictures_through_the_whole_program() -> None:
     # A process of its own: where autograd has been used, its threads do not survive a fork.
-    command = [sys.executable, "benchmarks/torture.py", "--only", "images", "--share", "0.05"]
+    command = [sys.executable, "-m", "tests.faults", "--only", "images", "--share", "0.05"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "; 2 through the whole program" in done.stdout

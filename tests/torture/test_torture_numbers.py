@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.faults import numbers, resumes
-from benchmarks.faults.numbers import Trial
-from benchmarks.faults.watch import Fault, Seen
 from nst_exp.runner.module import StyleTransfer
+from tests.faults import numbers, resumes
+from tests.faults.numbers import Trial
+from tests.faults.watch import Fault, Seen
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import children
+from tests.faults import children
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_few_of_each() -> None:
     """In a process of its own: forked children must not inherit the threads of other tests."""
     done = subprocess.run(
-        [sys.executable, "benchmarks/torture.py", "--share", "0.02", "--only", "crashes", "disks"],
+        [sys.executable, "-m", "tests.faults", "--share", "0.02", "--only", "crashes", "disks"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -32,7 +32,7 @@ def test_program_that_breaks_its_promise_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A block that could not fail would prove nothing."""
-    from benchmarks.faults import crashes
+    from tests.faults import crashes
 
     commands: list[list[str]] = []
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import settings, typos
-from benchmarks.faults.mistakes import mistakes
 from nst_exp.app import compose
 from nst_exp.config import validate as checks
+from tests.faults import settings, typos
+from tests.faults.mistakes import mistakes
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from weight_helpers import NAME, random_state
 
-from benchmarks.faults.server import FaultyServer, serving
 from nst_exp.config.schema import Backbone, WeightSource
 from nst_exp.utils import download
+from tests.faults.server import FaultyServer, serving
 
 
 @pytest.fixture(autouse=True)

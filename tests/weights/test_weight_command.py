@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from weight_helpers import NAME
 
-from benchmarks.faults.server import FaultyServer
 from nst_exp.app.weights_command import main
 from nst_exp.config.schema import Backbone, InputConvention, SourceKind
 from nst_exp.utils import paths
 from nst_exp.utils.errors import ConfigError
 from nst_exp.weights import cache
 from nst_exp.weights.presets import preset_names, read_preset
+from tests.faults.server import FaultyServer
 
 
 @pytest.fixture

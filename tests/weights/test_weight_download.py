@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults.server import FaultyServer
 from nst_exp.utils import download as module
 from nst_exp.utils.download import download
 from nst_exp.utils.errors import WeightsError
+from tests.faults.server import FaultyServer
 
 CONTENT = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -19,12 +19,12 @@ import safetensors.torch
 from torch import Tensor
 from weight_helpers import NAME, same
 
-from benchmarks.faults.server import FaultyServer
 from nst_exp.config.schema import Backbone, WeightSource
 from nst_exp.utils.errors import ConfigError, OutputError, WeightsError
 from nst_exp.utils.paths import cache_folder
 from nst_exp.weights import LoadedWeights, cache, is_cached, load_weights
 from nst_exp.weights.presets import read_preset
+from tests.faults.server import FaultyServer
 
 # Imports once, then uses the weights in as many processes as asked for, all at the same moment.
 CHILD = """

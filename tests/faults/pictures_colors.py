@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.faults.labeled import CLEAR, CMYK, DEEP, FRAMES, LOSSY, MANAGED, Labeled, Maker
-from benchmarks.faults.picture_files import (
+from tests.faults.labeled import CLEAR, CMYK, DEEP, FRAMES, LOSSY, MANAGED, Labeled, Maker
+from tests.faults.picture_files import (
     GRAY,
     GRAY_ALPHA,
     PALETTE,
@@ -28,7 +28,7 @@ from benchmarks.faults.picture_files import (
     smooth,
     tiff,
 )
-from benchmarks.faults.profiles import (
+from tests.faults.profiles import (
     ADOBE,
     P3,
     SRGB,
@@ -37,7 +37,7 @@ from benchmarks.faults.profiles import (
     gray_profile,
     rgb_profile,
 )
-from benchmarks.faults.profiles import encoded as srgb_levels
+from tests.faults.profiles import encoded as srgb_levels
 
 
 def _over(colors: Array, alpha: Array, behind: tuple[int, int, int] = (255, 255, 255)) -> Array:

@@ -11,10 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.faults import children
-from benchmarks.faults.crashes import RUNS, command_of, results
-from benchmarks.faults.folders import Result, damaged, differences, leftovers
-from benchmarks.faults.outcome import Outcome, part
+from tests.faults import children
+from tests.faults.crashes import RUNS, command_of, results
+from tests.faults.folders import Result, damaged, differences, leftovers
+from tests.faults.outcome import Outcome, part
 
 # kind: (signals with the seconds between them, how many trials)
 KINDS: dict[str, tuple[list[int], int]] = {

@@ -25,8 +25,6 @@ from omegaconf import OmegaConf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from benchmarks.faults import children
-from benchmarks.faults.outcome import Outcome, part
 from nst_exp.app.api import make_config
 from nst_exp.config.pyramid import plan
 from nst_exp.config.schema import Config
@@ -34,6 +32,8 @@ from nst_exp.results.losses_csv import NAME as LOSSES
 from nst_exp.runner.callbacks import StopBetweenSteps
 from nst_exp.runner.run import Result, run
 from nst_exp.utils.errors import Interrupted
+from tests.faults import children
+from tests.faults.outcome import Outcome, part
 
 STEPS = 8
 RUNS = 150  # pairs of runs

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.faults import children
-from benchmarks.faults.outcome import Outcome, part
-from benchmarks.faults.watch import Fault, Seen, watched
 from nst_exp.app.api import make_config
 from nst_exp.results.losses_csv import NAME as LOSSES
 from nst_exp.runner.run import Result, run
 from nst_exp.utils.errors import NumericalError
+from tests.faults import children
+from tests.faults.outcome import Outcome, part
+from tests.faults.watch import Fault, Seen, watched
 
 STEPS, RESTARTS = 8, 3
 SLACK = {"bf16-mixed": 0.02}  # of totals, as the start's is rounded to 8 bits; otherwise 1e-3

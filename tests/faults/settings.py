@@ -18,9 +18,9 @@ from typing import NoReturn
 
 from hydra import compose, initialize_config_dir
 
-from benchmarks.faults import children
-from benchmarks.faults.mistakes import FILES, Mistake, mistakes
-from benchmarks.faults.outcome import Outcome, part
+from tests.faults import children
+from tests.faults.mistakes import FILES, Mistake, mistakes
+from tests.faults.outcome import Outcome, part
 
 PROMISE = "exit code 2, every wrong key and value named with what is allowed, nothing begun"
 PLAIN = 5  # in processes of their own, for which torch must be as good as not installed

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from benchmarks.faults.picture_files import (
+from tests.faults.picture_files import (
     GRAY,
     PALETTE,
     RGB,
@@ -22,7 +22,7 @@ from benchmarks.faults.picture_files import (
     smooth,
     tiff,
 )
-from benchmarks.faults.profiles import P3, gray_profile, rgb_profile
+from tests.faults.profiles import P3, gray_profile, rgb_profile
 
 
 @cache

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults.picture_files import Array
 from nst_exp.images import load_image
 from nst_exp.utils.errors import ConfigError
+from tests.faults.picture_files import Array
 
 KEY = "content"
 

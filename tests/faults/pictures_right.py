@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults import picture_files as files
-from benchmarks.faults import pictures_colors
-from benchmarks.faults.labeled import CLEAR, DEEP, LOSSY, Labeled, Maker
-from benchmarks.faults.picture_files import (
+from tests.faults import picture_files as files
+from tests.faults import pictures_colors
+from tests.faults.labeled import CLEAR, DEEP, LOSSY, Labeled, Maker
+from tests.faults.picture_files import (
     GRAY,
     GRAY_ALPHA,
     PALETTE,

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.faults import children
-from benchmarks.faults.crashes import results
-from benchmarks.faults.folders import damaged, differences, leftovers
-from benchmarks.faults.outcome import Outcome, part
+from tests.faults import children
+from tests.faults.crashes import results
+from tests.faults.folders import damaged, differences, leftovers
+from tests.faults.outcome import Outcome, part
 
 ROUNDS = 6
 DONE, FAILED = 3, 9  # for each of three seeds: a damaged picture twice, and one that diverges

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.faults.tiny import TINY as TINY
+from tests.faults.tiny import TINY as TINY
 
 
 def prepare() -> None:

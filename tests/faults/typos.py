@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.faults import children
-from benchmarks.faults.outcome import Outcome, part
-from benchmarks.faults.settings import nothing_begins, warm_up
+from tests.faults import children
+from tests.faults.outcome import Outcome, part
+from tests.faults.settings import nothing_begins, warm_up
 
 FULL = 200
 RIGHT = 0.9  # of the suggestions, at least

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.faults.labeled import Labeled
-from benchmarks.faults.picture_files import (
+from tests.faults.labeled import Labeled
+from tests.faults.picture_files import (
     GRAY,
     PNG_START,
     RGB,

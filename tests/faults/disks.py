@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.faults import children
-from benchmarks.faults.crashes import LONG
-from benchmarks.faults.folders import damaged, differences, leftovers, result_of
-from benchmarks.faults.outcome import Outcome, part
+from tests.faults import children
+from tests.faults.crashes import LONG
+from tests.faults.folders import damaged, differences, leftovers, result_of
+from tests.faults.outcome import Outcome, part
 
 LEAST = 2048  # bytes; what the command says on the screen goes to a file here
 COMMAND = [*children.TINY, *LONG, "init=noise"]

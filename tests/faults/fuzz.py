@@ -15,12 +15,12 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.faults.outcome import Outcome, part
-from benchmarks.faults.picture_files import PNG_START
-from benchmarks.faults.seeds import seeds
-from benchmarks.faults.trials import in_children
 from nst_exp.images import load_image
 from nst_exp.utils.errors import ConfigError
+from tests.faults.outcome import Outcome, part
+from tests.faults.picture_files import PNG_START
+from tests.faults.seeds import seeds
+from tests.faults.trials import in_children
 
 FULL = 100_000
 KEY = "content"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.faults.weight_trial import MARGIN_S, TIMEOUT_S, Trial, torch_file
+from tests.faults.weight_trial import MARGIN_S, TIMEOUT_S, Trial, torch_file
 
 Fault = Callable[[Trial], None]
 

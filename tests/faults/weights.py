@@ -14,10 +14,10 @@ from pathlib import Path
 
 import safetensors.torch
 
-from benchmarks.faults import children
-from benchmarks.faults.outcome import Outcome, part
-from benchmarks.faults.server import PAGE, serving
-from benchmarks.faults.weight_places import (
+from tests.faults import children
+from tests.faults.outcome import Outcome, part
+from tests.faults.server import PAGE, serving
+from tests.faults.weight_places import (
     flip,
     forge,
     four_at_once,
@@ -40,7 +40,7 @@ from benchmarks.faults.weight_places import (
     untouched,
     wheel,
 )
-from benchmarks.faults.weight_servers import (
+from tests.faults.weight_servers import (
     Fault,
     address,
     fails,
@@ -55,7 +55,7 @@ from benchmarks.faults.weight_servers import (
     redirected,
     refused,
 )
-from benchmarks.faults.weight_trial import (
+from tests.faults.weight_trial import (
     NETWORK,
     Payload,
     Trial,

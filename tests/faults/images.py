@@ -14,13 +14,13 @@ from typing import TypeVar
 
 from PIL import Image
 
-from benchmarks.faults import children
-from benchmarks.faults.labeled import Labeled
-from benchmarks.faults.outcome import Outcome, part
-from benchmarks.faults.picture_files import encoded, noise
-from benchmarks.faults.pictures_right import right
-from benchmarks.faults.pictures_wrong import wrong
-from benchmarks.faults.trials import in_children
+from tests.faults import children
+from tests.faults.labeled import Labeled
+from tests.faults.outcome import Outcome, part
+from tests.faults.picture_files import encoded, noise
+from tests.faults.pictures_right import right
+from tests.faults.pictures_wrong import wrong
+from tests.faults.trials import in_children
 
 # Files of the catalog that the whole program is given, too; pipes and links come by their names.
 GIVEN = (

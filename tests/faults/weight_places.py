@@ -11,8 +11,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.faults.weight_servers import Fault
-from benchmarks.faults.weight_trial import MARGIN_S, Trial, gist, sha256
+from tests.faults.weight_servers import Fault
+from tests.faults.weight_trial import MARGIN_S, Trial, gist, sha256
 
 MEMBER = "fake_weights/models/w.pth"
 

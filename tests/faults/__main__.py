@@ -1,12 +1,12 @@
-"""Everything that can go wrong, many times over: ``python benchmarks/torture.py``.
+"""Everything that can go wrong, many times over: ``python -m tests.faults``.
 
 Damaged pictures, wrong settings, faulty servers, killed processes, full disks and diverging losses
 are given to the program, and what it makes of them is compared with what it promises
 (docs/reliability.md). Prints a table; the exit code is 1 if one promise was broken.
 
-    python benchmarks/torture.py --share 0.05          a twentieth of the trials, in about a minute
-    python benchmarks/torture.py --only images crashes
-    python benchmarks/torture.py --markdown table.md   also as a table for a document
+    python -m tests.faults --share 0.05          a twentieth of the trials, in about a minute
+    python -m tests.faults --only images crashes
+    python -m tests.faults --markdown table.md   also as a table for a document
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ import time
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from benchmarks.faults.outcome import Outcome
+from tests.faults.outcome import Outcome
 
 # Long ones first, so that the two processes end at about the same time.
 BLOCKS = (
@@ -46,7 +44,7 @@ BLOCKS = (
 
 def torture(block: str, share: float) -> tuple[Outcome, float]:
     """One block, in a scratch folder of its own; what it found and the seconds it took."""
-    module = importlib.import_module(f"benchmarks.faults.{block}")
+    module = importlib.import_module(f"tests.faults.{block}")
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"torture-{block}-") as folder:
         outcome: Outcome = module.torture(share, Path(folder))

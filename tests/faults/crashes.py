@@ -9,9 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.faults import children
-from benchmarks.faults.folders import Result, damaged, differences, leftovers, result_of
-from benchmarks.faults.outcome import Outcome, part
+from tests.faults import children
+from tests.faults.folders import Result, damaged, differences, leftovers, result_of
+from tests.faults.outcome import Outcome, part
 
 # Steps enough to be hit in; a checkpoint behind each, so that a kill may hit its writing.
 LONG = ["steps=24", "logging.image_every=5", "trainer.checkpoint_minutes=1e-6"]

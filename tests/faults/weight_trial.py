@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.faults import children
-from benchmarks.faults.children import Child
-from benchmarks.faults.server import FaultyServer
 from nst_exp.weights.architecture import trunk
+from tests.faults import children
+from tests.faults.children import Child
+from tests.faults.server import FaultyServer
 
 NETWORK = "squeezenet1_1"  # 2.9 MB
 TIMEOUT_S = 0.5  # of a server that says nothing; 30 s outside of these trials
