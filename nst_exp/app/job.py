@@ -16,13 +16,13 @@ from nst_exp.app.compose import to_config
 from nst_exp.app.console import fail, show, show_error, shown
 from nst_exp.app.sweep import launchers as launch
 from nst_exp.app.sweep import resolvers
-from nst_exp.app.sweep.grid import note_failure
 from nst_exp.app.sweep.search import is_optuna, objectives
 from nst_exp.app.sweep.worker import Worker, as_worker, leave_no_trace
 from nst_exp.config.schema import Config
 from nst_exp.config.validate import check
 from nst_exp.report.figure import NAME, write_figures
 from nst_exp.results.lock import FolderLocked
+from nst_exp.results.record import record_failure
 from nst_exp.utils.errors import Interrupted, NstError, OutputError
 
 __all__ = ["do_job", "resolvers", "write_figures_of"]
@@ -104,12 +104,16 @@ def _run(
     check(config)
     from nst_exp.runner.run import run  # torch comes in here
 
-    result = run(config, folder, say, signals, patience)
+    result = run(config, folder, say, signals, patience, _overrides())
     losses = [f"{n} {result.losses[n]:.3e}" for n in ("total", "content", "style")]
     cost = f"{result.record['seconds']:.0f} s, {result.record['evaluations']} evaluations"
     say(f"{', '.join(losses)}; {cost}")
     say(f"result: {result.path}")
     return result.record
+
+
+def _overrides() -> list[str]:
+    return list(HydraConfig.get().overrides.task)
 
 
 def _values(sweeper: Any, record: dict[str, Any], config: Config) -> Values:
@@ -145,7 +149,7 @@ def _failed(folder: Path, config: Config | None, error: Exception, worker: Worke
     if not isinstance(
         error, FolderLocked
     ):  # the record is that of the process which is at work there
-        note_failure(folder, config, error)
+        record_failure(folder, config, error, _overrides())
     if config is None or not config.fail_fast:
         return
     if worker is not None:

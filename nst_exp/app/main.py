@@ -22,7 +22,7 @@ from nst_exp.app.job import Values, do_job, write_figures_of
 from nst_exp.app.sweep import launchers as launch
 from nst_exp.app.sweep.callbacks import CheckFirst, SweepJobs
 from nst_exp.app.sweep.resolvers import note_varied
-from nst_exp.results.run_folder import read_job
+from nst_exp.results.run_folder import read_run_folder
 from nst_exp.utils.atomic_files import disk_refusal
 from nst_exp.utils.errors import ConfigError, NstError, OutputError
 from nst_exp.utils.paths import CONFIGS
@@ -73,7 +73,7 @@ def _end_of_sweep(interrupted: bool) -> int:
     if folder is None:
         return 0
     jobs = SweepJobs.jobs()
-    states = Counter(read_job(job).status for job in jobs)
+    states = Counter(read_run_folder(job).status for job in jobs)
     code = 1 if set(states) - {"done"} else 0
     if stops is not None:
         code = stops.exit_code or code

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nst_exp.app.sweep.grid import PLAN, SweepJob, read_plan
 from nst_exp.report.varied_keys import spoken, varied_keys
 from nst_exp.results.record import flat
-from nst_exp.results.run_folder import Job, job_folders, read_job, read_overrides
+from nst_exp.results.run_folder import RunFolder, find_run_folders, read_run_folder
+from nst_exp.results.sweep_plan import PLAN, SweepJob, read_plan
 from nst_exp.utils.errors import ConfigError
 
 LOSSES = ("total", "content", "style", "tv")
@@ -27,14 +27,14 @@ class Entry:
 
     number: int
     source: Path  # the folder that was given, or found below it: of the sweep, or of single runs
-    job: Job
+    job: RunFolder
     overrides: list[str]
     values: dict[str, str] = field(default_factory=dict)  # of the report's varied keys
 
     @property
     def folder(self) -> Path:
         """Where the run is."""
-        return self.job.folder
+        return self.job.path
 
     @property
     def status(self) -> str:
@@ -68,10 +68,8 @@ class Entry:
         """The result, of an interrupted run the last one; None before there is one."""
         if self.status not in ("done", "interrupted"):
             return None
-        name = str(self.job.config.get("image"))
-        path = self.folder / name
-        # Another's record may name any file; a report shows what the run has made.
-        return path if Path(name).name == name and path.is_file() else None
+        path = self.job.image
+        return path if path is not None and path.is_file() else None
 
     @property
     def notes(self) -> list[str]:
@@ -158,7 +156,7 @@ def numbers(values: Any) -> dict[str, float]:
 
 def _sources(folder: Path, depth: int) -> list[Path]:
     """``folder``, if it is a sweep or holds runs, else those below it that are."""
-    if (folder / PLAN).is_file() or job_folders(folder):
+    if (folder / PLAN).is_file() or find_run_folders(folder):
         return [folder]
     if depth == 0:
         return []
@@ -169,17 +167,14 @@ def _sources(folder: Path, depth: int) -> list[Path]:
 def _entries(source: Path) -> tuple[list[Entry], bool]:
     """The jobs of a sweep or of a folder of runs; whether a plan says what varies."""
     if (source / PLAN).is_file():
-        try:
-            planned = [_planned(source, job) for job in read_plan(source).values()]
-        except (TypeError, ValueError, AttributeError):
-            planned = []
+        planned = [_planned(source, job) for job in read_plan(source).values()]
         if not planned:
             raise ConfigError(
                 f"{source / PLAN}: is damaged or names no job; without that file the runs beside "
                 "it can be reported by their settings"
             )
         return sorted(planned, key=lambda entry: entry.number), True
-    folders = job_folders(source)
+    folders = find_run_folders(source)
     prefixes = [re.match(r"\d+", folder.absolute().name) for folder in folders]
     own = [int(prefix[0]) for prefix in prefixes if prefix]
     # Of an older sweep: 000_beta=5. Dates are no numbers of jobs.
@@ -188,8 +183,8 @@ def _entries(source: Path) -> tuple[list[Entry], bool]:
         Entry(
             own[index] if numbered else index,
             source,
-            read_job(folder),
-            read_overrides(folder) or [],
+            read_run_folder(folder),
+            read_run_folder(folder).overrides,
         )
         for index, folder in enumerate(folders)
     ], False
@@ -197,9 +192,8 @@ def _entries(source: Path) -> tuple[list[Entry], bool]:
 
 def _planned(source: Path, job: SweepJob) -> Entry:
     folder = source / job.folder
-    overrides = read_overrides(folder) or list(map(str, job.overrides))
-    values = {str(key): str(value) for key, value in job.values.items()}
-    return Entry(int(job.number), source, read_job(folder), overrides, values)
+    run = read_run_folder(folder)
+    return Entry(job.number, source, run, run.overrides or job.overrides, job.values)
 
 
 def _with_values(entry: Entry, keys: Iterable[str]) -> Entry:

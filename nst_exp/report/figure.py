@@ -19,10 +19,10 @@ from nst_exp.images import load_image
 from nst_exp.report.drawings import drawn_by, save_drawing
 from nst_exp.report.grid import Panel, draw
 from nst_exp.results.record import COPIES
-from nst_exp.results.run_folder import Job, job_folders, read_job
+from nst_exp.results.run_folder import RunFolder, find_run_folders, read_run_folder
 from nst_exp.utils.errors import ConfigError, NstError, OutputError
 
-__all__ = ["NAME", "job_folders", "main", "write_figure", "write_figures"]
+__all__ = ["NAME", "main", "write_figure", "write_figures"]
 
 NAME = "figure.png"
 _SOFTWARE = "nst_exp figure"  # in the file: only figures are replaced by figures
@@ -37,7 +37,7 @@ def write_figure(jobs: Sequence[Path], target: Path) -> Path | None:
     ``target``, or None if no run asks for a figure. Raises OutputError if ``target`` cannot be
     written, or is a file that is no figure made here.
     """
-    wanted = [job for job in map(read_job, jobs) if job.title]
+    wanted = [job for job in map(read_run_folder, jobs) if job.title]
     if not wanted:
         return None
     figure = wanted[0].figure
@@ -57,7 +57,7 @@ def write_figures(jobs: Sequence[Path], target: Path) -> list[Path]:
     """
     titles: dict[str, list[Path]] = {}
     for folder in jobs:
-        if title := read_job(folder).title:
+        if title := read_run_folder(folder).title:
             titles.setdefault(title, []).append(folder)
     written: list[Path] = []
     for title, folders in titles.items():
@@ -67,15 +67,15 @@ def write_figures(jobs: Sequence[Path], target: Path) -> list[Path]:
     return written
 
 
-def _panel(job: Job, inset: bool) -> Panel:
+def _panel(job: RunFolder, inset: bool) -> Panel:
     if job.status != "done":
         return Panel(job.label, None, _NO_PICTURE.get(job.status, job.status))
-    picture, note = _opened(job.folder / str(job.config.get("image")))
+    picture, note = _opened(job.path / str(job.config.get("image")))
     corner = _copy(job, "style") if inset and picture else None
     return Panel(job.label, picture, note, corner)
 
 
-def _input_panels(jobs: Sequence[Job], kind: str) -> list[Panel]:
+def _input_panels(jobs: Sequence[RunFolder], kind: str) -> list[Panel]:
     """One panel for each picture that was used, the largest copy where sizes differ."""
     found: dict[str, Panel] = {}
     for job in jobs:
@@ -90,10 +90,10 @@ def _input_panels(jobs: Sequence[Job], kind: str) -> list[Panel]:
     return list(found.values()) or [Panel(kind, None, "missing")]
 
 
-def _copy(job: Job, kind: str) -> Image.Image | None:
+def _copy(job: RunFolder, kind: str) -> Image.Image | None:
     """The input as the run used it, if the run left a copy."""
     name = (job.inputs.get(kind) or {}).get("copy")
-    return _opened(job.folder / COPIES[kind])[0] if name == COPIES[kind] else None
+    return _opened(job.path / COPIES[kind])[0] if name == COPIES[kind] else None
 
 
 def _opened(path: Path) -> tuple[Image.Image | None, str]:
@@ -106,7 +106,7 @@ def _opened(path: Path) -> tuple[Image.Image | None, str]:
         return None, "damaged"
 
 
-def _settings(jobs: Sequence[Job]) -> str:
+def _settings(jobs: Sequence[RunFolder]) -> str:
     """``vgg16, size 384, 150 steps; vgg16 in place of vgg19``: of all runs that have a record."""
     configs = [job.config for job in jobs if job.config]
     if not configs:
@@ -184,11 +184,11 @@ def _all_jobs(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder")
-        found = job_folders(folder)
+        found = find_run_folders(folder)
         if not found:
             raise ConfigError(f"{folder}: holds no run; give the folder of a run or of a sweep")
         jobs += found
-    if not any(read_job(job).title for job in jobs):
+    if not any(read_run_folder(job).title for job in jobs):
         raise ConfigError(
             f"{', '.join(map(str, folders))}: no run there asks for a figure; "
             "set figure.title, as the experiments with panels do"

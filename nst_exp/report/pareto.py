@@ -15,12 +15,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from nst_exp.app.sweep.grid import read_plan, values_of
 from nst_exp.app.sweep.search import LOSSES, METRICS, distances
 from nst_exp.images import load_image
 from nst_exp.report.drawings import drawn_by, save_drawing
 from nst_exp.report.grid import Panel, draw
-from nst_exp.results.run_folder import Job, job_folders, read_job, read_overrides
+from nst_exp.results.run_folder import RunFolder, find_run_folders, read_run_folder
+from nst_exp.results.sweep_plan import read_plan, values_of
 from nst_exp.utils.atomic_files import write_text_atomically
 from nst_exp.utils.errors import ConfigError, NstError, OutputError
 
@@ -51,7 +51,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 @dataclass(frozen=True)
 class _Point:
-    job: Job
+    job: RunFolder
     values: dict[str, str]  # of the keys that vary
     at: tuple[float, float]  # distances to content and style
 
@@ -77,7 +77,7 @@ def _points(folder: Path) -> tuple[tuple[str, str], list[_Point]]:
     """Which two numbers are compared, and the jobs with them."""
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; give that of a sweep")
-    jobs = [job for job in map(read_job, job_folders(folder)) if job.status == "done"]
+    jobs = [job for job in map(read_run_folder, find_run_folders(folder)) if job.status == "done"]
     if not jobs:
         raise ConfigError(f"{folder}: holds no finished run; give the folder of a sweep")
     metrics = all(distances(job.record, METRICS) for job in jobs)
@@ -91,9 +91,8 @@ def _points(folder: Path) -> tuple[tuple[str, str], list[_Point]]:
     keys = list(dict.fromkeys(key for job in plan.values() for key in job.values))
     points = []
     for job in jobs:
-        planned = plan.get(job.folder.name)
-        overrides = read_overrides(job.folder) or []
-        values = planned.values if planned else values_of(overrides, keys)
+        planned = plan.get(job.path.name)
+        values = planned.values if planned else values_of(job.overrides, keys)
         if at := distances(job.record, names):
             points.append(_Point(job, values, at))
     if not points:
@@ -108,7 +107,7 @@ def _as_csv(names: tuple[str, str], best: Sequence[_Point]) -> str:
     table.writerow(["job", *names, *keys])
     for point in best:
         values = [point.values.get(key, "") for key in keys]
-        table.writerow([point.job.folder.name, *map(repr, point.at), *values])
+        table.writerow([point.job.path.name, *map(repr, point.at), *values])
     return text.getvalue()
 
 
@@ -123,7 +122,7 @@ def _sheet(folder: Path, names: tuple[str, str], best: Sequence[_Point], count: 
 def _panel(point: _Point) -> Panel:
     words = ", ".join(f"{key} = {_short(value)}" for key, value in point.values.items())
     label = f"content {point.at[0]:.4g}, style {point.at[1]:.4g}\n{words or point.job.label}"
-    path = point.job.folder / str(point.job.config.get("image"))
+    path = point.job.path / str(point.job.config.get("image"))
     if not path.is_file():
         return Panel(label, None, "missing")
     try:

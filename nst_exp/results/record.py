@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -92,6 +92,7 @@ class Record:
     substituted: list[dict[str, str]] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     started: str = field(default_factory=_now)
+    overrides: list[str] = field(default_factory=list)  # of the command line
 
     def as_dict(self) -> dict[str, Any]:
         """What ``result.json`` holds."""
@@ -104,6 +105,7 @@ class Record:
             "warnings": self.warnings,
             "substituted": self.substituted,
             "versions": versions(),
+            "overrides": self.overrides,
             "config": config_as_dict(self.config),
         }
 
@@ -118,6 +120,34 @@ def write_record(folder: Path, values: dict[str, Any]) -> None:
     """Write ``result.json``. Raises OutputError."""
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     write_text_atomically(folder / "result.json", text)
+
+
+def record_failure(
+    folder: Path, config: Config | None, error: BaseException, overrides: Sequence[str] = ()
+) -> None:
+    """Write the record of a job that failed, also where it failed before it had one.
+
+    A record of a finished run stays as it is. Errors of writing are ignored: the job's own matters
+    more.
+    """
+    record = read_record(folder)
+    if not record:
+        run = Record(folder, config, overrides=list(overrides)) if config is not None else None
+        record = run.as_dict() if run is not None else {"overrides": list(overrides)}
+    elif record.get("status") == "done" and (folder / _image_name(record)).is_file():
+        return
+    record |= {
+        "status": "failed",
+        "error": f"{type(error).__name__}: {error}",
+        "process": {"pid": os.getpid(), "host": platform.node()},
+    }
+    with suppress(Exception):
+        write_record(folder, record)
+
+
+def _image_name(record: dict[str, Any]) -> str:
+    config = record.get("config")
+    return str(config.get("image")) if isinstance(config, dict) else "image.png"
 
 
 def read_record(folder: Path) -> dict[str, Any]:

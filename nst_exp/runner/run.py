@@ -6,7 +6,7 @@ import copy
 import io
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -80,20 +80,22 @@ def run(
     report: Callable[[str], None] = print,
     handle_signals: bool = False,
     patience: float = 0.0,
+    overrides: Sequence[str] = (),
 ) -> Result:
     """Do one run.
 
     With a folder, everything is written there, and a run that was interrupted in it goes on from
     its checkpoint; one that is done is not repeated. Without, nothing is written. ``report`` is
     given one line for what a person should know. For another process that is at work in the folder
-    it waits ``patience`` seconds. Raises ConfigError, WeightsError, OutputError, NumericalError,
-    and Interrupted where ``handle_signals`` is set and a signal came.
+    it waits ``patience`` seconds. ``overrides``, of the command line, are recorded. Raises
+    ConfigError, WeightsError, OutputError, NumericalError, and Interrupted where
+    ``handle_signals`` is set and a signal came.
     """
     check(config)
     check_device(config.trainer)
     with ExitStack() as stack:
         request = stack.enter_context(stop_requests(handle_signals))
-        job = _Run(config, folder, report, request)
+        job = _Run(config, folder, report, request, overrides)
         try:
             if folder is not None:
                 stack.enter_context(folder_lock(folder, patience, report))
@@ -112,11 +114,16 @@ class _Run:
     """The parts of one run, in the order in which they come to be."""
 
     def __init__(
-        self, config: Config, folder: Path | None, report: Callable[[str], None], stop: StopRequest
+        self,
+        config: Config,
+        folder: Path | None,
+        report: Callable[[str], None],
+        stop: StopRequest,
+        overrides: Sequence[str],
     ) -> None:
         self.config = copy.deepcopy(config)  # a backbone's stand-in is put in here
         self.folder, self.report, self.request = folder, report, stop
-        self.record = record.Record(folder, self.config)
+        self.record = record.Record(folder, self.config, overrides=list(overrides))
         self.progress: Progress | None = None
         self.started = time.monotonic()
         self.seconds_before = 0.0

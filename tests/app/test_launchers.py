@@ -22,11 +22,12 @@ from omegaconf import OmegaConf
 
 from nst_exp.app.api import make_config
 from nst_exp.app.sweep import launchers as launch
-from nst_exp.app.sweep.grid import folder_of_job, note_failure, note_jobs, read_plan
 from nst_exp.app.sweep.search import check_search, first_values, objectives
 from nst_exp.app.sweep.worker import leave_no_trace
 from nst_exp.config.validate import check
 from nst_exp.results.losses_csv import read_losses
+from nst_exp.results.record import record_failure
+from nst_exp.results.sweep_plan import add_finished_jobs, folder_of_job, read_plan
 from nst_exp.utils.errors import ConfigError
 
 QUIET = [*TINY, "logging.tensorboard=false", "logging.snapshots=false", "out=s"]
@@ -396,35 +397,30 @@ def test_job_that_does_not_begin_leaves_no_trace(tmp_path: Path) -> None:
 def test_folders_of_a_search(tmp_path: Path) -> None:
     overrides = ["size=64", "beta=31.415926535897935", "style=a/wave.jpg", "lr=1.2345678e-05"]
     varied = ["beta", "style", "lr"]
-    name = folder_of_job(str(tmp_path), 7, overrides, varied)
+    name = folder_of_job(tmp_path, 7, overrides, varied)
     assert name == "007_beta=31.4159,style=wave.jpg,lr=1.23457e-05"
     # Also in the folder of an earlier grid, whose plan names other jobs.
-    (tmp_path / name / ".hydra").mkdir(parents=True)
-    (tmp_path / name / ".hydra/overrides.yaml").write_text(
-        "".join(f"- {line}\n" for line in overrides)
-    )
-    note_jobs(tmp_path, [tmp_path / name], varied)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "result.json").write_text(json.dumps({"overrides": overrides}))
+    add_finished_jobs(tmp_path, varied)
     (job,) = read_plan(tmp_path).values()
     assert job.number == 0
     assert job.values == {"beta": overrides[1][5:], "style": "a/wave.jpg", "lr": "1.2345678e-05"}
-    assert folder_of_job(str(tmp_path), 7, overrides, varied) == name
+    assert folder_of_job(tmp_path, 7, overrides, varied) == name
 
 
 def test_failure_is_noted_once_and_spares_what_is_done(tmp_path: Path) -> None:
     config = make_config()
     path = tmp_path / "result.json"
-    note_failure(tmp_path, config, ConfigError("first"))
+    record_failure(tmp_path, config, ConfigError("first"))
     assert json.loads(path.read_text())["error"] == "ConfigError: first"
-    stamp = path.stat().st_mtime_ns
-    note_failure(tmp_path, config, ConfigError("first"))
-    assert path.stat().st_mtime_ns == stamp
     path.write_text(json.dumps({"status": "interrupted", "fingerprint": "x", "step": 3}))
-    note_failure(tmp_path, config, ConfigError("later"))
+    record_failure(tmp_path, config, ConfigError("later"))
     record = json.loads(path.read_text())
     assert (record["status"], record["error"]) == ("failed", "ConfigError: later")
     assert (record["fingerprint"], record["step"]) == ("x", 3)  # its checkpoint still counts
     done = json.dumps({"status": "done", "config": {"image": "a.png"}})
     path.write_text(done)
     (tmp_path / "a.png").touch()
-    note_failure(tmp_path, config, ConfigError("later"))
+    record_failure(tmp_path, config, ConfigError("later"))
     assert path.read_text() == done

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from helpers_run import TINY, command_line, environment, picture, pixels
 
-from nst_exp.app.sweep.grid import job_name
+from nst_exp.results.sweep_plan import job_name
 
 GRID = ["-m", *TINY, "logging.tensorboard=false", "logging.snapshots=false", "out=s"]
 

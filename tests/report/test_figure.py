@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nst_exp.app import main as cli
-from nst_exp.report.figure import job_folders, main, write_figure, write_figures
+from nst_exp.report.figure import main, write_figure, write_figures
 from nst_exp.report.grid import MAX_WIDTH, MIN_CELL, Panel, draw, font, geometry, wrap
-from nst_exp.results.run_folder import read_job
+from nst_exp.results.run_folder import find_run_folders, read_run_folder
 from nst_exp.utils.errors import OutputError
 
 WIDTH, HEIGHT = 200, 120  # of a panel; wider than MIN_CELL, so that it is a cell's width
@@ -247,10 +247,10 @@ def test_jobs_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
         job(tmp_path / f"{number}_panel=x")
     (tmp_path / "notes").mkdir()
     (tmp_path / "multirun.yaml").touch()
-    names = [path.name for path in job_folders(tmp_path)]
+    names = [path.name for path in find_run_folders(tmp_path)]
     assert names == ["1_panel=x", "2_panel=x", "10_panel=x"]
-    assert job_folders(tmp_path / "2_panel=x") == [tmp_path / "2_panel=x"]
-    assert job_folders(tmp_path / "notes") == job_folders(tmp_path / "nowhere") == []
+    assert find_run_folders(tmp_path / "2_panel=x") == [tmp_path / "2_panel=x"]
+    assert find_run_folders(tmp_path / "notes") == find_run_folders(tmp_path / "nowhere") == []
 
 
 def test_inputs_come_first_then_the_panels(tmp_path: Path) -> None:
@@ -343,22 +343,6 @@ def test_input_without_a_copy_is_missing(tmp_path: Path, monkeypatch: pytest.Mon
         ("style", "missing"),
         ("a label", ""),
     ]
-
-
-def test_run_that_failed_before_its_record_is_known_by_its_settings(tmp_path: Path) -> None:
-    (tmp_path / ".hydra").mkdir()
-    (tmp_path / ".hydra" / "config.yaml").write_text(
-        "panel: C\nsize: 3\n"
-        "figure: {title: 'F ${size}', label: '${panel}, ${panel:what}', columns: 2,"
-        " inputs: [content], inset: true, panels: {C: {what: waves}}}\n"
-    )
-    found = read_job(tmp_path)
-    assert (found.status, found.title, found.label) == ("failed", "F 3", "C, waves")
-    assert found.figure["inputs"] == ["content"]
-    (tmp_path / ".hydra" / "config.yaml").write_text("panel: X\nfigure: {title: T, label: '${no}'}")
-    assert (read_job(tmp_path).title, read_job(tmp_path).label) == ("T", "X")
-    (tmp_path / ".hydra" / "config.yaml").write_text("a: [")
-    assert read_job(tmp_path).title == ""
 
 
 def test_no_figure_is_asked_for(tmp_path: Path) -> None:
@@ -469,7 +453,7 @@ def test_finished_run_becomes_a_panel_without_being_repeated(tmp_path: Path) -> 
     for label in ("one", "two"):
         tiny_run(tmp_path, *settings, "figure.title=T", f"figure.label={label}")
         assert path.stat().st_mtime_ns == before
-        assert read_job(tmp_path).label == label
+        assert read_run_folder(tmp_path).label == label
         assert (tmp_path / "inputs/style.jpg").is_file()
 
 
@@ -538,7 +522,7 @@ def test_sweep_ends_in_a_figure(program: Callable[..., Any], tmp_path: Path) -> 
     assert code == 0, err
     (sweep,) = (tmp_path / "outputs/sweep").iterdir()
     assert out.splitlines()[-1] == f"figure: {sweep.relative_to(tmp_path)}/figure.png"
-    folders = job_folders(sweep)
+    folders = find_run_folders(sweep)
     assert [folder.name for folder in folders] == ["000_panel=A", "001_panel=B"]
     figure = pixels(sweep / "figure.png")
     sizes = geometry(32, 3)

@@ -46,8 +46,7 @@ def sweep(folder: Path, points: list[tuple[float, float] | None], metrics: bool 
     """Runs as their folders show them; None for one that failed."""
     for number, point in enumerate(points):
         job = folder / f"{number:03d}_beta={number}"
-        (job / ".hydra").mkdir(parents=True)
-        (job / ".hydra/overrides.yaml").write_text(f"- beta={number}\n")
+        job.mkdir(parents=True)
         record: dict[str, object] = {"status": "failed", "config": {"image": "image.png"}}
         if point is not None:
             picture(job / "image.png", (60, 40), seed=number)

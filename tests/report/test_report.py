@@ -507,8 +507,9 @@ def test_only_the_pages_own_script_may_run(tmp_path: Path) -> None:
 
 def test_command_of_an_unfinished_job_finishes_it(tmp_path: Path) -> None:
     folder = write_job(tmp_path / "a b", status="interrupted")
-    (folder / ".hydra").mkdir()
-    (folder / ".hydra" / "overrides.yaml").write_text("- content=my cat.jpg\n- out=elsewhere\n")
+    record = json.loads((folder / "result.json").read_text())
+    record["overrides"] = ["content=my cat.jpg", "out=elsewhere"]
+    (folder / "result.json").write_text(json.dumps(record))
     (entry,) = read_report([folder]).entries
     assert entry.command == f"python -m nst_exp 'content=my cat.jpg' 'out={folder}'"
 

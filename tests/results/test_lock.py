@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from helpers_run import tiny_run
 
-from nst_exp.app.sweep.grid import note_failure
 from nst_exp.results.lock import LOCK, FolderLocked, check_free, folder_lock
+from nst_exp.results.record import record_failure
 from nst_exp.utils.errors import OutputError
 
 HOLD = """
@@ -99,5 +99,5 @@ def test_only_a_run_that_has_the_folder_notes_a_failure(tmp_path: Path) -> None:
 
     task._failed(tmp_path, None, FolderLocked("out=x: another process is at work there"), None)
     assert not (tmp_path / "result.json").exists()
-    note_failure(tmp_path, None, RuntimeError("anything else"))
+    record_failure(tmp_path, None, RuntimeError("anything else"))
     assert (tmp_path / "result.json").exists()

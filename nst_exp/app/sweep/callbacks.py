@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from nst_exp.app.compose import to_config
 from nst_exp.app.console import fail, show, shown
 from nst_exp.app.sweep import launchers as launch
 from nst_exp.app.sweep.config_cache import share_presets
-from nst_exp.app.sweep.grid import Sweep, note_jobs, plan, values_of
+from nst_exp.app.sweep.grid import plan
 from nst_exp.app.sweep.progress import JobWatch, SweepProgress, words_of
 from nst_exp.app.sweep.resolvers import varied_keys
 from nst_exp.app.sweep.search import directions, is_optuna
@@ -27,7 +28,8 @@ from nst_exp.config.validate import check
 from nst_exp.images.named import input_hashes
 from nst_exp.results.lock import LOCK, check_free, folder_lock
 from nst_exp.results.record import check_compatible, fingerprint
-from nst_exp.results.run_folder import job_folders, read_overrides
+from nst_exp.results.run_folder import find_run_folders, read_run_folder
+from nst_exp.results.sweep_plan import SweepPlan, add_finished_jobs, values_of
 from nst_exp.utils.errors import ConfigError, NstError
 
 
@@ -55,7 +57,7 @@ class CheckFirst(Callback):
             sys.exit(fail(error))
 
 
-def _claim_and_plan(config: DictConfig, folder: Path) -> Sweep | None:
+def _claim_and_plan(config: DictConfig, folder: Path) -> SweepPlan | None:
     """Claim the folder, then plan; a sweep that is refused leaves no folder that was not there."""
     fresh = not folder.exists()
     SweepJobs.claim.enter_context(folder_lock(folder))
@@ -77,7 +79,7 @@ class SweepJobs(Callback):
     """
 
     folder: ClassVar[Path | None] = None  # of the sweep that this process has started
-    sweep: ClassVar[Sweep | None] = None  # its jobs, where they are known beforehand
+    sweep: ClassVar[SweepPlan | None] = None  # its jobs, where they are known beforehand
     varied: ClassVar[list[str]] = []  # the keys that differ between jobs
     progress: ClassVar[SweepProgress | None] = None
     watch: ClassVar[JobWatch | None] = None  # in the place of ``progress`` with a launcher
@@ -104,7 +106,7 @@ class SweepJobs(Callback):
             cls.stops.close()
         if cls.folder is not None and cls.sweep is None:
             try:
-                note_jobs(cls.folder, job_folders(cls.folder), cls.varied)
+                add_finished_jobs(cls.folder, cls.varied)
             except NstError as error:
                 fail(error)
 
@@ -114,7 +116,7 @@ class SweepJobs(Callback):
         if cls.folder is None:
             return []
         if cls.sweep is None:
-            return job_folders(cls.folder)
+            return find_run_folders(cls.folder)
         return [folder for folder in cls.sweep.folders if folder.is_dir()]
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -134,7 +136,7 @@ class SweepJobs(Callback):
         SweepJobs.seeks_compromises = is_optuna(hydra.sweeper) and directions(hydra.sweeper) == 2
         total = hydra.sweeper.get("n_trials") if sweep is None else len(sweep.jobs)
         if sweep is not None:
-            done = sweep.done()
+            done = sweep.count_done()
             there = f", {done} of them done already" if done else ""
             show(f"{len(sweep.jobs)} jobs{there}: {shown(folder)}")
         elif total:
@@ -157,17 +159,19 @@ class SweepJobs(Callback):
         )
 
     @classmethod
-    def words(cls, job: Path) -> str:
+    def words(cls, job: Path, overrides: Sequence[str] = ()) -> str:
         """The values that tell a job from the others."""
         for planned in cls.sweep.jobs if cls.sweep is not None else []:
             if planned.folder == job.name:
                 return words_of(planned.values)
-        return words_of(values_of(read_overrides(job) or [], cls.varied)) or job.name
+        overrides = overrides or read_run_folder(job).overrides
+        return words_of(values_of(overrides, cls.varied)) or job.name
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called before each job, in the process that does it."""
         if SweepJobs.progress is not None:
-            SweepJobs.progress.start(SweepJobs.words(Path(config.hydra.runtime.output_dir)))
+            job = Path(config.hydra.runtime.output_dir)
+            SweepJobs.progress.start(SweepJobs.words(job, list(config.hydra.overrides.task)))
 
     def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
         """Called behind each job, in the process that does it."""

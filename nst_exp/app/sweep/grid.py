@@ -1,21 +1,11 @@
-"""A sweep: its jobs are checked, and given their folders, before the first one starts.
-
-The plan is kept in ``sweep.json``: the same command in the same folder then finds its jobs again,
-also if the grid has changed meanwhile, and a report knows which jobs there should be.
-"""
+"""Planning a sweep: check its jobs and give them folders before the first one starts."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import re
 import sys
-from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
@@ -33,39 +23,17 @@ from nst_exp.config.schema import Config
 from nst_exp.config.validate import check
 from nst_exp.images.named import input_hashes
 from nst_exp.results.record import check_compatible, fingerprint, read_record
-from nst_exp.results.run_folder import read_overrides
-from nst_exp.utils.atomic_files import write_text_atomically
-from nst_exp.utils.errors import ConfigError, NstError, OutputError
-
-PLAN = "sweep.json"
-_LONGEST = 120  # characters of a folder's name
-
-
-@dataclass(frozen=True)
-class SweepJob:
-    """One job of a sweep."""
-
-    number: int  # of its folder; grows when a sweep is extended
-    folder: str  # below that of the sweep
-    overrides: list[str]
-    values: dict[str, str]  # of the keys that vary
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What one command starts: the jobs of its grid, in their order."""
-
-    folder: Path
-    jobs: list[SweepJob]
-
-    @property
-    def folders(self) -> list[Path]:
-        """Of the jobs."""
-        return [self.folder / job.folder for job in self.jobs]
-
-    def done(self) -> int:
-        """How many jobs are done already."""
-        return sum(read_record(folder).get("status") == "done" for folder in self.folders)
+from nst_exp.results.sweep_plan import (
+    SweepJob,
+    SweepPlan,
+    job_name,
+    next_number,
+    read_plan,
+    start_search,
+    values_of,
+    write_plan,
+)
+from nst_exp.utils.errors import ConfigError, NstError
 
 
 def _loader() -> ConfigLoader:
@@ -90,24 +58,7 @@ def _parse(config: DictConfig) -> list[Override]:
     return parser.parse_overrides([*texts, *config.hydra.overrides.task])
 
 
-def values_of(overrides: Iterable[str], varied: Iterable[str]) -> dict[str, str]:
-    """What a job's overrides say of the keys that vary."""
-    keys = set(varied)
-    pairs = (text.lstrip("+").partition("=") for text in overrides)
-    return {key: value for key, _, value in pairs if key in keys}
-
-
-def job_name(number: int, values: dict[str, str]) -> str:
-    """``003_beta=100,style=wave``: a folder's name, safe on any system."""
-    parts = [
-        f"{key.split('.')[-1]}={Path(value).name if '/' in value else value}"
-        for key, value in values.items()
-    ]
-    name = re.sub(r"[^\w=.,+-]+", "-", ",".join(parts))[:_LONGEST].rstrip(".")
-    return f"{number:03d}_{name}" if name else f"{number:03d}"
-
-
-def plan(config: DictConfig) -> Sweep | None:
+def plan(config: DictConfig) -> SweepPlan | None:
     """Check every job of the sweep, give each its folder and write the plan.
 
     ``config`` is what Hydra's on_multirun_start is given. None for a sweeper that makes up its jobs
@@ -118,7 +69,7 @@ def plan(config: DictConfig) -> Sweep | None:
     if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
         check_search(config.hydra.sweeper)
         _checked(config, first_values(overrides))
-        _forget_launch(Path(config.hydra.sweep.dir))
+        start_search(Path(config.hydra.sweep.dir))
         return None
     varied = list(
         dict.fromkeys(o.get_key_element().lstrip("+") for o in overrides if o.is_sweep_override())
@@ -131,7 +82,7 @@ def plan(config: DictConfig) -> Sweep | None:
         known.setdefault(str(read_record(folder / name).get("fingerprint")), []).append(name)
         known.setdefault(_key(old.values), []).append(name)
     taken: set[str] = set()  # a grid may ask twice for the same, and jobs may run side by side
-    next_number = max((job.number for job in earlier.values()), default=-1) + 1
+    number = next_number(earlier)
     problems: dict[str, list[str]] = {}
     jobs: list[SweepJob] = []
     for job in grid:
@@ -145,8 +96,8 @@ def plan(config: DictConfig) -> Sweep | None:
             there = [*known.get(mark, []), *known.get(_key(values), [])]
             name = next((name for name in there if name not in taken), "")
             if not name:
-                name = job_name(next_number, values)
-                next_number += 1
+                name = job_name(number, values)
+                number += 1
             if mark and not _free(folder / name, mark, typed):
                 raise ConfigError(
                     f"out={folder}: holds jobs that were made with other settings or images; give "
@@ -164,8 +115,8 @@ def plan(config: DictConfig) -> Sweep | None:
         jobs.append(SweepJob(int(name.partition("_")[0]), name, job, values))
     if problems:
         raise ConfigError([_of_jobs(text, words, len(grid)) for text, words in problems.items()])
-    sweep = Sweep(folder, jobs)
-    _write(sweep, varied, earlier)
+    sweep = SweepPlan(folder, jobs, varied, sys.argv[1:])
+    write_plan(sweep, earlier)
     return sweep
 
 
@@ -188,106 +139,3 @@ def _of_jobs(problem: str, jobs: list[str], count: int) -> str:
         return problem
     shown = "; ".join(jobs[:3]) + (f"; and {len(jobs) - 3} more" if len(jobs) > 3 else "")
     return f"{problem}\n    in {len(jobs)} of {count} jobs: {shown}"
-
-
-def read_plan(folder: Path) -> dict[str, SweepJob]:
-    """Folder's name -> job, as an earlier command left them; empty if there is no readable plan."""
-    try:
-        content = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-        jobs = [SweepJob(**job) for job in content["jobs"]]
-        return {job.folder: job for job in jobs if _is_name(job.folder)}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return {}
-
-
-def _is_name(folder: str) -> bool:
-    """Whether it lies right below the sweep's own: another's plan may name any place."""
-    return folder not in (".", "..") and Path(folder).name == folder
-
-
-def _write(sweep: Sweep, varied: list[str], earlier: dict[str, SweepJob]) -> None:
-    every = {**earlier, **{job.folder: job for job in sweep.jobs}}
-    content = {
-        "version": 1,
-        "command": sys.argv[1:],
-        "varied": varied,
-        "launch": [job.folder for job in sweep.jobs],  # by Hydra's number of the job
-        "jobs": [asdict(job) for job in sorted(every.values(), key=lambda job: job.number)],
-    }
-    try:
-        sweep.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        write_text_atomically(sweep.folder / PLAN, text)
-    except OSError as error:
-        raise OutputError(f"out={sweep.folder}: cannot be written ({error.strerror})") from error
-
-
-def _forget_launch(folder: Path) -> None:
-    """The plan of an earlier grid says nothing about jobs that a search will make up."""
-    if earlier := read_plan(folder):
-        _write(Sweep(folder, []), [], earlier)
-
-
-def note_jobs(folder: Path, jobs: Iterable[Path], varied: list[str]) -> None:
-    """Write the plan after the event, for a search: every job that it has made up."""
-    earlier = read_plan(folder)
-    number = max((job.number for job in earlier.values()), default=-1) + 1
-    for job in jobs:
-        overrides = read_overrides(job)
-        if overrides is not None and job.name not in earlier:
-            values = values_of(overrides, varied)
-            earlier[job.name] = SweepJob(number, job.name, overrides, values)
-            number += 1
-    if earlier:
-        _write(Sweep(folder, []), varied, earlier)
-
-
-def folder_of_job(sweep: str, number: Any, overrides: Sequence[str], varied: Iterable[str]) -> str:
-    """The folder of Hydra's job ``number`` below that of the sweep: as planned, if it was."""
-    try:
-        content = json.loads((Path(sweep) / PLAN).read_text(encoding="utf-8"))
-        planned = str(content["launch"][int(number)])
-        if not _is_name(planned):
-            raise ValueError(planned)
-        return planned
-    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
-        keys = list(varied)
-        values = values_of(overrides, keys or [o.lstrip("+").partition("=")[0] for o in overrides])
-        values = {key: _rounded(value) for key, value in values.items()}
-        return job_name(int(number), values) if str(number).isdigit() else job_name(0, values)
-
-
-def _rounded(value: str) -> str:
-    """A number between two others that a search has come upon, short enough for a name."""
-    return f"{float(value):.6g}" if re.fullmatch(r"-?\d+\.\d{6,}(e-?\d+)?", value) else value
-
-
-def note_failure(folder: Path, config: Config | None, error: BaseException) -> None:
-    """Leave a record of a job that failed, where the run has not done so itself.
-
-    What a finished run has made is not touched.
-    """
-    from nst_exp.results.record import Record, write_record
-
-    text = f"{type(error).__name__}: {error}"
-    record = read_record(folder)
-    noted = record.get("status") == "failed" and record.get("error") == text
-    if noted and record.get("process", {}).get("pid") == os.getpid():
-        return
-    with suppress(Exception):  # what went wrong first matters more
-        if not record and config is not None:
-            mine = Record(folder, config)
-            mine.values["error"] = text
-            mine.save("failed")
-        elif record.get("status") != "done" or not (folder / _picture(record)).is_file():
-            record |= {
-                "status": "failed",
-                "error": text,
-                "process": {"pid": os.getpid(), "host": platform.node()},
-            }
-            write_record(folder, record)
-
-
-def _picture(record: dict[str, Any]) -> str:
-    config = record.get("config")
-    return str(config.get("image")) if isinstance(config, dict) else "image.png"

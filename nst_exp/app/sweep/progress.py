@@ -14,7 +14,7 @@ from tqdm import tqdm
 from nst_exp.app.console import show
 from nst_exp.app.sweep.stops import Stops
 from nst_exp.results.record import read_record
-from nst_exp.results.run_folder import job_folders
+from nst_exp.results.run_folder import find_run_folders
 
 _EVERY = 0.5  # seconds between two looks at the jobs' folders
 _PATIENCE = 10.0  # seconds that jobs have to come home when they have saved all
@@ -107,7 +107,7 @@ class JobWatch:
 
     def _stamps(self) -> dict[Path, int]:
         found = {}
-        for job in job_folders(self.folder):
+        for job in find_run_folders(self.folder):
             try:
                 found[job] = (job / "result.json").stat().st_mtime_ns
             except OSError:

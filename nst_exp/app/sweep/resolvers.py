@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from nst_exp.app.compose import groups, register
-from nst_exp.app.sweep.grid import folder_of_job
+from nst_exp.results.sweep_plan import folder_of_job
 
 _VARIED = "NST_EXP_VARIED"  # in the environment, so that the workers of a launcher know it too
 
@@ -39,7 +39,12 @@ def varied_keys(params: Any = None) -> list[str]:
 
 
 def _job_folder(sweep: str, number: Any, overrides: list[str], params: Any = None) -> str:
-    return folder_of_job(sweep, number, overrides, varied_keys(params))
+    return folder_of_job(
+        Path(sweep),
+        int(number) if str(number).isdigit() else 0,  # not known yet where Hydra shows a config
+        overrides,
+        varied_keys(params),
+    )
 
 
 def _list_groups() -> str:

@@ -1,0 +1,183 @@
+"""The plan of a sweep, ``sweep.json``: its jobs, their folders and their overrides.
+
+The same command in the same folder finds its jobs again in the plan, also if the grid has changed
+meanwhile, and a report knows which jobs there should be.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nst_exp.results.record import read_record
+from nst_exp.results.run_folder import find_run_folders, read_run_folder
+from nst_exp.utils.atomic_files import write_text_atomically
+from nst_exp.utils.errors import OutputError
+
+PLAN = "sweep.json"
+_MAX_NAME = 120  # characters of a folder's name
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """One job of a sweep."""
+
+    number: int  # of its folder; grows when a sweep is extended
+    folder: str  # name of its folder, directly below the sweep's
+    overrides: list[str]
+    values: dict[str, str]  # of the keys that vary
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """The jobs that one command starts, in Hydra's order."""
+
+    folder: Path
+    jobs: list[SweepJob]
+    varied: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)  # arguments, for the reader's information
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the jobs."""
+        return [self.folder / job.folder for job in self.jobs]
+
+    def count_done(self) -> int:
+        """Count the jobs that are done already."""
+        return sum(read_record(folder).get("status") == "done" for folder in self.folders)
+
+
+def read_plan(folder: Path) -> dict[str, SweepJob]:
+    """Read the jobs of a sweep, by the names of their folders.
+
+    Returns:
+        All jobs that commands have planned in this folder; empty without a readable plan.
+    """
+    try:
+        jobs = [
+            SweepJob(
+                int(job["number"]),
+                str(job["folder"]),
+                [str(override) for override in job["overrides"]],
+                {str(key): str(value) for key, value in job["values"].items()},
+            )
+            for job in _read(folder)["jobs"]
+        ]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+    return {job.folder: job for job in jobs if _is_name(job.folder)}
+
+
+def write_plan(plan: SweepPlan, earlier: Mapping[str, SweepJob]) -> None:
+    """Write the plan of a sweep; the jobs of ``earlier`` commands stay in it.
+
+    Raises:
+        OutputError: If the plan cannot be written.
+    """
+    every = {**earlier, **{job.folder: job for job in plan.jobs}}
+    content = {
+        "version": 1,
+        "command": plan.command,
+        "varied": plan.varied,
+        "launch": [job.folder for job in plan.jobs],  # by Hydra's number of the job
+        "jobs": [asdict(job) for job in sorted(every.values(), key=lambda job: job.number)],
+    }
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        write_text_atomically(plan.folder / PLAN, text)
+    except OSError as error:
+        raise OutputError(f"out={plan.folder}: cannot be written ({error.strerror})") from error
+
+
+def start_search(folder: Path) -> None:
+    """Keep the jobs of earlier commands, but not the order of the last launch.
+
+    A sweeper that chooses its jobs as it goes would otherwise get the folders of an earlier grid.
+    """
+    if earlier := read_plan(folder):
+        write_plan(SweepPlan(folder, []), earlier)
+
+
+def add_finished_jobs(folder: Path, varied: Sequence[str]) -> None:
+    """Add to the plan every run in ``folder`` that it does not have yet: the jobs of a search."""
+    known = read_plan(folder)
+    number = next_number(known)
+    for job in find_run_folders(folder):
+        overrides = read_run_folder(job).overrides
+        if overrides and job.name not in known:
+            known[job.name] = SweepJob(number, job.name, overrides, values_of(overrides, varied))
+            number += 1
+    if known:
+        write_plan(SweepPlan(folder, [], list(varied)), known)
+
+
+def next_number(jobs: Mapping[str, SweepJob]) -> int:
+    """Return the number after the highest one of ``jobs``."""
+    return max((job.number for job in jobs.values()), default=-1) + 1
+
+
+def values_of(overrides: Iterable[str], varied: Iterable[str]) -> dict[str, str]:
+    """Return the values that a job's overrides give to the keys that vary."""
+    keys = set(varied)
+    pairs = (text.lstrip("+").partition("=") for text in overrides)
+    return {key: value for key, _, value in pairs if key in keys}
+
+
+def job_name(number: int, values: Mapping[str, str]) -> str:
+    """Return the name of a job's folder, such as ``003_beta=100,style=wave``.
+
+    It holds only characters that are allowed on any system.
+    """
+    parts = [
+        f"{key.split('.')[-1]}={Path(value).name if '/' in value else value}"
+        for key, value in values.items()
+    ]
+    name = re.sub(r"[^\w=.,+-]+", "-", ",".join(parts))[:_MAX_NAME].rstrip(".")
+    return f"{number:03d}_{name}" if name else f"{number:03d}"
+
+
+def folder_of_job(
+    sweep: Path, number: int, overrides: Sequence[str], varied: Sequence[str] = ()
+) -> str:
+    """Return the name of the folder of Hydra's job ``number``.
+
+    Args:
+        sweep: Folder of the sweep.
+        number: Place of the job in its launch.
+        overrides: Overrides of the job.
+        varied: Keys that vary; all keys of ``overrides`` if empty.
+
+    Returns:
+        The planned folder; for a sweep without a plan a name made from the values.
+    """
+    try:
+        planned = str(_read(sweep)["launch"][number])
+        if _is_name(planned):
+            return planned
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
+        pass
+    keys = varied or [override.lstrip("+").partition("=")[0] for override in overrides]
+    values = values_of(overrides, keys)
+    return job_name(number, {key: _rounded(value) for key, value in values.items()})
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    content = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("not a plan")
+    return content
+
+
+def _is_name(folder: str) -> bool:
+    # A plan may come from somebody else and must not name any other place.
+    return folder not in ("", ".", "..") and Path(folder).name == folder
+
+
+def _rounded(value: str) -> str:
+    """Shorten a number that a search has drawn from an interval."""
+    return f"{float(value):.6g}" if re.fullmatch(r"-?\d+\.\d{6,}(e-?\d+)?", value) else value
