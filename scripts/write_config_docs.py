@@ -1,24 +1,18 @@
-"""Write docs/configuration.md from the schema: ``python scripts/write_config_docs.py``.
-
-Keys, types and defaults come from the dataclasses of nst_exp/config/schema.py, their meaning
-from the comments behind them.
-"""
+"""Write docs/configuration.md from the schema: ``python scripts/write_config_docs.py``."""
 
 from __future__ import annotations
 
-import ast
-import re
-from dataclasses import MISSING, fields, is_dataclass
-from enum import Enum
+import json
+import typing
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from nst_exp.config import schema as config
-from nst_exp.results.record import plain
+from nst_exp.config.schema import Config, Optimizer
+from nst_exp.config.serialize import plain
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "nst_exp" / "config" / "schema.py"
-TARGET = ROOT / "docs" / "configuration.md"
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
 INTRODUCTION = """# Every key
 
@@ -26,74 +20,49 @@ Made from the schema by `python scripts/write_config_docs.py`; do not edit.
 
 Set a key on the command line (`KEY=VALUE`), in a preset of your own (`--config-dir FOLDER`), or in
 `overrides` from Python. The values below are the schema's; presets change some of them, and
-`python -m nst_exp --cfg job` shows what is really used.
+`python -m nst_exp --cfg job` shows what is really used. Bounds of a list hold for each entry.
 """
-# Class -> the key that it stands under; in the order of the page.
-SECTIONS = {
-    "Config": "",
-    "Backbone": "backbone",
-    "WeightSource": "backbone.sources[]",
-    "ContentLoss": "loss.content",
-    "StyleLoss": "loss.style",
-    "TVLoss": "loss.tv",
-    "Init": "init",
-    "Optimizer": "optimizer",
-    "LBFGS": "optimizer",
-    "Adam": "optimizer",
-    "Parametrization": "optimizer.parametrization",
-    "Resolution": "resolution",
-    "TrainerConfig": "trainer",
-    "Logging": "logging",
-}
-
-
-def _comments() -> dict[tuple[str, str], str]:
-    """(class, field) -> the comment behind the field."""
-    text = SOURCE.read_text(encoding="utf-8")
-    lines = text.splitlines()
-    found = {}
-    for node in ast.parse(text).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for item in node.body:
-            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-                _, _, comment = lines[item.lineno - 1].partition("  # ")
-                found[node.name, item.target.id] = comment
-    return found
-
-
-def _default(value: Any) -> str:
-    value = plain(value)
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    return str(value) if value != "" else "''"
-
-
-def _section(name: str, prefix: str, comments: dict[tuple[str, str], str]) -> str:
-    cls = getattr(config, name)
-    inherited = {f.name for base in cls.__mro__[1:-1] for f in fields(base)}
-    rows = []
-    for f in fields(cls):
-        default = f.default
-        if f.default_factory is not MISSING:
-            default = f.default_factory()
-        if is_dataclass(default) or (f.name in inherited and (name, f.name) not in comments):
-            continue
-        meaning = comments.get((name, f.name), "")
-        if isinstance(default, Enum):
-            meaning = f"{', '.join(type(default).__members__)}{'; ' * bool(meaning)}{meaning}"
-        key = f"{prefix}.{f.name}" if prefix else f.name
-        rows.append(f"| `{key}` | {_default(default)} | {meaning.replace('|', chr(92) + '|')} |")
-    title = {"LBFGS": "optimizer=lbfgs", "Adam": "optimizer=adam"}.get(name, prefix or "Top level")
-    says = re.sub(r"\s+", " ", (cls.__doc__ or "").replace("``", "`")).strip()
-    head = f"\n## {title}\n\n{says}\n\n| key | default | meaning |\n|---|---|---|\n"
-    return head + "\n".join(rows) + "\n"
 
 
 def page() -> str:
-    """The whole page."""
-    comments = _comments()
-    return INTRODUCTION + "".join(_section(n, key, comments) for n, key in SECTIONS.items())
+    """Return the whole page."""
+    return INTRODUCTION + "".join(_sections(Config, "Top level", ""))
+
+
+def _sections(cls: type, title: str, prefix: str, inherited: type | None = None) -> Iterator[str]:
+    """Yield the section of a dataclass, then those of the dataclasses in its fields."""
+    types = typing.get_type_hints(cls)
+    known = {f.name: f.metadata for f in fields(inherited)} if inherited else {}
+    rows, nested = [], []
+    for f in fields(cls):
+        if known.get(f.name) is f.metadata:
+            continue
+        key = f"{prefix}{f.name}"
+        if is_dataclass(types[f.name]):
+            nested.append((types[f.name], key))
+            continue
+        rows.append(_row(f, key))
+        suffix = {list: "[]", dict: ".NAME"}.get(typing.get_origin(types[f.name]))
+        if suffix and is_dataclass(entry := typing.get_args(types[f.name])[-1]):
+            nested.append((entry, key + suffix))
+    if rows:
+        head = "| key | default | allowed | meaning |\n|---|---|---|---|\n"
+        text = (cls.__doc__ or "").replace("``", "`")
+        yield f"\n## {title}\n\n{text}\n\n{head}" + "\n".join(rows) + "\n"
+    if cls is Optimizer:
+        for kind in Optimizer.__subclasses__():
+            yield from _sections(kind, f"optimizer={kind.__name__.lower()}", prefix, Optimizer)
+    for inner, key in nested:
+        yield from _sections(inner, key, f"{key}.")
+
+
+def _row(f: Field[Any], key: str) -> str:
+    default = f.default if f.default_factory is MISSING else f.default_factory()
+    shown = json.dumps(plain(default)).strip('"') or "''"
+    info = f.metadata["key"]
+    allowed = ", ".join(map(str, info.choices)) or info.allowed()
+    cells = [f"`{key}`", shown, allowed, info.help]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 if __name__ == "__main__":

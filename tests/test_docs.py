@@ -12,7 +12,7 @@ from helpers_run import picture, tiny_run
 
 from nst_exp.app.api import make_config
 from nst_exp.app.main import main
-from nst_exp.config.validate import check
+from nst_exp.runner.validate import validate
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "configs" / "config.yaml", *sorted(ROOT.glob("docs/*.md"))]
@@ -52,7 +52,7 @@ def test_documented_command_is_accepted(command: str) -> None:
         elif sweep:
             argument = f"{key}={value.split(',')[0]}"
         overrides.append(argument)
-    check(make_config(overrides))
+    validate(make_config(overrides))
 
 
 def test_page_of_keys_is_up_to_date() -> None:

@@ -13,10 +13,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from nst_exp.app.api import make_config
-from nst_exp.app.compose import groups
-from nst_exp.config.pyramid import plan
+from nst_exp.config.presets import groups
+from nst_exp.config.pyramid import build_levels
 from nst_exp.config.schema import Config
-from nst_exp.config.validate import check
+from nst_exp.runner.validate import validate
 from nst_exp.utils.paths import CONFIGS
 
 EXPERIMENTS = groups()["experiment"]
@@ -71,7 +71,7 @@ RUNS = [(name, panel) for name in EXPERIMENTS for panel in [None, *panels(name)]
 @pytest.mark.parametrize(("name", "panel"), RUNS, ids=["-".join(filter(None, r)) for r in RUNS])
 def test_it_composes_and_passes_every_check(name: str, panel: str | None) -> None:
     config = experiment(name, *([f"panel={panel}"] if panel else []))
-    check(config)
+    validate(config)
     if panel:
         assert config.panel == panel
     if config.figure.title:
@@ -108,7 +108,7 @@ def runs_of(command: str) -> list[tuple[str, ...]]:
 def test_the_commands_of_its_file_pass_every_check(name: str) -> None:
     for command in re.findall(r"^#   python -m nst_exp (.*)$", text(name), re.M):
         for run in runs_of(command):
-            check(composed(*run))
+            validate(composed(*run))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -488,7 +488,7 @@ def test_layers_of_the_style_reconstructions_count_alike() -> None:
 def test_schedule_of_crowsonkb() -> None:
     """Sizes by the root of two from 128 to 512; 1000 iterations for the first, 500 for others."""
     config = experiment("crowsonkb")
-    levels = plan(config.resolution, config.size, config.steps)
+    levels = build_levels(config.resolution, config.size, config.steps)
     assert [level.size for level in levels] == [128, 181, 256, 362, 512]
     assert [level.steps for level in levels] == [1000, 500, 500, 500, 500]
 
@@ -496,7 +496,7 @@ def test_schedule_of_crowsonkb() -> None:
 def test_schedule_of_the_notebook() -> None:
     """500 iterations at 512 px, 200 more at 800."""
     config = experiment("gatys_notebook_highres")
-    levels = plan(config.resolution, config.size, config.steps)
+    levels = build_levels(config.resolution, config.size, config.steps)
     assert [(level.size, level.steps) for level in levels] == [(512, 500), (800, 200)]
 
 

@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from nst_exp.app.api import make_config
-from nst_exp.app.compose import groups, known_keys
+from nst_exp.app.compose import known_keys
+from nst_exp.config.presets import groups
 from nst_exp.config.schema import Config
-from nst_exp.config.validate import check
 from nst_exp.images import load_image
 from nst_exp.images.named import image_path, named_images
+from nst_exp.runner.validate import validate
 from nst_exp.utils.paths import CONFIGS
 
 # Experiments have a file of tests of their own.
@@ -45,7 +46,7 @@ def _yaml(group: str, name: str) -> dict[str, object]:
 
 @pytest.mark.parametrize(("group", "name"), PRESETS)
 def test_preset_composes_and_passes_every_check(group: str, name: str) -> None:
-    check(_config(group, name))
+    validate(_config(group, name))
 
 
 @pytest.mark.parametrize(("group", "name"), PRESETS)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nst_exp.app.api import make_config
-from nst_exp.app.compose import groups
+from nst_exp.config.presets import groups
 from nst_exp.config.schema import Config
 from nst_exp.core.objective import Losses, Objective, total_variation
 

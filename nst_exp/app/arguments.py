@@ -12,8 +12,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, RangeSweep
 from hydra.errors import HydraException
 
-from nst_exp.app.compose import NEEDS_PRESET, groups, known_keys, unknown_key
-from nst_exp.utils.errors import ConfigError, as_utf8, did_you_mean
+from nst_exp.app.compose import NEEDS_PRESET, known_keys, unknown_key
+from nst_exp.config.presets import groups
+from nst_exp.utils.errors import ConfigError
+from nst_exp.utils.suggest import as_utf8, did_you_mean
 
 _EXCLUSIVE = ("run", "multirun", "cfg", "info", "shell_completion")
 

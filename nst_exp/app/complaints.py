@@ -20,9 +20,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from nst_exp.app.compose import groups, quoted, to_config
+from nst_exp.app.compose import quoted, to_config
 from nst_exp.app.messages import line_about
-from nst_exp.config.validate import problems_of
+from nst_exp.config.presets import groups
+from nst_exp.runner.validate import problems_of
 from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.paths import CONFIGS
 

@@ -14,10 +14,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from nst_exp.config import schema
+from nst_exp.config.presets import groups
 from nst_exp.config.schema import LBFGS, Adam, Config, Optimizer
-from nst_exp.utils.errors import ConfigError, did_you_mean
-from nst_exp.utils.paths import CONFIGS
+from nst_exp.utils.errors import ConfigError
+from nst_exp.utils.suggest import did_you_mean
 
 NEEDS_PRESET = "a group needs a preset; choose another one"  # what follows is how
 OPTIMIZERS: dict[str, type[Optimizer]] = {"lbfgs": LBFGS, "adam": Adam}
@@ -25,7 +25,11 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"lbfgs": LBFGS, "adam": Adam}
 
 def register() -> None:
     """Give Hydra the schema, and experiments their ``${panel:KEY}``."""
-    schema.register()
+    store = ConfigStore.instance()
+    # The optimizer is left open: LBFGS and Adam have different keys.
+    store.store(name="schema", node=Config(optimizer=Optimizer()))
+    store.store(group="schema", name="lbfgs", node=LBFGS)
+    store.store(group="schema", name="adam", node=Adam)
     OmegaConf.register_new_resolver("panel", _panel_value, replace=True)
 
 
@@ -39,15 +43,6 @@ def _paths(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from _paths(value, f"{prefix}{key}.")
-
-
-def groups() -> dict[str, list[str]]:
-    """The groups of presets and the names in each."""
-    return {
-        folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
-        for folder in sorted(CONFIGS.iterdir())
-        if folder.is_dir()
-    }
 
 
 @cache

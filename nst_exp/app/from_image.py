@@ -18,8 +18,8 @@ from yaml import YAMLError
 
 from nst_exp.app.compose import OPTIMIZERS, quoted, to_config, unknown_key
 from nst_exp.config.schema import Config
+from nst_exp.config.serialize import config_as_dict
 from nst_exp.images import read_metadata
-from nst_exp.results.record import config_as_dict
 from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.paths import CONFIGS
 

@@ -19,10 +19,10 @@ from nst_exp.app.sweep import resolvers
 from nst_exp.app.sweep.search import is_optuna, objectives
 from nst_exp.app.sweep.worker import Worker, as_worker, leave_no_trace
 from nst_exp.config.schema import Config
-from nst_exp.config.validate import check
 from nst_exp.report.figure import NAME, write_figures
 from nst_exp.results.lock import FolderLocked
 from nst_exp.results.record import record_failure
+from nst_exp.runner.validate import validate
 from nst_exp.utils.errors import Interrupted, NstError, OutputError
 
 __all__ = ["do_job", "resolvers", "write_figures_of"]
@@ -101,7 +101,7 @@ def _run(
     signals: bool,
     patience: float = 0.0,
 ) -> dict[str, Any]:
-    check(config)
+    validate(config)
     from nst_exp.runner.run import run  # torch comes in here
 
     result = run(config, folder, say, signals, patience, _overrides())

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from hydra.errors import OverrideParseException
 from yaml import MarkedYAMLError
 
-from nst_exp.app.compose import NEEDS_PRESET, groups, known_keys, quoted, unknown_key
-from nst_exp.utils.errors import did_you_mean
+from nst_exp.app.compose import NEEDS_PRESET, known_keys, quoted, unknown_key
+from nst_exp.config.presets import groups
+from nst_exp.utils.suggest import did_you_mean
 
 # Groups and presets of Hydra's plugins -> the extra that installs the plugin.
 _PLUGINS = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from nst_exp.utils.errors import did_you_mean
+from nst_exp.utils.suggest import did_you_mean
 
 # Convolutions per block, Simonyan and Zisserman 2015, table 1.
 VGG_BLOCKS = {

@@ -1,20 +1,22 @@
-"""The schema: every key, its type, its default and what it means.
+"""The schema: every key with its type, default, meaning and allowed values.
 
-Defaults live here and nowhere else; the presets in ``configs/`` hold only what they change.
-Nothing here imports torch, so ``--help``, tab completion and every check stay instant.
+Defaults are set here and nowhere else; the presets in ``configs/`` hold only what they change.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
+from nst_exp.config.keys import key
+
+MANY = 1_000_000_000  # of steps; larger numbers would overflow counters
 
 
 class InputConvention(Enum):
-    """What the backbone was trained to see."""
+    """Value range and normalization of the images that the backbone was trained on."""
 
     imagenet = "imagenet"  # RGB in 0..1, minus ImageNet's mean, over its standard deviation
     imagenet_255 = "imagenet_255"  # RGB in 0..255, minus 255 times ImageNet's mean
@@ -22,7 +24,7 @@ class InputConvention(Enum):
 
 
 class SourceKind(Enum):
-    """Where a file of weights is published."""
+    """How a file of weights is published."""
 
     url = "url"
     wheel = "wheel"  # a member of a wheel on the package index
@@ -36,29 +38,31 @@ class Weights(Enum):
 
 
 class Pool(Enum):
-    """What stands in for the backbone's max pooling."""
+    """How the backbone pools: max as trained, or a substitute."""
 
     max = "max"
     average = "average"
-    l2 = "l2"  # the root of the window's sum of squares
+    l2 = "l2"  # square root of the sum of squares of a window
 
 
 class Padding(Enum):
-    """How the first convolution sees the border of the image."""
+    """How the first convolution pads the image."""
 
     zeros = "zeros"
     replicate = "replicate"
 
 
 class Statistic(Enum):
-    """What is compared between the style image and the result."""
+    """Summary of a feature map in which the result is compared with the style image."""
 
     gram = "gram"
-    wasserstein2 = "wasserstein2"  # between normal distributions with the maps' mean, covariance
+    wasserstein2 = (
+        "wasserstein2"  # between normal distributions with the mean and covariance of the maps
+    )
 
 
 class TVKind(Enum):
-    """How total variation is measured."""
+    """Definition of the total variation."""
 
     l1 = "l1"  # sum |dx| + |dy|
     l2 = "l2"  # sum dx^2 + dy^2
@@ -67,14 +71,14 @@ class TVKind(Enum):
 
 
 class Reduction(Enum):
-    """How a sum over pixels is turned into one number."""
+    """How the values of all pixels are combined."""
 
     sum = "sum"
     mean = "mean"
 
 
 class InitKind(Enum):
-    """Where the optimization starts."""
+    """Image that the optimization starts from."""
 
     content = "content"
     style = "style"
@@ -84,28 +88,28 @@ class InitKind(Enum):
 
 
 class NoiseKind(Enum):
-    """The distribution that noise is drawn from, around mid-gray."""
+    """Distribution of the noise."""
 
     normal = "normal"
     uniform = "uniform"
 
 
 class LineSearch(Enum):
-    """How L-BFGS chooses the length of a step."""
+    """How L-BFGS chooses the step length."""
 
     strong_wolfe = "strong_wolfe"
     none = "none"  # always lr; one evaluation per step
 
 
 class ParametrizationKind(Enum):
-    """The coordinates that the optimizer works in."""
+    """Coordinates in which the optimizer works."""
 
     pixels = "pixels"
     fourier = "fourier"
 
 
 class SizeMode(Enum):
-    """Which measure of the picture ``size`` fixes; the aspect ratio is always kept."""
+    """Which measure of an image ``size`` sets; the aspect ratio is always kept."""
 
     longest = "longest"
     shortest = "shortest"
@@ -114,7 +118,7 @@ class SizeMode(Enum):
 
 
 class StyleFit(Enum):
-    """What shape the style image is given."""
+    """Shape of the style image."""
 
     own = "own"  # its own aspect ratio, ``style_size`` measured like ``size``
     content = "content"  # exactly the content's width and height, as in the paper
@@ -124,226 +128,223 @@ class StyleFit(Enum):
 class WeightSource:
     """One place where a backbone's weights are published."""
 
-    kind: SourceKind = SourceKind.url
-    url: str = ""  # kind=url: address of the file
-    package: str = ""  # kind=wheel: requirement, pinned: name==version
-    wheel_sha256: str = ""  # kind=wheel: of the wheel
-    member: str = ""  # kind=wheel: path of the file inside the wheel
-    sha256: str = ""  # of the file; a prefix of at least 8 digits where no more is published
-    megabytes: int = 0  # size of the download, for the message
-    credit: str = ""  # authors and license
+    kind: SourceKind = key(SourceKind.url, "wheel: a file inside a wheel on the package index")
+    url: str = key("", "kind=url: address of the file")
+    package: str = key("", "kind=wheel: pinned requirement, name==version")
+    wheel_sha256: str = key("", "kind=wheel: SHA-256 of the wheel")
+    member: str = key("", "kind=wheel: path of the file inside the wheel")
+    sha256: str = key("", "SHA-256 of the file, or a published prefix of at least 8 digits")
+    megabytes: int = key(0, "size of the download, shown while it is fetched")
+    credit: str = key("", "authors and license")
 
 
 @dataclass
 class Backbone:
     """The network whose feature maps define content and style."""
 
-    name: str = "vgg16"  # architecture: any torchvision classifier
-    weights: Weights = Weights.pretrained  # random ones are drawn from `seed`
-    file: str | None = None  # own weights: .pth .safetensors .h5 .onnx; goes before `sources`
-    sources: list[WeightSource] = field(default_factory=list)  # tried in order
-    input: InputConvention = InputConvention.imagenet  # RGB mean/deviation, or 0..255 - mean
-    normalized: bool = False  # every channel's mean activation made 1, as in the paper
-    calibration: str | None = None  # folder of pictures to measure it on; null = packaged + own
-    fallback: str | None = None  # preset that stands in, with a warning, if no source answers
-    pool: Pool = Pool.max  # average: as for the paper's figures; l2: root of the sum of squares
-    pool_scale: float = 1.0  # every pooled map is multiplied by this
-    padding: Padding = Padding.zeros  # of the first convolution
-    map_scale: float = 1.0  # every feature map that the loss sees is multiplied by this
-    content_layers: list[str] = field(default_factory=list)  # for losses that name none
-    style_layers: list[str] = field(default_factory=list)  # likewise
+    name: str = key("vgg16", "architecture: any torchvision classifier")
+    weights: Weights = key(Weights.pretrained, "random: drawn from `seed`")
+    file: str | None = key(None, "own weights, instead of `sources`: .pth .safetensors .h5 .onnx")
+    sources: list[WeightSource] = key([], "places of the pretrained weights, tried in order")
+    input: InputConvention = key(
+        InputConvention.imagenet, "mean/deviation, or 0..255 minus the mean"
+    )
+    normalized: bool = key(False, "scale each channel to a mean activation of 1, as in the paper")
+    calibration: str | None = key(None, "folder of images to measure it on; null = packaged + own")
+    fallback: str | None = key(None, "preset used, with a warning, if no source works")
+    pool: Pool = key(Pool.max, "average: as in the paper; l2: root of the sum of squares")
+    pool_scale: float = key(1.0, "factor on every pooled map", above=0)
+    padding: Padding = key(Padding.zeros, "padding of the first convolution")
+    map_scale: float = key(1.0, "factor on every feature map that the loss reads", above=0)
+    content_layers: list[str] = key([], "content layers, for losses that name none")
+    style_layers: list[str] = key([], "style layers, for losses that name none")
 
 
 @dataclass
 class ContentLoss:
     """content_l = c * sum (F - P)^2 / (N^a M^b); N channels, M positions."""
 
-    layers: list[str] = field(default_factory=list)  # [] = the backbone's content_layers
-    weights: list[float] = field(default_factory=list)  # v_l, one per layer; [] = all 1
-    a: float = 1.0  # power of the number of channels, N
-    b: float = 1.0  # power of the number of positions, M
-    c: float = 1.0  # constant factor
-    relative: bool = False  # sum (F - P)^2 / sum P^2 in place of the formula above
+    layers: list[str] = key([], "[] = the backbone's content_layers")
+    weights: list[float] = key([], "v_l, one per layer; [] = all 1", bounds=(0, inf))
+    a: float = key(1.0, "power of the number of channels, N", bounds=(-10, 10))
+    b: float = key(1.0, "power of the number of positions, M", bounds=(-10, 10))
+    c: float = key(1.0, "constant factor", above=0)
+    relative: bool = key(False, "use sum (F - P)^2 / sum P^2 instead of the formula above")
 
 
 @dataclass
 class StyleLoss:
     """style_l = c * sum (G - A)^2 / (N^a M^b), with each Gram matrix F F^T over its own M."""
 
-    layers: list[str] = field(default_factory=list)  # [] = the backbone's style_layers
-    weights: list[float] = field(default_factory=list)  # w_l, one per layer; [] = all 1
-    statistic: Statistic = Statistic.gram  # wasserstein2: only c of the keys below is used
-    a: float = 2.0  # power of the number of channels, N
-    b: float = 2.0  # power of the number of positions, M
-    c: float = 1.0  # constant factor
-    relative: bool = False  # sum (G - A)^2 / sum A^2 in place of the formula above
+    layers: list[str] = key([], "[] = the backbone's style_layers")
+    weights: list[float] = key([], "w_l, one per layer; [] = all 1", bounds=(0, inf))
+    statistic: Statistic = key(Statistic.gram, "wasserstein2: of the keys below only c is used")
+    a: float = key(2.0, "power of the number of channels, N", bounds=(-10, 10))
+    b: float = key(2.0, "power of the number of positions, M", bounds=(-10, 10))
+    c: float = key(1.0, "constant factor", above=0)
+    relative: bool = key(False, "use sum (G - A)^2 / sum A^2 instead of the formula above")
 
 
 @dataclass
 class TVLoss:
     """Total variation of the image: how much neighboring pixels differ."""
 
-    weight: float = 0.0  # 0 = measured only
-    kind: TVKind = TVKind.l2  # how neighbors are compared: docs/losses.md
-    reduction: Reduction = Reduction.mean  # mean: over all values of the image
-    pixel_range: float = 1.0  # pixel values are taken as 0..pixel_range
-    channel_std: list[float] = field(default_factory=list)  # R, G, B are divided by; [] = 1
+    weight: float = key(0.0, "0 = measured only", bounds=(0, inf))
+    kind: TVKind = key(TVKind.l2, "how neighbors are compared: docs/losses.md")
+    reduction: Reduction = key(Reduction.mean, "mean: over all values of the image")
+    pixel_range: float = key(1.0, "pixel values are scaled to 0..pixel_range", above=0)
+    channel_std: list[float] = key([], "divisors of R, G and B; [] = 1", above=0)
 
 
 @dataclass
 class Loss:
     """alpha * sum v_l content_l + beta * sum w_l style_l + tv.weight * TV + range."""
 
-    content: ContentLoss = field(default_factory=ContentLoss)
-    style: StyleLoss = field(default_factory=StyleLoss)
-    tv: TVLoss = field(default_factory=TVLoss)
-    range_weight: float = 0.0  # times the mean square of what lies outside 0..1
+    content: ContentLoss = key(ContentLoss())
+    style: StyleLoss = key(StyleLoss())
+    tv: TVLoss = key(TVLoss())
+    range_weight: float = key(0.0, "weight of the mean squared distance from 0..1", bounds=(0, inf))
 
 
 @dataclass
 class Init:
     """The image that the optimization starts from."""
 
-    kind: InitKind = InitKind.content  # blend: noise_ratio * noise + the rest of content
-    file: str | None = None  # kind=file: the picture
-    noise: NoiseKind = NoiseKind.normal  # distribution, around noise_mean
-    noise_mean: list[float] = field(default_factory=lambda: [0.5])  # one value, or R, G, B
-    noise_scale: float = 0.02  # standard deviation, in pixel values 0..1
-    noise_ratio: float = 0.5  # kind=blend: share of the noise
+    kind: InitKind = key(InitKind.content, "blend: noise_ratio * noise + the rest of content")
+    file: str | None = key(None, "kind=file: the image")
+    noise: NoiseKind = key(NoiseKind.normal, "distribution, around noise_mean")
+    noise_mean: list[float] = key([0.5], "one value, or R, G, B")
+    noise_scale: float = key(0.02, "standard deviation, in pixel values 0..1", bounds=(0, inf))
+    noise_ratio: float = key(0.5, "kind=blend: share of the noise", bounds=(0, 1))
 
 
 @dataclass
 class Parametrization:
-    """The coordinates of the image that the optimizer sees."""
+    """The coordinates of the image that the optimizer works in."""
 
-    kind: ParametrizationKind = ParametrizationKind.fourier  # the result is pixels in any case
-    pixel_scale: float = 255.0  # the optimizer's unit is 1/pixel_scale of the range 0..1
-    decay: float = 0.5  # kind=fourier: coefficients are scaled by 1/frequency^decay
+    kind: ParametrizationKind = key(ParametrizationKind.fourier, "the result is pixels in any case")
+    pixel_scale: float = key(255.0, "the optimizer's unit is 1/pixel_scale of 0..1", above=0)
+    decay: float = key(0.5, "kind=fourier: factor 1/frequency^decay", bounds=(0, 4))
 
 
 @dataclass
 class Optimizer:
-    """What every optimizer has."""
+    """Keys that every optimizer has."""
 
-    kind: str = "lbfgs"  # set by the preset
-    lr: float = 1.0  # length of a step; of a line search's first try
-    clamp: bool = False  # put the image back into 0..1 after every step
-    milestones: list[int] = field(default_factory=list)  # steps of a level at which lr drops
-    gamma: float = 0.1  # factor on lr at each milestone
-    max_restarts: int = 5  # how often a diverged run is put back to its best image
-    parametrization: Parametrization = field(default_factory=Parametrization)
+    kind: str = key("lbfgs", "set by the preset")
+    lr: float = key(1.0, "step length; with a line search, the first one tried", above=0)
+    clamp: bool = key(False, "clip the image to 0..1 after every step")
+    milestones: list[int] = key([], "steps of a level at which lr decreases", bounds=(1, MANY))
+    gamma: float = key(0.1, "factor on lr at each milestone", bounds=(0, 1))
+    max_restarts: int = key(5, "restarts from the best image if a run diverges", bounds=(0, 1000))
+    parametrization: Parametrization = key(Parametrization())
 
 
 @dataclass
 class LBFGS(Optimizer):
     """Limited-memory BFGS (torch.optim.LBFGS), one iteration per step."""
 
-    history: int = 50  # steps remembered; memory: 2 * history images
-    line_search: LineSearch = LineSearch.strong_wolfe  # none: one evaluation per step
-    max_evaluations: int = 25  # of one line search
-    first_step: float | None = 0.02  # mean change of the image, 0..1; null = torch's rule, 1/|g|_1
+    history: int = key(50, "steps remembered; memory: 2 * history images", bounds=(1, 10_000))
+    line_search: LineSearch = key(LineSearch.strong_wolfe, "none: one evaluation per step")
+    max_evaluations: int = key(25, "evaluations per line search", bounds=(1, 10_000))
+    first_step: float | None = key(0.02, "mean image change, 0..1; null = 1/|g|_1 (torch)", above=0)
 
 
 @dataclass
 class Adam(Optimizer):
     """Adam (torch.optim.Adam)."""
 
-    kind: str = "adam"  # set by the preset
-    lr: float = 5.0  # in units of 1/pixel_scale, of a pixel or a coefficient
-    beta1: float = 0.9  # decay of the mean of gradients
-    beta2: float = 0.999  # decay of the mean of their squares
-    eps: float = 1e-8  # keeps the division finite
+    kind: str = key("adam", "set by the preset")
+    lr: float = key(5.0, "in units of 1/pixel_scale, of a pixel or a coefficient", above=0)
+    beta1: float = key(0.9, "decay of the mean of gradients", bounds=(0, 0.999999))
+    beta2: float = key(0.999, "decay of the mean of squared gradients", bounds=(0, 0.99999999))
+    eps: float = key(1e-8, "keeps the division finite", above=0)
 
 
 @dataclass
 class Resolution:
-    """How ``size`` is meant, how large the style image is, and the pyramid's levels."""
+    """What ``size`` measures, the size of the style image, and the levels of a pyramid."""
 
-    size_mode: SizeMode = SizeMode.longest  # what `size` measures; the aspect ratio is kept
-    style_fit: StyleFit = StyleFit.own  # own aspect ratio, or exactly the content's dimensions
-    style_size: int | None = None  # null = as `size`; measured like it
-    style_scale: float = 1.0  # multiplies the style's size
-    pyramid: bool = False  # coarse to fine
-    sizes: list[int] = field(default_factory=list)  # levels, the last is `size`; [] = by ratio
-    min_size: int = 128  # smallest level made by ratio
-    ratio: float = 2.0  # from one level to the next
-    shares: list[float] = field(default_factory=list)  # of `steps`; the last repeats; [] = equal
-    averaging: float = 0.0  # decay of the average of iterates that is carried and saved; 0 = off
+    size_mode: SizeMode = key(SizeMode.longest, "what `size` measures; the aspect ratio is kept")
+    style_fit: StyleFit = key(StyleFit.own, "own aspect ratio, or the content's width and height")
+    style_size: int | None = key(None, "measured like `size`; null = as `size`", bounds=(1, 65_535))
+    style_scale: float = key(1.0, "factor on the size of the style image", above=0)
+    pyramid: bool = key(False, "optimize at several sizes, from coarse to fine")
+    sizes: list[int] = key([], "levels; the last is `size`; [] = by ratio", bounds=(1, 65_535))
+    min_size: int = key(128, "smallest level made by ratio", bounds=(1, 65_535))
+    ratio: float = key(2.0, "ratio of the sizes of two levels", above=1)
+    shares: list[float] = key([], "parts of `steps`; the last repeats; [] = equal", above=0)
+    averaging: float = key(
+        0.0, "decay of the average of iterates, carried and saved; 0 = off", bounds=(0, 0.999999)
+    )
 
 
 @dataclass
 class TrainerConfig:
-    """Device and arithmetic; passed on to Lightning's Trainer."""
+    """Device and arithmetic, for Lightning's Trainer."""
 
-    accelerator: str = "auto"  # auto, cpu, gpu, cuda, mps
-    device: int = 0  # index of the device
-    precision: str = "32-true"  # 32-true, bf16-mixed, 16-mixed (Adam on a GPU), 64-true
-    deterministic: bool = False  # refuse algorithms that differ from run to run
-    threads: int | None = None  # of the CPU; null = torch's own choice
-    channels_last: bool = True  # faster memory layout; changes sums in the last digits
-    winograd: bool = True  # faster 3x3 convolutions in float32 on the CPU; changes the last digits
-    checkpoint_minutes: float = 2.0  # between checkpoints; a killed run resumes from the last
+    accelerator: str = key("auto", "type of device", choices=("auto", "cpu", "gpu", "cuda", "mps"))
+    device: int = key(0, "index of the device", bounds=(0, 1024))
+    precision: str = key(
+        "32-true", "16-mixed: Adam, GPU", choices=("32-true", "bf16-mixed", "16-mixed", "64-true")
+    )
+    deterministic: bool = key(False, "refuse algorithms that differ from run to run")
+    threads: int | None = key(None, "CPU threads; null = torch's default", bounds=(1, 4096))
+    channels_last: bool = key(True, "faster memory layout; changes the last digits of sums")
+    winograd: bool = key(True, "faster float32 3x3 convolutions on the CPU; changes last digits")
+    checkpoint_minutes: float = key(2.0, "a killed run resumes from the last checkpoint", above=0)
 
 
 @dataclass
 class Logging:
-    """What is recorded while the run goes on."""
+    """What is recorded during a run."""
 
-    tensorboard: bool = True  # curves, pictures, settings
-    every: int = 1  # steps between two points of a curve
-    image_every: int = 25  # steps between two pictures of the image; 0 = none
-    snapshots: bool = True  # write those pictures to snapshots/ as well
-    progress: bool = True  # a bar with losses and the time left
-    metrics: bool = True  # measure the result at the end; docs/metrics.md
+    tensorboard: bool = key(True, "write curves, images and settings for TensorBoard")
+    every: int = key(1, "steps between two points of a curve", bounds=(1, MANY))
+    image_every: int = key(25, "steps between two logged images; 0 = none", bounds=(0, MANY))
+    snapshots: bool = key(True, "write the logged images to snapshots/ as well")
+    progress: bool = key(True, "show a bar with losses and the remaining time")
+    metrics: bool = key(True, "measure the result at the end; docs/metrics.md")
 
 
 @dataclass
 class Figure:
-    """A labeled picture of an experiment's panels, written when they are done."""
+    """A labeled figure of an experiment's panels, written when they are finished."""
 
-    title: str = ""  # above the figure; "" = no figure
-    label: str = ""  # below this run's panel
-    columns: int = 3  # panels per row
-    inputs: list[str] = field(default_factory=list)  # content, style: panels of their own, first
-    inset: bool = False  # the style image in each panel's corner
-    panels: dict[str, Any] = field(default_factory=dict)  # what each value of `panel` sets
+    title: str = key("", "title of the figure; '' = no figure")
+    label: str = key("", "label below the panel of this run")
+    columns: int = key(3, "panels per row", bounds=(1, 100))
+    inputs: list[str] = key([], "input images shown as first panels", choices=("content", "style"))
+    inset: bool = key(False, "show the style image in the corner of each panel")
+    panels: dict[str, Any] = key({}, "what each value of `panel` sets")
 
 
 @dataclass
 class Config:
     """One run."""
 
-    content: str = "summer_palace"  # a file, or the name of a picture
-    style: str = "starry_night"  # likewise
-    images: str | None = None  # folder where names of pictures are looked up; null = $NST_EXP_DATA
-    stand_ins: bool = True  # a named picture that cannot be had is replaced, with a warning
-    panel: str | None = None  # of an experiment that has several
-    alpha: float = 1.0  # weight of the content
-    beta: float = 5.0  # weight of the style
-    steps: int = 150  # iterations of the optimizer, over all levels of a pyramid
-    seed: int = 0  # of noise and of random weights
-    size: int = 384  # pixels of the longest side; see resolution.size_mode
-    out: str | None = None  # folder of the run or sweep; null = outputs/<name>/<date>_<time>
-    image: str = "image.png"  # name of the result; .png .jpg .webp .tif by suffix
-    bit_depth: int = 8  # 16 for .png and .tif
-    max_megapixels: float = 178.0  # larger input files are refused
-    background: str = "white"  # behind transparent pixels
-    overwrite: bool = False  # start again in a folder that holds a finished run
-    fail_fast: bool = False  # a sweep stops at the first job that fails
-    backbone: Backbone = field(default_factory=Backbone)
-    loss: Loss = field(default_factory=Loss)
-    init: Init = field(default_factory=Init)
-    optimizer: Optimizer = field(default_factory=LBFGS)
-    resolution: Resolution = field(default_factory=Resolution)
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    logging: Logging = field(default_factory=Logging)
-    figure: Figure = field(default_factory=Figure)
-
-
-def register() -> None:
-    """Put the schema into Hydra's ConfigStore, under the names that the presets build on."""
-    store = ConfigStore.instance()
-    # The optimizer is left open: LBFGS and Adam have different keys.
-    store.store(name="schema", node=Config(optimizer=Optimizer()))
-    store.store(group="schema", name="lbfgs", node=LBFGS)
-    store.store(group="schema", name="adam", node=Adam)
+    content: str = key("summer_palace", "content image: a file, or the name of an image")
+    style: str = key("starry_night", "style image: a file, or the name of an image")
+    images: str | None = key(None, "folder in which names are looked up; null = $NST_EXP_DATA")
+    stand_ins: bool = key(True, "substitute a named image that is not available, with a warning")
+    panel: str | None = key(None, "which panel of an experiment that has several")
+    alpha: float = key(1.0, "weight of the content", bounds=(0, inf))
+    beta: float = key(5.0, "weight of the style", bounds=(0, inf))
+    steps: int = key(150, "optimizer iterations, over all levels", bounds=(1, MANY))
+    seed: int = key(0, "seed of noise and random weights", bounds=(0, 2**32 - 1))
+    size: int = key(384, "longest side in pixels; see resolution.size_mode", bounds=(1, 65_535))
+    out: str | None = key(None, "folder of the run or sweep; null = outputs/<name>/<date>_<time>")
+    image: str = key("image.png", "name of the result; .png .jpg .webp .tif by suffix")
+    bit_depth: int = key(8, "bits per channel; 16 for .png and .tif", choices=(8, 16))
+    max_megapixels: float = key(178.0, "larger input files are refused", above=0)
+    background: str = key("white", "color behind transparent pixels of the inputs")
+    overwrite: bool = key(False, "start again in a folder that holds a finished run")
+    fail_fast: bool = key(False, "stop a sweep at the first job that fails")
+    backbone: Backbone = key(Backbone())
+    loss: Loss = key(Loss())
+    init: Init = key(Init())
+    optimizer: Optimizer = key(LBFGS())
+    resolution: Resolution = key(Resolution())
+    trainer: TrainerConfig = key(TrainerConfig())
+    logging: Logging = key(Logging())
+    figure: Figure = key(Figure())

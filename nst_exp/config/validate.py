@@ -1,253 +1,153 @@
-"""Every value that can be judged without torch is judged here; all problems come in one message."""
+"""Checks of values and of their combinations, without opening a file."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any
 
-from nst_exp.app.compose import groups
-from nst_exp.config import layer_names as layers
+from nst_exp.config import layer_names
+from nst_exp.config.keys import Key, walk
+from nst_exp.config.presets import groups
 from nst_exp.config.schema import LBFGS, Adam, Config, LineSearch, Statistic
-from nst_exp.config.validate_sizes import size_problems
-from nst_exp.images.validate import file_problems
-from nst_exp.utils.errors import ConfigError, as_utf8, did_you_mean
+from nst_exp.utils.suggest import as_utf8, did_you_mean
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
-CHAINS = (*layers.VGG_BLOCKS, "alexnet")  # plain ones, which backbone.normalized can rescale
-
-MANY = 1_000_000_000  # steps; more would overflow counters, and no one waits for them
-
-# key: (least, largest) that is allowed. Keys that must be greater than 0: POSITIVE.
-RANGES: dict[str, tuple[float, float]] = {
-    "alpha": (0, math.inf),
-    "beta": (0, math.inf),
-    "steps": (1, MANY),
-    "seed": (0, 2**32 - 1),
-    "size": (1, 65_535),
-    "resolution.style_size": (1, 65_535),
-    "resolution.min_size": (1, 65_535),
-    "resolution.averaging": (0, 0.999999),
-    "optimizer.max_restarts": (0, 1000),
-    "optimizer.milestones": (1, MANY),
-    "optimizer.gamma": (0, 1),
-    "optimizer.history": (1, 10_000),
-    "optimizer.max_evaluations": (1, 10_000),
-    "optimizer.beta1": (0, 0.999999),
-    "optimizer.beta2": (0, 0.99999999),
-    "optimizer.parametrization.decay": (0, 4),
-    "loss.content.a": (-10, 10),
-    "loss.content.b": (-10, 10),
-    "loss.style.a": (-10, 10),
-    "loss.style.b": (-10, 10),
-    "loss.tv.weight": (0, math.inf),
-    "loss.range_weight": (0, math.inf),
-    "init.noise_scale": (0, math.inf),
-    "init.noise_ratio": (0, 1),
-    "trainer.device": (0, 1024),
-    "trainer.threads": (1, 4096),
-    "logging.every": (1, MANY),
-    "logging.image_every": (0, MANY),
-    "figure.columns": (1, 100),
-}
-POSITIVE = {
-    "backbone.map_scale",
-    "backbone.pool_scale",
-    "loss.content.c",
-    "loss.style.c",
-    "loss.tv.pixel_range",
-    "loss.tv.channel_std",
-    "max_megapixels",
-    "optimizer.lr",
-    "optimizer.eps",
-    "optimizer.first_step",
-    "optimizer.parametrization.pixel_scale",
-    "resolution.style_scale",
-    "trainer.checkpoint_minutes",
-}
+CHAINS = (*layer_names.VGG_BLOCKS, "alexnet")  # chains of layers, which can be normalized
 
 
-def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for f in fields(node):
-        value = getattr(node, f.name)
-        if is_dataclass(value):
-            yield from _leaves(value, f"{prefix}{f.name}.")
-        else:
-            yield f"{prefix}{f.name}", value
+def value_problems(config: Config) -> Iterator[str]:
+    """Yield a line for each value that its key does not allow."""
+    for key, value, info in walk(config):
+        entries = value if isinstance(value, list) else [value]
+        if reason := next(filter(None, (_value_problem(info, entry) for entry in entries)), None):
+            every = "every value " if isinstance(value, list) else ""
+            yield f"{typed(key, value)}: {every}{reason}"
 
 
-def _ranges(config: Config) -> Iterator[str]:
-    for key, value in _leaves(config):
-        numbers = value if isinstance(value, list) else [value]
-        for number in numbers:
-            if not isinstance(number, int | float) or isinstance(number, bool):
-                continue
-            if isinstance(number, float) and not math.isfinite(number):
-                yield f"{key}={number}: must be a finite number"
-            elif key in RANGES and not RANGES[key][0] <= number <= RANGES[key][1]:
-                low, high = RANGES[key]
-                plain = number < low and high in (MANY, math.inf)
-                bound = f"at least {low}" if plain else f"from {low} to {high}"
-                yield f"{key}={number}: must be {bound}"
-            elif key in POSITIVE and number <= 0:
-                yield f"{key}={number}: must be greater than 0"
+def combination_problems(config: Config) -> Iterator[str]:
+    """Yield a line for each value that does not fit the others."""
+    yield from _layers(config)
+    yield from _objective(config)
+    yield from _backbone(config)
+    yield from _trainer(config)
+    yield from _optimizer(config)
 
 
-def _texts(config: Config) -> Iterator[str]:
-    """Names that no record could hold: bytes of another encoding."""
-    for key, value in _leaves(config):
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and as_utf8(text) != text:
-                yield f"{key}={as_utf8(text)}: is not UTF-8; take a name that is"
+def used_layers(config: Config, part: str) -> list[str]:
+    """Return the layers of the ``content`` or the ``style`` loss."""
+    return list(getattr(config.loss, part).layers or getattr(config.backbone, f"{part}_layers"))
 
 
-def _loss(config: Config) -> Iterator[str]:
-    for part, default in (
-        ("content", config.backbone.content_layers),
-        ("style", config.backbone.style_layers),
-    ):
-        settings = getattr(config.loss, part)
-        used = settings.layers or default
+def typed(key: str, value: Any) -> str:
+    """Format ``KEY=VALUE`` as a user types it."""
+    if isinstance(value, list):
+        entries = [f"{entry:g}" if isinstance(entry, float) else str(entry) for entry in value]
+        return f"{key}=[{as_utf8(','.join(entries))}]"
+    return f"{key}={as_utf8(str(value.name if isinstance(value, Enum) else value))}"
+
+
+def _value_problem(info: Key, value: Any) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "must be a finite number"
+    if isinstance(value, str) and as_utf8(value) != value:
+        return "must be UTF-8; use another name"  # a record could not hold it
+    if value is None or info.allows(value):
+        return None
+    near = did_you_mean(value, info.choices) if isinstance(value, str) else ""
+    return f"must be {info.allowed()}{near}"
+
+
+def _layers(config: Config) -> Iterator[str]:
+    for part, weight in (("content", config.alpha), ("style", config.beta)):
+        used, weights = used_layers(config, part), getattr(config.loss, part).weights
         key = f"loss.{part}.layers"
-        active = config.alpha if part == "content" else config.beta
-        if not used and active > 0:
+        if not used and weight > 0:
+            yield f"{key}=[]: backbone.name={config.backbone.name} has no default; name a layer"
+        if len(set(used)) < len(used):
+            twice = next(layer for layer in used if used.count(layer) > 1)
+            yield f"{typed(key, used)}: '{twice}' is given twice; remove one"
+        if weights and len(weights) != len(used):
             yield (
-                f"{key}=[]: name at least one layer; backbone.name={config.backbone.name} has no "
-                "default"
+                f"{typed(f'loss.{part}.weights', weights)}: has {len(weights)} entries for "
+                f"{len(used)} layers ({', '.join(used)}); give one for each layer"
             )
-        for layer in sorted({layer for layer in used if used.count(layer) > 1}):
-            yield f"{_listed(key, used)}: '{layer}' stands there twice; once is enough"
-        weights = _listed(f"loss.{part}.weights", settings.weights)
-        if settings.weights and len(settings.weights) != len(used):
-            yield (
-                f"{weights}: {len(settings.weights)} entries, but {key} has {len(used)} "
-                f"({', '.join(used)}); give one for each layer"
-            )
-        yield from (
-            f"{weights}: {weight:g} is negative; every weight must be at least 0"
-            for weight in settings.weights
-            if weight < 0
-        )
         for layer in dict.fromkeys(used):
-            if problem := layers.problem(config.backbone.name, layer, key):
+            if problem := layer_names.problem(config.backbone.name, layer, key):
                 yield problem
-    style, tv = config.loss.style, config.loss.tv
-    if style.statistic is Statistic.wasserstein2 and style.relative:
-        yield "loss.style.relative=true: only with loss.style.statistic=gram; leave one of them out"
-    for key, values, lengths in (
-        ("loss.tv.channel_std", tv.channel_std, (0, 3)),
-        ("init.noise_mean", config.init.noise_mean, (1, 3)),
-    ):
-        if len(values) not in lengths:
-            names = {0: "none", 1: "one value", 3: "three (R, G, B)"}
-            yield (
-                f"{_listed(key, values)}: has {len(values)} values; give "
-                f"{' or '.join(names[n] for n in lengths)}"
-            )
 
 
-def _nothing_to_do(config: Config) -> Iterator[str]:
-    if config.loss.tv.weight != 0:
-        return
-    weights = {"alpha": config.loss.content.weights, "beta": config.loss.style.weights}
-    if all(
-        getattr(config, key) == 0 or (found and not any(found)) for key, found in weights.items()
-    ):
+def _objective(config: Config) -> Iterator[str]:
+    loss = config.loss
+    parts = ((config.alpha, loss.content.weights), (config.beta, loss.style.weights))
+    if loss.tv.weight == 0 and not any(w and (any(ws) or not ws) for w, ws in parts):
         yield (
             f"alpha={config.alpha:g} beta={config.beta:g}: nothing to optimize, since content and "
             "style both have the weight 0; set one of alpha and beta, and weights of its layers"
         )
+    if loss.style.statistic is not Statistic.gram and loss.style.relative:
+        yield "loss.style.relative=true: only with loss.style.statistic=gram; leave one of them out"
+    if len(loss.tv.channel_std) not in (0, 3):
+        yield f"{typed('loss.tv.channel_std', loss.tv.channel_std)}: give three values (R, G, B)"
+    if len(config.init.noise_mean) not in (1, 3):
+        mean = typed("init.noise_mean", config.init.noise_mean)
+        yield f"{mean}: give one value or three (R, G, B)"
 
 
-def _normalized(config: Config) -> Iterator[str]:
-    name, folder = config.backbone.name, config.backbone.calibration
-    if folder is not None and not config.backbone.normalized:
+def _backbone(config: Config) -> Iterator[str]:
+    backbone, presets = config.backbone, groups()["backbone"]
+    folder = backbone.calibration
+    if not backbone.name:
+        yield "backbone.name=: is empty; name a torchvision classifier, such as densenet121"
+    if backbone.fallback is not None and backbone.fallback not in presets:
+        near = did_you_mean(backbone.fallback, presets) or "; see python -m nst_exp --help"
+        yield f"backbone.fallback={backbone.fallback}: no such preset{near}"
+    if folder is not None and not backbone.normalized:
         yield (
             f"backbone.calibration={folder}: only read with backbone.normalized=true; add that, or "
             "leave it out"
         )
     elif folder is not None and not os.path.isdir(os.path.expanduser(folder)):
-        yield f"backbone.calibration={folder}: no such folder; name a folder of pictures"
-    # Others are told apart when they are built; these need not be fetched for that.
-    if config.backbone.normalized and layers.aliases(name) and name not in CHAINS:
+        yield f"backbone.calibration={folder}: no such folder; name a folder of images"
+    # Other architectures are examined when they are built.
+    if backbone.normalized and layer_names.aliases(backbone.name) and backbone.name not in CHAINS:
         yield (
-            "backbone.normalized=true: needs a chain of convolutions, ReLUs and pooling "
-            f"({', '.join(CHAINS)}), which {name} is not"
+            f"backbone.normalized=true: {backbone.name} is not a chain of convolutions, ReLUs and "
+            f"pooling; use one of {', '.join(CHAINS)}"
         )
 
 
-def _listed(key: str, values: list[Any]) -> str:
-    """``key=[1,2]`` as it is typed."""
-    return f"{key}=[{','.join(f'{v:g}' if isinstance(v, float) else str(v) for v in values)}]"
-
-
-def _combinations(config: Config) -> Iterator[str]:
-    if not config.backbone.name:
-        yield "backbone.name=: is empty; name a torchvision classifier, such as densenet121"
-    fallback = config.backbone.fallback
-    if fallback is not None and fallback not in groups()["backbone"]:
+def _trainer(config: Config) -> Iterator[str]:
+    trainer = config.trainer
+    if trainer.precision == "16-mixed" and isinstance(config.optimizer, LBFGS):
         yield (
-            f"backbone.fallback={fallback}: no such preset"
-            f"{did_you_mean(fallback, groups()['backbone']) or '; see python -m nst_exp --help'}"
+            "trainer.precision=16-mixed: half precision needs gradient scaling, which L-BFGS "
+            "cannot use; use optimizer=adam or trainer.precision=bf16-mixed"
         )
-    for kind in config.figure.inputs:
-        if kind not in ("content", "style"):
-            yield (
-                f"{_listed('figure.inputs', config.figure.inputs)}: '{kind}' must be content or "
-                f"style{did_you_mean(kind, ('content', 'style'))}"
-            )
-    yield from _normalized(config)
-    trainer, optimizer = config.trainer, config.optimizer
-    if trainer.accelerator not in ACCELERATORS:
+    if trainer.precision == "16-mixed" and trainer.accelerator == "cpu":
         yield (
-            f"trainer.accelerator={trainer.accelerator}: must be one of {', '.join(ACCELERATORS)}"
-            f"{did_you_mean(trainer.accelerator, ACCELERATORS)}"
+            "trainer.precision=16-mixed: needs a GPU; use bf16-mixed on the CPU, or another "
+            "trainer.accelerator"
         )
-    if trainer.precision not in PRECISIONS:
-        yield (
-            f"trainer.precision={trainer.precision}: must be one of {', '.join(PRECISIONS)}"
-            f"{did_you_mean(trainer.precision, PRECISIONS)}"
-        )
-    if trainer.precision == "16-mixed":
-        if isinstance(optimizer, LBFGS):
-            yield (
-                "trainer.precision=16-mixed: half precision needs gradient scaling, which L-BFGS "
-                "cannot use; use optimizer=adam or trainer.precision=bf16-mixed"
-            )
-        if trainer.accelerator == "cpu":
-            yield (
-                "trainer.precision=16-mixed: needs a GPU; use bf16-mixed on the CPU, or another "
-                "trainer.accelerator"
-            )
     if trainer.accelerator in ("cpu", "mps") and trainer.device > 0:
         yield (
             f"trainer.device={trainer.device}: trainer.accelerator={trainer.accelerator} has one "
             "device; leave trainer.device out"
         )
-    if (
-        isinstance(optimizer, LBFGS)
-        and optimizer.clamp
-        and (optimizer.line_search is LineSearch.strong_wolfe)
-    ):
-        yield (
-            "optimizer.clamp=true: moving the image behind the line search breaks L-BFGS's "
-            "curvature estimates; the result is clamped when it is saved; leave it out, or use "
-            "optimizer=adam"
-        )
+
+
+def _optimizer(config: Config) -> Iterator[str]:
+    optimizer = config.optimizer
     if not isinstance(optimizer, LBFGS | Adam):
         yield "optimizer: choose optimizer=lbfgs or optimizer=adam"
-
-
-def problems_of(config: Config) -> list[str]:
-    """Everything that is wrong with ``config``, a line for each."""
-    parts = (_ranges, _texts, _loss, _nothing_to_do, file_problems, _combinations, size_problems)
-    return [problem for part in parts for problem in part(config)]
-
-
-def check(config: Config) -> None:
-    """Raise ConfigError with everything that is wrong with ``config``."""
-    if problems := problems_of(config):
-        raise ConfigError(problems)
+    elif (
+        isinstance(optimizer, LBFGS)
+        and optimizer.clamp
+        and optimizer.line_search is LineSearch.strong_wolfe
+    ):
+        yield (
+            "optimizer.clamp=true: clipping the image after the line search breaks the curvature "
+            "estimates of L-BFGS; leave it out (the result is clipped when it is saved), or use "
+            "optimizer=adam"
+        )

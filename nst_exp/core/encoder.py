@@ -15,7 +15,8 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 from nst_exp.config import layer_names as layers
 from nst_exp.config import schema as config
 from nst_exp.core.winograd import WinogradConv2d, suits
-from nst_exp.utils.errors import ConfigError, WeightsError, did_you_mean
+from nst_exp.utils.errors import ConfigError, WeightsError
+from nst_exp.utils.suggest import did_you_mean
 
 Triple = tuple[float, float, float]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)  # RGB; torchvision's models

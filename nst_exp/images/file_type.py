@@ -11,7 +11,8 @@ from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 
-from nst_exp.utils.errors import ConfigError, did_you_mean
+from nst_exp.utils.errors import ConfigError
+from nst_exp.utils.suggest import did_you_mean
 
 _HEAD = 512
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}

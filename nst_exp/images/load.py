@@ -22,7 +22,8 @@ from nst_exp.images.chatter import overheard
 from nst_exp.images.file_type import is_heif, opened, read_head, refusal, shown, what_is
 from nst_exp.images.srgb import RGB, Unusable, to_srgb
 from nst_exp.images.tiff import check_samples, white_is_zero
-from nst_exp.utils.errors import ConfigError, did_you_mean
+from nst_exp.utils.errors import ConfigError
+from nst_exp.utils.suggest import did_you_mean
 
 MAX_MEGAPIXELS = 178.0
 

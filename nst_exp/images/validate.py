@@ -18,7 +18,7 @@ from nst_exp.images.named import (
     stems_in_folder,
 )
 from nst_exp.images.save import DEEP_SUFFIXES, SUFFIXES
-from nst_exp.utils.errors import did_you_mean
+from nst_exp.utils.suggest import did_you_mean
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".h5", ".hdf5", ".onnx")
 LONGEST_NAME = 200  # bytes of a file name, with room for what temporary files add
@@ -72,9 +72,7 @@ def _result(config: Config) -> Iterator[str]:
         yield f"image={name}: must be a file name in {', '.join(sorted(SUFFIXES))}"
     elif len(os.fsencode(name)) > LONGEST_NAME:
         yield f"image={name[:20]}...: longer than {LONGEST_NAME} bytes; give a shorter name"
-    if config.bit_depth not in (8, 16):
-        yield f"bit_depth={config.bit_depth}: must be 8 or 16"
-    elif config.bit_depth == 16 and suffix in SUFFIXES - DEEP_SUFFIXES:
+    if config.bit_depth == 16 and suffix in SUFFIXES - DEEP_SUFFIXES:
         yield (
             f"bit_depth=16: image={name} holds 8 bits; use image=image.png, image=image.tif or "
             "bit_depth=8"

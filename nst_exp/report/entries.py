@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from nst_exp.config.serialize import flat
 from nst_exp.report.varied_keys import spoken, varied_keys
-from nst_exp.results.record import flat
 from nst_exp.results.run_folder import RunFolder, find_run_folders, read_run_folder
 from nst_exp.results.sweep_plan import PLAN, SweepJob, read_plan
 from nst_exp.utils.errors import ConfigError

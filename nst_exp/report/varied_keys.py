@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nst_exp.results.record import ASIDE, flat
+from nst_exp.config.serialize import flat
+from nst_exp.results.record import ASIDE
 
 Settings = tuple[list[str], dict[str, Any]]  # overrides, config of a run
 

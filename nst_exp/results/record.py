@@ -9,14 +9,14 @@ import os
 import platform
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nst_exp.config.schema import Config
+from nst_exp.config.serialize import config_as_dict
 from nst_exp.utils.atomic_files import write_text_atomically
 from nst_exp.utils.errors import ConfigError, OutputError
 
@@ -25,33 +25,6 @@ PACKAGES = ("nst-exp", "torch", "torchvision", "pytorch-lightning", "hydra-core"
 ASIDE = ("out", "overwrite", "logging", "panel", "figure", "images", "stand_ins", "fail_fast")
 # Where a run whose config asks for a figure keeps its pictures as used; see copies.py.
 COPIES = {"content": "inputs/content.jpg", "style": "inputs/style.jpg"}
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, enums and what is in them as plain JSON values."""
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return value
-
-
-def config_as_dict(config: Config) -> dict[str, Any]:
-    """The whole config as nested plain values."""
-    return {key: plain(value) for key, value in asdict(config).items()}
-
-
-def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, with dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def versions() -> dict[str, str]:

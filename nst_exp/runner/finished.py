@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from nst_exp.config.schema import Config
+from nst_exp.config.serialize import config_as_dict
 from nst_exp.core.metrics import measure
 from nst_exp.images import load_image, save_image
 from nst_exp.images.tensors import to_tensor
@@ -43,7 +44,7 @@ def revisit(
     say(f"already done: {path}")
     before = copy.deepcopy(earlier)
     copies = claim_for_figure(folder, config, earlier, earlier["inputs"], warn)
-    words = record.config_as_dict(config)
+    words = config_as_dict(config)
     earlier["config"] |= {key: words[key] for key in ("panel", "figure")}
     if earlier != before:
         record.write_record(folder, earlier)

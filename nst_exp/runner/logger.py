@@ -14,8 +14,9 @@ import yaml
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from nst_exp.config.schema import Config, Logging
+from nst_exp.config.serialize import config_as_dict, flat
 from nst_exp.core.metrics import names
-from nst_exp.results.record import ASIDE, config_as_dict, flat
+from nst_exp.results.record import ASIDE
 
 _OF_A_GROUP = ("backbone.name", "init.kind", "optimizer.kind", "optimizer.lr")
 USUAL = ("content", "style", "alpha", "beta", "steps", "size", "seed", *_OF_A_GROUP)

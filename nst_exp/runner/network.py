@@ -20,10 +20,11 @@ from torch import Tensor
 
 from nst_exp.config import schema
 from nst_exp.config.schema import Config
+from nst_exp.config.serialize import plain
 from nst_exp.core.encoder import Encoder, build_encoder
 from nst_exp.core.normalized import normalize_encoder
 from nst_exp.core.targets import feature_maps
-from nst_exp.results.record import Record, plain
+from nst_exp.results.record import Record
 from nst_exp.runner import calibration
 from nst_exp.runner.inputs import Inputs
 from nst_exp.utils.errors import ConfigError, WeightsError

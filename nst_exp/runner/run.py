@@ -21,7 +21,6 @@ from torch import Tensor
 from nst_exp.config import pyramid
 from nst_exp.config.pyramid import Level
 from nst_exp.config.schema import Config
-from nst_exp.config.validate import check
 from nst_exp.core.init_image import starting_image
 from nst_exp.core.objective import Objective
 from nst_exp.core.optimizers import carries_state, carry_adam_state
@@ -56,6 +55,7 @@ from nst_exp.runner.network import Network, make_network
 from nst_exp.runner.save_image import rescue, save_picture, save_result
 from nst_exp.runner.saved_inputs import claim_for_figure, write_copies
 from nst_exp.runner.trainer import check_device, make_trainer, quiet_lightning
+from nst_exp.runner.validate import validate
 from nst_exp.utils.atomic_files import disk_refusal, remove_leftovers
 from nst_exp.utils.errors import Interrupted, NstError, NumericalError, OutputError
 from nst_exp.utils.signals import SignalReceived, StopRequest, exit_code, stop_requests
@@ -91,7 +91,7 @@ def run(
     ConfigError, WeightsError, OutputError, NumericalError, and Interrupted where
     ``handle_signals`` is set and a signal came.
     """
-    check(config)
+    validate(config)
     check_device(config.trainer)
     with ExitStack() as stack:
         request = stack.enter_context(stop_requests(handle_signals))
@@ -216,7 +216,7 @@ class _Run:
         keep_freed_memory()
         network = make_network(config, inputs, self.record, self.warn, self.say)
         config.backbone = network.settings
-        levels = pyramid.plan(config.resolution, config.size, config.steps)
+        levels = pyramid.build_levels(config.resolution, config.size, config.steps)
         checkpoint = self._checkpoint(earlier)
         first = int(checkpoint["style_transfer"]["level"]) if checkpoint else 0
         done = levels[first].first_step + int(checkpoint["global_step"]) if checkpoint else 0

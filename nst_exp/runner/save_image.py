@@ -11,9 +11,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from nst_exp.config.serialize import config_as_dict
 from nst_exp.images.save import save_image
 from nst_exp.images.tensors import to_array
-from nst_exp.results.record import Record, config_as_dict, versions
+from nst_exp.results.record import Record, versions
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.utils.errors import OutputError
 

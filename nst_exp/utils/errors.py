@@ -1,23 +1,22 @@
-"""What can go wrong, and the exit code that says so.
+"""Exceptions for expected failures, each with its exit code.
 
-Every foreseen failure is one of these exceptions. The command line prints its message without a
-traceback and exits with ``exit_code``; any other exception is a bug (exit code 1).
+The command line prints the message without a traceback and exits with ``exit_code``. Any other
+exception is a bug (exit code 1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class NstError(Exception):
-    """A foreseen failure with a message written for the person at the terminal."""
+    """Base class of expected failures; the message is written for the user."""
 
     exit_code = 1
 
 
 class ConfigError(NstError):
-    """The configuration or an input file cannot be used. Lists every problem found at once."""
+    """The config or an input file cannot be used; lists every problem found."""
 
     exit_code = 2
 
@@ -27,43 +26,26 @@ class ConfigError(NstError):
 
 
 class NumericalError(NstError):
-    """The optimization diverged and could not be brought back."""
+    """The optimization diverged and did not recover."""
 
     exit_code = 3
 
 
 class WeightsError(NstError):
-    """A backbone's weights cannot be had, or are not what they should be."""
+    """The weights of a backbone are not available, or not the expected ones."""
 
     exit_code = 4
 
 
 class OutputError(NstError):
-    """A result cannot be written."""
+    """A result could not be written."""
 
     exit_code = 5
 
 
 class Interrupted(NstError):
-    """Stopped from outside by Ctrl-C (130) or SIGTERM (143), after saving what was there."""
+    """The run was stopped by a signal; exit code 130 after Ctrl-C, 143 after SIGTERM."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-
-
-def as_utf8(text: str) -> str:
-    """``text`` itself, or with ``\\udc..`` in it for bytes of another encoding than UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the known word nearest to ``word``, or an empty string."""
-    choices = list(known)
-    close = get_close_matches(word, choices, n=1, cutoff=0.6)
-    if not close:  # a difference in case alone can fall below the cutoff
-        lowered = {choice.lower(): choice for choice in choices}
-        close = [
-            lowered[match] for match in get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
-        ]
-    return f"; did you mean '{close[0]}'?" if close else ""

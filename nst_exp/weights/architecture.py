@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from nst_exp.utils.errors import ConfigError, did_you_mean
+from nst_exp.utils.errors import ConfigError
+from nst_exp.utils.suggest import did_you_mean
 
 # The classifier and the auxiliary classifiers: most of the bytes, and never used for style
 # transfer. torchvision's architectures call them by these names and nothing else so.

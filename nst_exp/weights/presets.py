@@ -11,7 +11,8 @@ from yaml import YAMLError
 
 from nst_exp.config.schema import Backbone
 from nst_exp.utils import paths
-from nst_exp.utils.errors import ConfigError, did_you_mean
+from nst_exp.utils.errors import ConfigError
+from nst_exp.utils.suggest import did_you_mean
 
 
 def preset_names() -> list[str]:

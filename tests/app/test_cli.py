@@ -13,7 +13,7 @@ import pytest
 from helpers_run import TINY, command_line, environment, pixels
 
 from nst_exp.app import main as cli
-from nst_exp.app.compose import groups
+from nst_exp.config.presets import groups
 
 
 def in_process(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
@@ -64,9 +64,9 @@ def test_every_problem_with_values_is_said_and_nothing_is_left(run_here, tmp_pat
     code, out, err = run_here("steps=0", "content=nope", "bit_depth=12")
     assert code == 2
     assert [line for line in err.splitlines() if line.startswith("error: ")] == [
-        "error: steps=0: must be at least 1",
+        "error: steps=0: must be from 1 to 1000000000",
+        "error: bit_depth=12: must be one of 8, 16",
         "error: content=nope: no such file",
-        "error: bit_depth=12: must be 8 or 16",
     ]
     assert "Traceback" not in err
     assert out == ""

@@ -13,7 +13,7 @@ from nst_exp.app.api import make_config
 from nst_exp.app.complaints import complaint
 from nst_exp.app.compose import known_keys, quoted, unknown_key
 from nst_exp.config.schema import InitKind
-from nst_exp.config.validate import check
+from nst_exp.runner.validate import validate
 from nst_exp.utils.errors import ConfigError
 
 
@@ -226,4 +226,4 @@ def test_names_of_another_encoding_are_refused() -> None:
     config = make_config()
     config.style = "caf\udce9"
     with pytest.raises(ConfigError, match=r"style=caf\\udce9: is not UTF-8"):
-        check(config)
+        validate(config)

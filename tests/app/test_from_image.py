@@ -14,8 +14,8 @@ from helpers_run import TINY, picture, tiny_run
 from nst_exp.app.api import make_config
 from nst_exp.app.from_image import expand, written
 from nst_exp.config.schema import Config, Figure
+from nst_exp.config.serialize import config_as_dict
 from nst_exp.images.save import save_image
-from nst_exp.results.record import config_as_dict
 from nst_exp.utils.errors import ConfigError
 
 

@@ -24,10 +24,10 @@ from nst_exp.app.api import make_config
 from nst_exp.app.sweep import launchers as launch
 from nst_exp.app.sweep.search import check_search, first_values, objectives
 from nst_exp.app.sweep.worker import leave_no_trace
-from nst_exp.config.validate import check
 from nst_exp.results.losses_csv import read_losses
 from nst_exp.results.record import record_failure
 from nst_exp.results.sweep_plan import add_finished_jobs, folder_of_job, read_plan
+from nst_exp.runner.validate import validate
 from nst_exp.utils.errors import ConfigError
 
 QUIET = [*TINY, "logging.tensorboard=false", "logging.snapshots=false", "out=s"]
@@ -280,7 +280,7 @@ def test_documented_search_is_accepted(command: str) -> None:
         [argument for argument in arguments if "hydra" not in argument]
     )
     hydra = [argument for argument in arguments if "hydra" in argument]
-    check(make_config([*hydra, *first_values(overrides)]))
+    validate(make_config([*hydra, *first_values(overrides)]))
 
 
 def test_documentation_has_searches() -> None:

@@ -19,9 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from nst_exp.app import main as cli
-from nst_exp.app.compose import groups, register
+from nst_exp.app.compose import register
 from nst_exp.app.sweep import config_cache as sweep_loader
 from nst_exp.app.sweep.config_cache import SweepLoader, share_presets
+from nst_exp.config.presets import groups
 from nst_exp.utils.paths import CONFIGS
 
 MASTER = ["seed=range(3)", "hydra.job.name=somebody"]  # of the command; its hydra keys hold for all

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nst_exp.config.pyramid import Level, level_sizes, level_steps, plan
+from nst_exp.config.pyramid import Level, build_levels, level_sizes, level_steps
 from nst_exp.config.schema import Resolution
 from nst_exp.core.optimizers import carry_adam_state
 from nst_exp.utils.errors import ConfigError
@@ -83,7 +83,7 @@ def test_fewer_steps_than_levels_are_refused() -> None:
 
 def test_plan() -> None:
     settings = Resolution(pyramid=True, min_size=128, ratio=2.0, shares=[2, 1])
-    assert plan(settings, 512, 40) == [
+    assert build_levels(settings, 512, 40) == [
         Level(0, 128, 20, 0),
         Level(1, 256, 10, 20),
         Level(2, 512, 10, 30),

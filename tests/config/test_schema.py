@@ -15,7 +15,7 @@ from nst_exp.app.api import make_config
 from nst_exp.app.compose import known_keys
 from nst_exp.config import schema
 from nst_exp.config.schema import LBFGS, Adam, Config
-from nst_exp.results.record import config_as_dict, flat
+from nst_exp.config.serialize import config_as_dict, flat
 
 CLASSES = [c for c in vars(schema).values() if dataclasses.is_dataclass(c)]
 

@@ -17,12 +17,12 @@ from nst_exp.app.api import make_config
 from nst_exp.app.weights_command import main
 from nst_exp.config.schema import Backbone as Settings
 from nst_exp.config.schema import InputConvention, Padding, Pool
-from nst_exp.config.validate import check
 from nst_exp.core import normalized as normalize
 from nst_exp.core.encoder import Encoder, build_encoder
 from nst_exp.core.normalized import FLOOR, Normalization, convolutions, normalize_encoder, scales
 from nst_exp.runner import network, run
 from nst_exp.runner.calibration import CalibrationPicture, files_in, load_pictures, packaged
+from nst_exp.runner.validate import validate
 from nst_exp.utils.errors import ConfigError, WeightsError
 from nst_exp.weights import LoadedWeights
 from nst_exp.weights.architecture import trunk
@@ -311,7 +311,7 @@ def test_folder_without_pictures(tmp_path: Path) -> None:
 def test_checks() -> None:
     def refused(*overrides: str) -> str:
         with pytest.raises(ConfigError) as caught:
-            check(make_config([*TINY, *overrides]))
+            validate(make_config([*TINY, *overrides]))
         return str(caught.value)
 
     on = "backbone.normalized=true"
@@ -320,7 +320,7 @@ def test_checks() -> None:
     )
     assert "only read with backbone.normalized=true" in refused("backbone.calibration=gone")
     assert "which squeezenet1_1 is not" in refused(on)
-    check(make_config([*TINY, "backbone=vgg16_normalized", "backbone.calibration=."]))
+    validate(make_config([*TINY, "backbone=vgg16_normalized", "backbone.calibration=."]))
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nst_exp.app.api import make_config
-from nst_exp.config.pyramid import plan
+from nst_exp.config.pyramid import build_levels
 from nst_exp.config.schema import Config
 from nst_exp.results.losses_csv import NAME as LOSSES
 from nst_exp.runner.callbacks import StopBetweenSteps
@@ -100,7 +100,7 @@ class Stop:
 @contextmanager
 def stopping(stop: Stop, config: Config) -> Iterator[None]:
     """Within, a run ends so."""
-    levels = plan(config.resolution, config.size, config.steps)
+    levels = build_levels(config.resolution, config.size, config.steps)
     original = StopBetweenSteps.on_train_batch_end
 
     def hook(self: StopBetweenSteps, trainer: Any, module: Any, *rest: Any) -> None:
@@ -167,7 +167,7 @@ def _resumed(words: list[str], stops: list[Stop], folder: Path) -> list[str]:
     """What differs between a run that was stopped, once or more, and one that was not."""
     config = _config(words)
     whole = run(config, folder / "whole", _silent)
-    levels = plan(config.resolution, config.size, config.steps)
+    levels = build_levels(config.resolution, config.size, config.steps)
     last = 0  # the step of the checkpoint that is there
     for stop in stops:
         if stop.step <= last:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nst_exp.config.schema import LBFGS, Config, InitKind, Pool, Statistic, TVKind
-from nst_exp.results.record import Record, config_as_dict, fingerprint, open_folder, read_record
+from nst_exp.config.serialize import config_as_dict
+from nst_exp.results.record import Record, fingerprint, open_folder, read_record
 from nst_exp.utils.errors import ConfigError, OutputError
 
 

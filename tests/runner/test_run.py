@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nst_exp.app.api import make_config
+from nst_exp.config.serialize import config_as_dict
 from nst_exp.core.encoder import build_encoder
 from nst_exp.core.objective import Objective
 from nst_exp.images import read_metadata
-from nst_exp.results.record import config_as_dict
 from nst_exp.runner.inputs import load_inputs, tensors
 from nst_exp.runner.run import Result
 from nst_exp.utils.errors import ConfigError, NumericalError

@@ -24,12 +24,12 @@ from nst_exp.app.sweep.progress import JobWatch, SweepProgress, words_of
 from nst_exp.app.sweep.resolvers import varied_keys
 from nst_exp.app.sweep.search import directions, is_optuna
 from nst_exp.app.sweep.stops import Stops
-from nst_exp.config.validate import check
 from nst_exp.images.named import input_hashes
 from nst_exp.results.lock import LOCK, check_free, folder_lock
 from nst_exp.results.record import check_compatible, fingerprint
 from nst_exp.results.run_folder import find_run_folders, read_run_folder
 from nst_exp.results.sweep_plan import SweepPlan, add_finished_jobs, values_of
+from nst_exp.runner.validate import validate
 from nst_exp.utils.errors import ConfigError, NstError
 
 
@@ -43,7 +43,7 @@ class CheckFirst(Callback):
             del plain["hydra"]
         try:
             typed = to_config(plain)
-            check(typed)
+            validate(typed)
             if typed.trainer.accelerator in ("gpu", "cuda", "mps"):
                 from nst_exp.runner.trainer import check_device  # torch alone knows
 

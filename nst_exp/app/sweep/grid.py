@@ -20,7 +20,6 @@ from nst_exp.app.complaints import complaint
 from nst_exp.app.compose import to_config
 from nst_exp.app.sweep.search import check_search, first_values
 from nst_exp.config.schema import Config
-from nst_exp.config.validate import check
 from nst_exp.images.named import input_hashes
 from nst_exp.results.record import check_compatible, fingerprint, read_record
 from nst_exp.results.sweep_plan import (
@@ -33,6 +32,7 @@ from nst_exp.results.sweep_plan import (
     values_of,
     write_plan,
 )
+from nst_exp.runner.validate import validate
 from nst_exp.utils.errors import ConfigError, NstError
 
 
@@ -46,7 +46,7 @@ def _checked(config: DictConfig, overrides: list[str]) -> Config:
     with open_dict(job):
         del job["hydra"]
     typed = to_config(job)
-    check(typed)
+    validate(typed)
     return typed
 
 

@@ -15,7 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from nst_exp.app.compose import groups, register
+from nst_exp.app.compose import register
+from nst_exp.config.presets import groups
 from nst_exp.results.sweep_plan import folder_of_job
 
 _VARIED = "NST_EXP_VARIED"  # in the environment, so that the workers of a launcher know it too

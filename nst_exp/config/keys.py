@@ -1,0 +1,80 @@
+"""Metadata of the schema's fields: help, bounds and choices, kept where a field is declared.
+
+The checks of values, ``--help`` and docs/configuration.md are made from them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a key means and which values it allows; of a list, which entries."""
+
+    help: str
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    above: float = -math.inf
+    choices: tuple[Any, ...] = ()
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether a value of the right type is among the choices or within the bounds."""
+        if self.choices:
+            return (value.name if isinstance(value, Enum) else value) in self.choices
+        low, high = self.bounds
+        return not isinstance(value, int | float) or (low <= value <= high and value > self.above)
+
+    def allowed(self) -> str:
+        """Describe the allowed values, as in ``must be ...``; empty if all are allowed."""
+        low, high = self.bounds
+        if self.choices:
+            return f"one of {', '.join(map(str, self.choices))}"
+        if self.above > -math.inf:
+            return f"greater than {self.above}"
+        if high < math.inf:
+            return f"from {low} to {high}"
+        return f"at least {low}" if low > -math.inf else ""
+
+
+def key(
+    default: T,
+    help: str = "",
+    *,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    above: float = -math.inf,
+    choices: tuple[Any, ...] = (),
+) -> T:
+    """Declare a field of a dataclass: its default, its meaning and the values that it allows.
+
+    The choices of an enum are its members; the help of a nested dataclass is its docstring.
+    """
+    if isinstance(default, Enum):
+        choices = tuple(type(default).__members__)
+    if is_dataclass(default):
+        help = help or default.__doc__ or ""
+    metadata = {"key": Key(help, bounds, above, choices)}
+    if isinstance(default, list | dict) or is_dataclass(default):
+        return cast(T, field(default_factory=lambda: copy.deepcopy(default), metadata=metadata))
+    return field(default=default, metadata=metadata)
+
+
+def metadata_of(owner: Any) -> dict[str, Key]:
+    """Return the metadata of the fields of a dataclass or an instance of it, by name."""
+    return {f.name: f.metadata["key"] for f in fields(owner)}
+
+
+def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Key]]:
+    """Yield the dotted key, the value and the metadata of every key that holds a value."""
+    for name, info in metadata_of(config).items():
+        value = getattr(config, name)
+        if is_dataclass(value):
+            yield from walk(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value, info

@@ -1,0 +1,36 @@
+"""Configs as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import Enum
+from typing import Any
+
+from nst_exp.config.schema import Config
+
+
+def plain(value: Any) -> Any:
+    """Convert enums, also those inside lists and dicts, to their names, as JSON needs them."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def config_as_dict(config: Config) -> dict[str, Any]:
+    """Convert a config to nested dicts of plain values."""
+    return {key: plain(value) for key, value in asdict(config).items()}
+
+
+def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested dicts into one with dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
