@@ -127,15 +127,21 @@ def _download(picture: Picture, key: str, report: Say) -> Path:
 
 
 def _fetch(name: str, url: str) -> Path:
-    from nst_exp.utils.download import Terms, download  # brings torch, which takes seconds
+    from nst_exp.utils.download import download
 
     path = picture_cache() / f"{name}{Path(urlsplit(url).path).suffix.lower()}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    terms = Terms(tries=1, timeout_s=TIMEOUT_S, most_bytes=MOST_BYTES, agent=_agent())
     # Not in the cache: what a killed process leaves behind must not be taken for a picture.
     with tempfile.TemporaryDirectory(prefix="nst_exp-") as folder:
         partial = Path(folder) / path.name
-        download(url, partial, sha256="", terms=terms)
+        download(
+            url,
+            partial,
+            max_bytes=MOST_BYTES,
+            timeout_s=TIMEOUT_S,
+            retries=0,
+            user_agent=_agent(),
+        )
         try:
             load_image(partial, key=name)  # decodes all of it
         except ConfigError as error:

@@ -1,201 +1,146 @@
-"""Download one file by HTTP: time-outs, tries, resuming, bounds, a check of the hash."""
+"""Download one file over HTTP with a size limit, timeouts and retries."""
 
 from __future__ import annotations
 
 import errno
+import functools
 import http.client
 import shutil
 import socket
 import time
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO
+from urllib.parse import urljoin
 
+import pooch
+import requests
 from tqdm import tqdm
 
-from nst_exp.utils.errors import WeightsError
-from nst_exp.utils.hashing import check
+from nst_exp.utils.errors import NstError
 
-TIMEOUT_S = 30.0  # without a byte
-TRIES = 3
-PAUSE_S = 0.5  # before the second try; doubled for each further one
-MOST_BYTES = 5_000_000_000  # of a file whose size nobody has announced
-_SLOWEST = 1000  # bytes within the time-out; less is a server that keeps us waiting
-_CHUNK = 1 << 20
-_PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP answers that may be better next time
+PAUSE_S = 0.5  # before the first retry; doubled for each further one
+_CHUNK = 1024  # bytes
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}  # HTTP codes that are worth a retry
 
 
-class _TransferError(Exception):
-    """The transfer broke off; ``final`` if another try would be in vain."""
-
-    def __init__(self, reason: str, final: bool = False) -> None:
-        self.final = final
-        super().__init__(reason)
-
-
-@dataclass(frozen=True)
-class Terms:
-    """How patient a download is, what it accepts, and who is asking."""
-
-    tries: int
-    timeout_s: float  # without a byte
-    most_bytes: int | None = None  # a larger file is refused; None = any size
-    agent: str = "nst-exp"
+class DownloadError(NstError):
+    """A file could not be downloaded; the message is one line that says why."""
 
 
 def download(
-    url: str, target: Path, sha256: str, megabytes: int = 0, terms: Terms | None = None
-) -> str:
-    """Download ``url`` to ``target`` and return its SHA-256.
+    url: str, target: Path, *, max_bytes: int, timeout_s: float, retries: int, user_agent: str
+) -> None:
+    """Download ``url`` to ``target``, which is removed if the download fails.
 
-    What an earlier call left in ``target`` is continued if the server can do so. ``sha256`` is the
-    published hash or a prefix of it; "" accepts any content. Without ``terms``, those of this
-    module's constants hold. Raises ``WeightsError`` where the file cannot be had or is
-    not the one asked for (then nothing is left in ``target``), ``OSError`` where ``target`` cannot
-    be written (ENOSPC before the transfer, if the space would not do). ``megabytes`` is the size
-    that is announced; a file far larger is refused before it fills the disk.
+    Only http and https are allowed, and no redirection from https to http. ``timeout_s`` limits the
+    wait for the connection and for each kilobyte. A progress bar is shown if stderr is a terminal.
+
+    Raises:
+        DownloadError: If the file is not available, or larger than ``max_bytes``.
+        OSError: If ``target`` cannot be written or does not fit on the disk.
     """
     if not url.startswith(("http://", "https://")):
-        raise WeightsError(f"url={url!r}: only http and https can be fetched")
-    terms = terms or Terms(TRIES, TIMEOUT_S, most_bytes(megabytes))
-    failure = ""
-    for attempt in range(terms.tries):
-        if attempt:
-            time.sleep(PAUSE_S * 2 ** (attempt - 1))
-        present = target.stat().st_size if target.exists() else 0
+        raise DownloadError(f"url={url!r}: only http and https are supported")
+    for attempt in range(retries + 1):
         try:
-            _transfer(url, target, present, megabytes, terms)
-        except _TransferError as error:
-            if error.final:
-                raise WeightsError(str(error)) from error
-            failure = f"{error} ({attempt + 1} tries)" if attempt else str(error)
-            continue
-        try:
-            return check(target, sha256)
-        except WeightsError as error:
-            target.unlink()
-            if not present:  # served whole and wrong: it would come the same again
-                raise
-            failure = str(error)
-    raise WeightsError(failure)
-
-
-def most_bytes(megabytes: int) -> int:
-    """The largest file that is accepted where ``megabytes`` are announced; 0 = not known."""
-    return 2_000_000 * megabytes + 10_000_000 if megabytes else MOST_BYTES
+            _transfer(url, target, max_bytes, timeout_s, user_agent)
+            return
+        except (requests.RequestException, TimeoutError, ValueError) as error:
+            target.unlink(missing_ok=True)
+            reason, transient = _explain(error, timeout_s)
+            if attempt == retries or not transient:
+                tries = f" ({attempt + 1} tries)" if attempt else ""
+                raise DownloadError(f"{reason}{tries}") from error
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+        time.sleep(PAUSE_S * 2**attempt)
 
 
 def require_space(folder: Path, size: int) -> None:
-    """Raise ``OSError`` (ENOSPC) if ``folder``'s file system has less than ``size`` bytes free."""
+    """Raise OSError (ENOSPC) if the disk of ``folder`` has less than ``size`` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < size:
-        raise OSError(
-            errno.ENOSPC,
-            f"{size / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free",
-            str(folder),
-        )
+        reason = f"{size / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free"
+        raise OSError(errno.ENOSPC, reason, str(folder))
 
 
-def _transfer(url: str, target: Path, present: int, megabytes: int, terms: Terms) -> None:
-    headers = {"User-Agent": terms.agent, "Accept-Encoding": "identity"}
-    if present:
-        headers["Range"] = f"bytes={present}-"
-    try:
-        answer = urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=terms.timeout_s
-        )
-    except urllib.error.HTTPError as error:
-        with error:
-            if present and error.code == 416:  # nothing lies behind what is there: complete
-                return
-            raise _TransferError(
-                f"HTTP {error.code} {_printable(error.reason)}", final=error.code not in _PASSING
-            ) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _broken(error, terms) from error
-    except ValueError as error:  # no host, a bracket too many, letters that no address has
-        raise _TransferError(f"the address is not valid ({error})", final=True) from error
-    with answer:
-        _refuse_other_kinds(url, answer.geturl())
-        resumed = answer.status == 206 and _starts_at(answer, present)
-        if answer.status == 206 and not resumed:
-            target.unlink(missing_ok=True)
-            raise _TransferError("the server sent another part of the file than asked for")
-        start = present if resumed else 0
-        length = answer.headers.get("Content-Length", "")
-        # The digits are the server's: a number of a thousand of them is none.
-        total = start + int(length) if length.isdecimal() and len(length) < 16 else None
-        _limit(total or start, terms)
-        require_space(target.parent, (total or megabytes * 1_000_000) - start)
-        with (
-            target.open("ab" if resumed else "wb") as file,
-            tqdm(
-                total=total,
-                initial=start,
-                unit="B",
-                unit_scale=True,
-                desc=target.stem,
-                leave=False,
-                disable=None,  # silent where stderr is not a terminal
-            ) as bar,
-        ):
-            done = watched = start
-            until = time.monotonic() + terms.timeout_s
-            while chunk := _read(answer, terms):
-                file.write(chunk)
-                bar.update(len(chunk))
-                done += len(chunk)
-                _limit(done, terms)
-                if time.monotonic() > until and done != total:
-                    if done - watched < _SLOWEST:
-                        raise _TransferError(
-                            f"no more than {done - watched} bytes in {terms.timeout_s:g} s"
-                        )
-                    watched, until = done, time.monotonic() + terms.timeout_s
-    if total is not None and done < total:
-        raise _TransferError(f"the transfer broke off after {done} of {total} bytes")
+class _LimitedFile:
+    """A file that refuses too many bytes, and a chunk that comes too late."""
+
+    def __init__(self, file: BinaryIO, max_bytes: int, timeout_s: float) -> None:
+        self.file, self.max_bytes, self.timeout_s = file, max_bytes, timeout_s
+        self.size, self.deadline = 0, float("inf")
+
+    def write(self, data: bytes) -> None:
+        if time.monotonic() > self.deadline:
+            raise TimeoutError
+        self.deadline = time.monotonic() + self.timeout_s
+        self.size += len(data)
+        if self.size > self.max_bytes:
+            raise _too_large(self.max_bytes)
+        self.file.write(data)
+
+    def flush(self) -> None:
+        """Do nothing; pooch calls it after each chunk."""
 
 
-def _refuse_other_kinds(asked: str, found: str) -> None:
-    """A redirection may not leave the web, nor encryption."""
-    kind, wanted = urlsplit(found).scheme, urlsplit(asked).scheme
-    if kind not in ("http", "https") or (wanted, kind) == ("https", "http"):
-        raise _TransferError(f"it leads to {_printable(found)}, which is not followed", final=True)
+def _transfer(url: str, target: Path, max_bytes: int, timeout_s: float, user_agent: str) -> None:
+    with (
+        target.open("wb") as file,
+        # pooch sets the total, but a bar without one has no truth value, which pooch asks for.
+        tqdm(
+            total=1, unit="B", unit_scale=True, desc=target.name, leave=False, disable=None
+        ) as bar,
+    ):
+        pooch.HTTPDownloader(
+            progressbar=bar,
+            chunk_size=_CHUNK,
+            timeout=timeout_s,
+            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
+            hooks={"response": functools.partial(_check_response, target.parent, max_bytes)},
+        )(url, _LimitedFile(file, max_bytes, timeout_s), None)
+
+
+def _check_response(folder: Path, max_bytes: int, response: requests.Response, **_: Any) -> None:
+    """Refuse a redirection or a size before anything is read."""
+    if response.is_redirect:  # to http or https; requests refuses others
+        found = urljoin(response.url, response.headers["Location"])
+        if response.url.startswith("https:") and not found.lower().startswith("https:"):
+            raise DownloadError(f"redirected to {_printable(found)}, which is not allowed")
+    elif response.ok and (length := response.headers.get("Content-Length", "")).isdecimal():
+        size = int(length[:16])  # a server can send thousands of digits
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        require_space(folder, size)
+
+
+def _too_large(max_bytes: int) -> DownloadError:
+    return DownloadError(f"the file is larger than {max_bytes / 1e6:g} MB")
+
+
+def _explain(error: Exception, timeout_s: float) -> tuple[str, bool]:
+    """Return the reason of a failure in a few words, and whether a retry may help."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        code = error.response.status_code
+        return f"HTTP {code} {_printable(error.response.reason)}", code in _TRANSIENT
+    if isinstance(error, ValueError | requests.TooManyRedirects):  # such as an invalid address
+        return _printable(error), False
+    cause: BaseException | None = error
+    while cause is not None and (
+        isinstance(cause, requests.RequestException)
+        or not isinstance(cause, OSError | http.client.HTTPException)
+    ):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, TimeoutError):
+        return f"no answer for {timeout_s:g} s", True
+    reason = _printable(getattr(cause, "strerror", None) or cause or error)
+    if isinstance(cause, socket.gaierror):
+        return f"no network: {reason}", cause.errno == socket.EAI_AGAIN
+    return f"the connection failed: {reason}", True
 
 
 def _printable(text: object) -> str:
-    """What a server says, on one line and without commands to the terminal."""
+    """Return words of a server or a library as one line without control characters."""
     line = " ".join(str(text).split())[:200]
     return line if line.isprintable() else repr(line)
-
-
-def _limit(size: int, terms: Terms) -> None:
-    if terms.most_bytes is not None and size > terms.most_bytes:
-        raise _TransferError(f"it is larger than {terms.most_bytes / 1e6:g} MB", final=True)
-
-
-def _read(answer: http.client.HTTPResponse, terms: Terms) -> bytes:
-    # read1 hands over what has come so far, so that a stall does not lose it.
-    try:
-        return answer.read1(_CHUNK)
-    except (OSError, http.client.HTTPException) as error:
-        raise _broken(error, terms) from error
-
-
-def _starts_at(answer: http.client.HTTPResponse, position: int) -> bool:
-    return (answer.headers.get("Content-Range") or "").startswith(f"bytes {position}-")
-
-
-def _broken(error: Exception, terms: Terms) -> _TransferError:
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, TimeoutError):
-        return _TransferError(f"no answer for {terms.timeout_s:g} s")
-    if isinstance(cause, socket.gaierror):
-        # Not a passing trouble: most often there is no network at all.
-        return _TransferError(
-            f"no network: {cause.strerror}", final=cause.errno != socket.EAI_AGAIN
-        )
-    reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    return _TransferError(f"the connection failed: {_printable(reason)}")

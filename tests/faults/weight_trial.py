@@ -107,8 +107,9 @@ class Trial:
 
         def prepare() -> None:
             from nst_exp.utils import download
+            from nst_exp.weights import fetch
 
-            download.TIMEOUT_S, download.PAUSE_S = TIMEOUT_S, 0.01
+            fetch.TIMEOUT_S, download.PAUSE_S = TIMEOUT_S, 0.01
             tempfile.tempdir = str(temporary)  # or the parent's, which is known already
             if before is not None:
                 before()

@@ -367,10 +367,10 @@ def _large_unsaid(server: Server) -> None:
         (_page, "what came is no picture: it is a web page (HTML)"),
         (_missing, "HTTP 404"),
         (_busy, "HTTP 429"),
-        (_cut, "the transfer broke off"),
+        (_cut, "the connection failed"),
         (_half, "what came is no picture: the file is cut off"),
-        (_large, "it is larger than 0.05 MB"),
-        (_large_unsaid, "it is larger than 0.05 MB"),
+        (_large, "the file is larger than 0.05 MB"),
+        (_large_unsaid, "the file is larger than 0.05 MB"),
     ],
 )
 def test_a_download_that_fails_leaves_nothing_and_is_tried_once(

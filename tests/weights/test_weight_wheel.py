@@ -118,7 +118,7 @@ def test_members_that_cannot_be_unpacked(tmp_path: Path, spoil: str) -> None:
 def test_a_member_that_unpacks_to_very_much(
     source: WeightSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "MOST_BYTES", len(CONTENT) - 1)
+    monkeypatch.setattr(sources, "MAX_BYTES", len(CONTENT) - 1)
     with pytest.raises(WeightsError, match="unpacks to"):
         fetch(source, tmp_path, print)
     assert not list(tmp_path.rglob("*.onnx"))
