@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 from helpers_run import picture, tiny_run
 from PIL import Image
 
@@ -49,11 +49,11 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that were asked for; none of them answers."""
     asked: list[str] = []
 
-    def refuse(request: urllib.request.Request, **_: object) -> None:
-        asked.append(request.full_url)
-        raise OSError("refused by the test")
+    def refuse(url: str, **_: object) -> None:
+        asked.append(url)
+        raise requests.ConnectionError("refused by the test")
 
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(requests, "get", refuse)
     return asked
 
 
