@@ -1,4 +1,4 @@
-"""Files that are either complete or not there."""
+"""Files that are either complete or absent, also after a crash."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from nst_exp.utils.errors import OutputError
 
 _PREFIX, _SUFFIX = ".nst-", ".tmp"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Have ``write`` fill a temporary file beside ``path``, then put it in the place of ``path``.
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file in such a way that ``path`` is always the old file or the complete new one.
 
-    At every moment, also after a crash or a power cut, ``path`` is the old file or the whole new
-    one. The folder must exist; a link is followed. If ``write`` raises, ``path`` is untouched, the
-    temporary file is removed and the exception goes on. Raises OutputError for whatever the
-    operating system refuses, also where ``write`` passes that on as another exception.
+    Args:
+        path: The file; its folder must exist, and a link is followed.
+        write: Writes the content to a binary stream. If it raises, ``path`` is left as it was.
+
+    Raises:
+        OutputError: If the operating system refuses, also if ``write`` raises that as another
+            exception, as torch.save does.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
     try:
-        _refuse_what_is_no_file(target)
+        _require_file(target)
         with open(temporary, "xb") as stream:
             write(stream)
             stream.flush()
@@ -37,87 +40,82 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
         os.replace(temporary, target)
         _sync_folder(target.parent)
     except Exception as error:
-        _raise_signal_behind(error)
-        refusal = _refusal_behind(error)
-        if refusal is None:
-            raise
-        reason = _reason(refusal, target.parent)
-        raise OutputError(f"{path}: cannot be written: {reason}") from error
+        for cause in _causes(error):
+            if not isinstance(cause, Exception):  # a signal
+                raise cause from None
+        if refusal := _system_error(error):
+            reason = _describe(refusal, target.parent)
+            raise OutputError(f"{path}: cannot be written: {reason}") from error
+        raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
+def write_bytes_atomically(path: Path, data: bytes | memoryview) -> None:
+    """Write bytes as ``write_atomically`` does."""
+    write_atomically(path, lambda stream: stream.write(data))
+
+
 def write_text_atomically(path: Path, text: str) -> None:
-    """``write_atomically`` for text: UTF-8, line ends as they are in ``text``."""
-    write_atomically(path, lambda stream: _write_all(stream, text.encode("utf-8")))
+    """Write UTF-8 text as ``write_atomically`` does, with its line ends unchanged."""
+    write_bytes_atomically(path, text.encode("utf-8"))
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of writers that were killed; nobody may be writing in ``folder``."""
+    """Remove temporary files of killed processes; no other process may be writing there."""
     for leftover in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
         with contextlib.suppress(OSError):
             leftover.unlink()
 
 
-def _write_all(stream: BinaryIO, data: bytes) -> None:
-    stream.write(data)
+def disk_refusal(error: BaseException, folder: Path) -> str | None:
+    """Describe why the disk of ``folder`` accepts no more data, and what to do.
+
+    Returns:
+        The reason and an action, or None if the error of a library has another reason.
+    """
+    cause = _system_error(error)
+    return _describe(cause, folder) if cause and cause.errno in _DISK_ERRORS else None
 
 
-def _refuse_what_is_no_file(target: Path) -> None:
-    # os.replace would put a file in the place of a device such as /dev/full
+def _require_file(target: Path) -> None:
+    # os.replace would replace a device such as /dev/full by a file.
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a directory")
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a directory")
         raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a power cut, where the platform has a way to ask for that."""
+    """Make the new name survive a power cut, if the platform supports that."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems cannot
+        with contextlib.suppress(OSError):  # not supported by some network file systems
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _raise_signal_behind(error: BaseException) -> None:
-    """A signal's exception in the midst of a write, which torch.save hides as well."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
-        if not isinstance(cause, Exception):
-            raise cause from None
+        yield cause
         cause = cause.__cause__ or cause.__context__
 
 
-def _refusal_behind(error: BaseException) -> OSError | None:
-    """The operating system's own error; torch.save hides it behind a RuntimeError."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno is not None:
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return None
+def _system_error(error: BaseException) -> OSError | None:
+    causes = _causes(error)
+    return next((c for c in causes if isinstance(c, OSError) and c.errno is not None), None)
 
 
-def disk_refusal(error: BaseException, folder: Path) -> str | None:
-    """Why the disk behind ``folder`` takes nothing more, and what to do.
-
-    None if ``error``, a library's, has another reason.
-    """
-    refusal = _refusal_behind(error)
-    return _reason(refusal, folder) if refusal and refusal.errno in _FULL else None
-
-
-def _reason(error: OSError, folder: Path) -> str:
+def _describe(error: OSError, folder: Path) -> str:
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         with contextlib.suppress(OSError):
-            free = shutil.disk_usage(folder).free
-            reason += f" ({free / 1e6:.1f} MB free)"
+            reason += f" ({shutil.disk_usage(folder).free / 1e6:.1f} MB free)"
         return f"{reason}; make room or choose another folder"
     if error.errno == errno.ENOENT:
         return f"there is no folder {folder}"

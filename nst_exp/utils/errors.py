@@ -49,3 +49,8 @@ class Interrupted(NstError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def reason_of(error: Exception) -> str:
+    """Return the reason that an exception gives, without file names and error numbers."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""SHA-256 of files, and published prefixes of it."""
+"""SHA-256 hashes of files, and published prefixes of them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 from nst_exp.utils.errors import WeightsError
 
-_SHORTEST = 8  # digits of a prefix; torchvision publishes that many
+_SHORTEST = 8  # digits of a prefix, as torchvision publishes them
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, 64 lower-case hex digits. Raises ``OSError``."""
+    """Return the SHA-256 of a file as 64 lower-case hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def published(sha256: str, what: str) -> str:
-    """``sha256`` in lower case, or a ``WeightsError`` that names ``what`` if it proves nothing."""
+    """Return a published hash in lower case; a WeightsError names ``what`` if it is too short."""
     digits = sha256.lower()
     if not re.fullmatch(rf"[0-9a-f]{{{_SHORTEST},64}}", digits):
         raise WeightsError(
@@ -29,14 +29,14 @@ def published(sha256: str, what: str) -> str:
 
 
 def check(path: Path, expected: str) -> str:
-    """The file's SHA-256 if it begins with ``expected``; else a ``WeightsError``."""
+    """Return the SHA-256 of a file; raise a WeightsError unless it begins with ``expected``."""
     found = sha256_of(path)
-    if not found.startswith(expected):
-        with path.open("rb") as file:
-            page = file.read(64).lstrip().lower().startswith((b"<!doctype", b"<html"))
-        hint = " (a web page: the login or error page of a proxy?)" if page else ""
-        raise WeightsError(
-            f"wrong content{hint}: SHA-256 is {found[:16]}..., should be {expected[:16]}"
-            + ("..." if len(expected) > 16 else "")
-        )
-    return found
+    if found.startswith(expected):
+        return found
+    with path.open("rb") as file:
+        page = file.read(64).lstrip().lower().startswith((b"<!doctype", b"<html"))
+    hint = " (a web page: the login or error page of a proxy?)" if page else ""
+    dots = "..." if len(expected) > 16 else ""
+    raise WeightsError(
+        f"wrong content{hint}: SHA-256 is {found[:16]}..., should be {expected[:16]}{dots}"
+    )

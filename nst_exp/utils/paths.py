@@ -1,4 +1,4 @@
-"""Where the presets and the cache lie, in a checkout and in an installed package alike."""
+"""Folders of the presets and of the cache."""
 
 from __future__ import annotations
 
@@ -10,29 +10,22 @@ import platformdirs
 from nst_exp.utils.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def _configs() -> Path:
-    places = [_PACKAGE / "configs", _PACKAGE.parent / "configs"]
-    return next((place for place in places if place.is_dir()), places[0])
-
-
-CONFIGS = _configs()
-"""The folder of presets: inside the package in a wheel, beside it in a checkout."""
+# Inside the package in a wheel, beside it in a checkout.
+CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
 
 
 def cache_folder() -> Path:
-    """``$NST_EXP_CACHE``, else the platform's folder for caches. It need not exist.
+    """Return ``$NST_EXP_CACHE``, or else the platform's cache folder; it need not exist.
 
-    Raises ConfigError for a user without a home folder who has not set the variable.
+    Raises:
+        ConfigError: If the variable is not set and the user has no home folder.
     """
-    own = os.environ.get("NST_EXP_CACHE")
-    if own:
+    if own := os.environ.get("NST_EXP_CACHE"):
         return Path(os.path.abspath(os.path.expanduser(own)))
     try:
         return platformdirs.user_cache_path("nst_exp", appauthor=False)
     except RuntimeError as error:
         raise ConfigError(
-            "NST_EXP_CACHE: there is no home folder for the cache of weights; set this "
-            "environment variable to a folder"
+            "NST_EXP_CACHE: there is no home folder for the cache; set this environment variable "
+            "to a folder"
         ) from error

@@ -1,32 +1,25 @@
-"""Signals that end a run: Ctrl-C, SIGTERM, SIGHUP when the terminal is closed, and SIGUSR1, with
-which SLURM can be asked to warn of the end of a job's time.
+"""Signals that end a run: Ctrl-C, SIGTERM, SIGHUP of a closed terminal, and SIGUSR1 of SLURM.
 
-While steps are made, the first signal asks for an end behind the present step, so that everything
-can be saved; anywhere else, and for a second signal, the run ends where it is.
+While a run makes steps, the first signal requests a stop after the current step, so that everything
+can be saved. At any other time, and for a second signal, ``SignalReceived`` is raised.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-ENDING: tuple[int, ...] = tuple(  # Windows lacks the last one
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-_WARNING: int | None = getattr(signal, "SIGUSR1", None)
-
-
-def exit_code(number: int) -> int:
-    """128 + the signal's number, as shells report it."""
-    return 128 + number
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+ENDING: tuple[int, ...] = tuple(getattr(signal, n) for n in _NAMES if hasattr(signal, n))
+_WARNING: int | None = getattr(signal, "SIGUSR1", None)  # sent before the time of a job is over
 
 
 class SignalReceived(BaseException):
-    """A signal has come. Not an Exception, which a library might take for a failure of its own."""
+    """A signal was received; not an Exception, which a library could take for its own failure."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -34,80 +27,74 @@ class SignalReceived(BaseException):
 
 
 class StopRequest:
-    """Which signal asked the run to stop, if any."""
+    """The signal that requested a stop of the run, if any."""
 
-    def __init__(self) -> None:
+    def __init__(self, previous: dict[int, Any]) -> None:
         self.signal: int | None = None
-        self.stepping = False  # steps are made, and look at ``signal`` themselves
-        self._listen: Callable[[], None] = lambda: None
+        self.stepping = False  # the run makes steps, and checks ``signal`` after each
+        self._previous = previous  # signal -> handler
 
     def step(self) -> None:
-        """From now on steps are made. Lightning has put a handler of its own before this one."""
+        """Begin to make steps; Lightning has set its own handlers, which are replaced again."""
         self.stepping = True
-        self._listen()
+        for number in self._previous:
+            signal.signal(number, self.handle)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Note the first signal while steps are made; otherwise raise, or call its old handler."""
+        first, self.signal = self.signal is None, self.signal or number
+        previous = self._previous[number]
+        if first and self.stepping:
+            with suppress(OSError, ValueError, RuntimeError):  # closed, or in the middle of a write
+                print("\nstopping after this step; once more stops at once", file=sys.stderr)
+        elif first or _ends_process(previous):
+            raise SignalReceived(number)
+        elif callable(previous):
+            previous(number, frame)
 
 
-def _stop_now(number: int, frame: FrameType | None) -> None:
-    raise SignalReceived(number)
+def exit_code(number: int) -> int:
+    """Return 128 + the number of the signal, as shells report it."""
+    return 128 + number
 
 
-def _ends_the_process(handler: Any) -> bool:
-    return handler in (signal.SIG_DFL, signal.default_int_handler, _stop_now)
-
-
-def handled_signals() -> Iterator[int]:
-    """Signals that mean an end here: not those that are ignored, as by nohup or a shell's ``&``."""
-    for number in ENDING:
-        if signal.getsignal(number) not in (signal.SIG_IGN, None):
-            yield number
-    if _WARNING is not None and _ends_the_process(signal.getsignal(_WARNING)):
-        yield _WARNING
+def handled_signals() -> list[int]:
+    """Return the signals that end a run, without those ignored by nohup or a shell's ``&``."""
+    numbers = [n for n in ENDING if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    if _WARNING is not None and _ends_process(signal.getsignal(_WARNING)):
+        numbers.append(_WARNING)
+    return numbers
 
 
 @contextmanager
 def stop_at_once() -> Iterator[None]:
-    """Within, all but Ctrl-C raise SignalReceived instead of ending the process without a word."""
-    before: dict[int, Any] = {}
-    for number in handled_signals():
-        if signal.getsignal(number) == signal.SIG_DFL:
-            before[number] = signal.signal(number, _stop_now)
-    try:
+    """Raise ``SignalReceived`` for a signal that would end the process without a message."""
+    with _handler([n for n in handled_signals() if signal.getsignal(n) == signal.SIG_DFL], _raise):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def stop_requests(enabled: bool) -> Iterator[StopRequest]:
-    """Catch what would end the process: as a request while steps are made, else as SignalReceived.
-
-    After the first one, signals do what they did before, but for ending the process: a second one
-    raises SignalReceived. Those that were ignored before stay ignored.
-    """
-    request = StopRequest()
-    before: dict[int, Any] = {}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        first, request.signal = request.signal is None, request.signal or number
-        if first and request.stepping:
-            with suppress(OSError, ValueError, RuntimeError):  # gone, or in the midst of a write
-                print("\nstopping after this step; once more stops at once", file=sys.stderr)
-        elif first or _ends_the_process(before[number]):
-            raise SignalReceived(number)
-        elif callable(before[number]):
-            before[number](number, frame)
-
-    def listen() -> None:
-        for number in before:
-            signal.signal(number, handle)
-
-    for number in handled_signals() if enabled else ():
-        before[number] = signal.getsignal(number)
-    listen()
-    request._listen = listen
-    try:
+    """Handle signals as a request while steps are made, and raise ``SignalReceived`` otherwise."""
+    numbers = handled_signals() if enabled else []
+    request = StopRequest({number: signal.getsignal(number) for number in numbers})
+    with _handler(numbers, request.handle):
         yield request
+
+
+@contextmanager
+def _handler(numbers: Iterable[int], handler: Any) -> Iterator[None]:
+    previous = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in previous.items():
+            signal.signal(number, earlier)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    raise SignalReceived(number)
+
+
+def _ends_process(handler: Any) -> bool:
+    return handler in (signal.SIG_DFL, signal.default_int_handler, _raise)
