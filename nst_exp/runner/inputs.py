@@ -1,73 +1,66 @@
-"""The pictures of a run, as tensors of the sizes that it needs."""
+"""The images that a run reads, as tensors of the sizes that it needs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from nst_exp.config.schema import Config, InitKind, SizeMode, StyleFit
-from nst_exp.images import LoadedImage, load_image, target_size
+from nst_exp.images import LoadedImage, load_image, save_image, target_size
 from nst_exp.images.named import resolve_image
-from nst_exp.images.tensors import to_tensor
+from nst_exp.images.tensors import to_array, to_tensor
+from nst_exp.results.record import COPIES
 from nst_exp.utils.errors import ConfigError
 
-Warn = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Content, style and, if the run starts from one, the initial picture."""
+    """Content image, style image and, if the run starts from a file, that image."""
 
     content: LoadedImage
     style: LoadedImage
     init: LoadedImage | None
     credits: dict[str, str] = field(default_factory=dict)  # config key -> title, author, license
-    substituted: list[dict[str, str]] = field(default_factory=list)  # for the record: stand-ins
+    substituted: list[dict[str, str]] = field(default_factory=list)  # for the record
 
     @property
     def loaded(self) -> dict[str, LoadedImage]:
-        """By config key."""
+        """The images by config key."""
         found = {"content": self.content, "style": self.style, "init.file": self.init}
         return {key: image for key, image in found.items() if image is not None}
 
+    def as_record(self) -> dict[str, dict[str, str]]:
+        """Describe the files, as result.json lists them."""
+        return {
+            key: {"path": str(image.path), "sha256": image.sha256}
+            | ({"credit": self.credits[key]} if key in self.credits else {})
+            for key, image in self.loaded.items()
+        }
 
-def _hint(config: Config, size: float) -> int | None:
-    """The longest side needed, for a fast decoding of large JPEGs; unknown unless it is `size`."""
-    return round(size) if config.resolution.size_mode is SizeMode.longest else None
 
+def load_inputs(config: Config) -> Inputs:
+    """Load every image of a run; download or substitute named ones.
 
-def _unheard(line: str) -> None:
-    pass
-
-
-def load_inputs(config: Config, warn: Warn, report: Warn = _unheard) -> Inputs:
-    """Load every picture; ConfigError lists all that cannot be used.
-
-    A named picture may be downloaded, of which ``report`` is told, or replaced by its stand-in, of
-    which ``warn`` is told.
+    Raises:
+        ConfigError: For all images that cannot be used, in one message.
     """
-    wanted: dict[str, tuple[str, int | None]] = {
-        "content": (config.content, _hint(config, config.size)),
-        "style": (config.style, _hint(config, style_size(config, config.size))),
-    }
-    # Stretched to the content's shape, the style may be used at more pixels than its own size.
-    if config.resolution.style_fit is StyleFit.content or config.init.kind is InitKind.style:
-        wanted["style"] = (config.style, None)
-    if config.init.kind is InitKind.file and config.init.file:
-        wanted["init.file"] = (config.init.file, None)
     loaded: dict[str, LoadedImage] = {}
     credits: dict[str, str] = {}
     substituted: list[dict[str, str]] = []
     problems: list[str] = []
-    for key, (value, hint) in wanted.items():
+    for key, (value, hint) in _wanted(config).items():
         try:
-            obtained = resolve_image(
-                value, key, config.images, config.stand_ins, warn=warn, report=report
+            resolved = resolve_image(
+                value, key, config.images, config.stand_ins, warn=log.warning, report=log.info
             )
             loaded[key] = load_image(
-                obtained.path,
+                resolved.path,
                 key=key,
                 max_megapixels=config.max_megapixels,
                 background=config.background,
@@ -76,30 +69,49 @@ def load_inputs(config: Config, warn: Warn, report: Warn = _unheard) -> Inputs:
         except ConfigError as error:
             problems += error.problems
             continue
-        if obtained.credit:
-            credits[key] = obtained.credit
-        if obtained.substituted:
-            substituted.append(obtained.substituted)
+        if resolved.credit:
+            credits[key] = resolved.credit
+        if resolved.substituted:
+            substituted.append(resolved.substituted)
         for warning in loaded[key].warnings:
-            warn(warning)
+            log.warning(warning)
     if problems:
         raise ConfigError(problems)
     return Inputs(loaded["content"], loaded["style"], loaded.get("init.file"), credits, substituted)
 
 
+def _wanted(config: Config) -> dict[str, tuple[str, int | None]]:
+    """Each image by key, with the longest side needed, for a fast decoding of large JPEGs."""
+
+    def hint(size: float) -> int | None:  # known only if `size` is the longest side
+        return round(size) if config.resolution.size_mode is SizeMode.longest else None
+
+    # Stretched to the content's shape, the style may be used at more pixels than its own size.
+    stretched = (
+        config.resolution.style_fit is StyleFit.content or config.init.kind is InitKind.style
+    )
+    wanted = {
+        "content": (config.content, hint(config.size)),
+        "style": (config.style, None if stretched else hint(style_size(config, config.size))),
+    }
+    if config.init.kind is InitKind.file and config.init.file:
+        wanted["init.file"] = (config.init.file, None)
+    return wanted
+
+
 def style_size(config: Config, level_size: int) -> float:
-    """The style's size at a level: it shrinks and grows with the image."""
+    """Return the style's size at a level: it shrinks and grows with the image."""
     base = config.resolution.style_size or config.size
     return base * config.resolution.style_scale * level_size / config.size
 
 
 def content_dimensions(config: Config, inputs: Inputs, level_size: int) -> tuple[int, int]:
-    """Width and height of the image at a level."""
+    """Return the width and height of the image at a level."""
     return target_size(*inputs.content.original_size, level_size, config.resolution.size_mode)
 
 
 def style_dimensions(config: Config, inputs: Inputs, level_size: int) -> tuple[int, int]:
-    """Width and height of the style image at a level."""
+    """Return the width and height of the style image at a level."""
     size = style_size(config, level_size)
     if config.resolution.style_fit is StyleFit.content:
         width, height = content_dimensions(config, inputs, level_size)
@@ -109,22 +121,22 @@ def style_dimensions(config: Config, inputs: Inputs, level_size: int) -> tuple[i
     return target_size(*inputs.style.original_size, side, config.resolution.size_mode)
 
 
-def note_enlargements(config: Config, inputs: Inputs, warn: Warn) -> None:
-    """Say where a picture has fewer pixels than the run uses."""
+def warn_of_enlargements(config: Config, inputs: Inputs) -> None:
+    """Log a warning for each image that has fewer pixels than the run uses."""
     used = {
         "content": content_dimensions(config, inputs, config.size),
         "style": style_dimensions(config, inputs, config.size),
     }
     for key, (width, height) in used.items():
-        has = inputs.loaded[key].original_size
-        if width > has[0] and height > has[1]:
-            warn(f"{key}: {has[0]}x{has[1]} pixels are enlarged to {width}x{height}")
+        own = inputs.loaded[key].original_size
+        if width > own[0] and height > own[1]:
+            log.warning("%s: %dx%d pixels are enlarged to %dx%d", key, *own, width, height)
 
 
 def tensors(
     config: Config, inputs: Inputs, level_size: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Content, style, and the picture to start from, if any, all (1, 3, H, W)."""
+    """Return content, style, and the image to start from, if any, all (1, 3, H, W)."""
     size = content_dimensions(config, inputs, level_size)
     start = {InitKind.style: inputs.style, InitKind.file: inputs.init}.get(config.init.kind)
     return (
@@ -132,3 +144,29 @@ def tensors(
         to_tensor(inputs.style.picture, style_dimensions(config, inputs, level_size)),
         to_tensor(start.picture, size) if start else None,
     )
+
+
+def save_inputs(
+    folder: Path, config: Config, inputs: Inputs, recorded: dict[str, dict[str, Any]]
+) -> None:
+    """Save content and style as the run uses them, if its figure will need them.
+
+    JPEG, sRGB, at the run's final size.
+
+    Args:
+        folder: The run's folder.
+        config: The run's config.
+        inputs: The run's images.
+        recorded: The record's inputs, where the names of the files are noted.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    if not config.figure.title:
+        return
+    content, style, _ = tensors(config, inputs, config.size)
+    for key, image in (("content", content), ("style", style)):
+        path = folder / COPIES[key]
+        path.parent.mkdir(exist_ok=True)
+        save_image(to_array(image), path)
+        recorded[key]["copy"] = COPIES[key]

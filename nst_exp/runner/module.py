@@ -1,8 +1,9 @@
-"""The LightningModule: one image, minimized."""
+"""The LightningModule that optimizes one image."""
 
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,23 +19,20 @@ from nst_exp.core.optimizers import build_optimizer
 from nst_exp.core.parametrization import ImageParameter
 from nst_exp.utils.errors import NumericalError
 
+log = logging.getLogger(__name__)
+
 # The optimizer sees the loss scaled to this value at the start: torch's L-BFGS drops curvature
-# pairs below an absolute 1e-10, under which a loss of order 1 would stall.
+# pairs below an absolute 1e-10, so a loss of order 1 would stall.
 SCALED_LOSS_AT_START = 1e6
-SHORTER = 0.1  # factor on the step after a divergence
-FALL = 1e-6  # share by which the lowest total must fall to count as better; float32 rounds by 1e-7
+LR_BACKOFF = 0.1  # factor on the step's length after a divergence
+# Share by which the lowest total must decrease to count as better; float32 rounds by 1e-7.
+MIN_RELATIVE_DECREASE = 1e-6
+LONGEST_STEP = 1e25  # beyond it, the arithmetic of a step may leave float32
 
-
-# Numbers that a checkpoint carries.
-CARRIED = (
-    "loss_scale",
-    "evaluations",
-    "restarts",
-    "start_total",
-    "best_total",
-    "improved_step",
-    "improved_total",
-    "averaged",
+# Attributes that a checkpoint carries.
+CHECKPOINT_FIELDS = (
+    *("loss_scale", "evaluations", "restarts", "start_total", "best_total"),
+    *("improved_step", "improved_total", "averaged", "best_values", "average"),
 )
 
 
@@ -43,9 +41,9 @@ class Diverged(Exception):
 
 
 def _not_finite(losses: Losses) -> str:
-    """The first layers' terms that are NaN or infinite, or else the sums that are; "" for none.
+    """Name the first terms that are NaN or infinite, those of layers first; "" if there are none.
 
-    Also those that are only measured: they would end up in the record.
+    Terms of weight 0 count as well, since they go into the record.
     """
     sums = {name: getattr(losses, name) for name in ("content", "style", "tv", "range")}
     terms = losses.layers | sums | {"the total": losses.total}
@@ -58,10 +56,19 @@ class StyleTransfer(pl.LightningModule):
     """Minimizes the objective over the image, its only parameter.
 
     One training step is one iteration of the optimizer. Encoder and targets are not part of the
-    state dict; what a resumed run needs beside Lightning's own state travels in the checkpoint's
-    "style_transfer" entry. A step that ends in NaN or infinity puts the best image back and goes
-    on with a shorter step and a fresh optimizer; NumericalError when that has not helped
-    ``max_restarts`` times.
+    state dict. After a step that ends in NaN or infinity, the best image is restored and the
+    optimizer starts afresh with a shorter step, up to ``max_restarts`` times.
+
+    Attributes:
+        evaluations: How often the objective was evaluated, over all levels.
+        restarts: How often the best image was restored, over all levels.
+        losses: Those of the lowest evaluation of the latest step.
+        start_total: Total of the level's first evaluation.
+        best_total: Lowest total of the level so far; ``best_values`` belong to it.
+        improved_step: Step of the level that last decreased the lowest total.
+        averaged: Number of images in ``average``.
+        level: Index of the pyramid's level.
+        carried_state: Adam's state of the level before, resampled.
     """
 
     best_values: Tensor
@@ -74,42 +81,43 @@ class StyleTransfer(pl.LightningModule):
         objective: Objective,
         settings: config.Optimizer,
         averaging: float = 0.0,
-        report: Callable[[str], None] = print,
     ) -> None:
-        """Start from ``image`` (1, 3, H, W), RGB in 0..1; ``averaging`` is a decay below 1."""
+        """Start from an image.
+
+        Args:
+            image: RGB in 0..1, (1, 3, H, W).
+            backbone: The network.
+            objective: With the targets of this level.
+            settings: Of the optimizer.
+            averaging: Decay of the average of iterates; 0 for none.
+        """
         super().__init__()
         self.strict_loading = False  # the backbone is not in the checkpoint
         self.parameter = ImageParameter(image, settings.parametrization)
         self.backbone, self.objective = backbone, objective
         self.settings, self.averaging = settings, averaging
-        self.report = report
         self.loss_scale = 0.0  # fixed at the first evaluation
         self.evaluations = 0
         self.restarts = 0
-        self.losses: Losses | None = None  # of the lowest evaluation of the latest step
+        self.losses: Losses | None = None
         self.start_total: float | None = None
         self.best_total = float("inf")
-        # Step of this level that last made the lowest total better, and that total.
         self.improved_step, self.improved_total = 0, float("inf")
         # Buffers, so that they follow the image to its device and precision.
         values = self.parameter.values.detach().clone()
         self.register_buffer("best_values", values, persistent=False)
         self.register_buffer("average", torch.zeros_like(values), persistent=False)
         self.averaged = 0
-        self.carried_state: dict[str, Any] | None = None  # Adam's, from the level before
-        self.level = 0  # of the pyramid; travels in the checkpoint
-        self.clock: Callable[[], float] = lambda: 0.0  # seconds that the run has taken
-        self.warnings: list[str] = []  # the run's, for the checkpoint
+        self.carried_state: dict[str, Any] | None = None
+        self.level = 0
         self._step_lowest = float("inf")
 
-    # What Lightning asks for
-
     def train_dataloader(self) -> Iterable[int]:
-        """Nothing to load: the trainer's max_steps ends the run."""
+        """Return an endless loader of nothing: max_steps ends the run."""
         return itertools.repeat(0)
 
     def configure_optimizers(self) -> Any:
-        """L-BFGS or Adam over the image's values, and when its step becomes shorter."""
+        """Build the optimizer of the image's values, and the schedule of its step's length."""
         optimizer = build_optimizer(self.parameter, self.settings)
         if self.carried_state is not None:
             state = {
@@ -123,7 +131,7 @@ class StyleTransfer(pl.LightningModule):
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def training_step(self, batch: int, batch_idx: int) -> Tensor:
-        """Evaluate the objective at the present image; returns the scaled total."""
+        """Evaluate the objective at the present image and return the scaled total."""
         losses = self.evaluate(self.parameter())
         self.evaluations += 1
         if bad := _not_finite(losses):
@@ -147,7 +155,7 @@ class StyleTransfer(pl.LightningModule):
         optimizer: Any,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """One iteration, and what belongs to it: divergence guard, clamping, averaging."""
+        """Do one iteration, with divergence guard, clamping and averaging."""
         step = int(self.global_step) + 1
         while True:
             self._step_lowest = float("inf")
@@ -157,16 +165,17 @@ class StyleTransfer(pl.LightningModule):
                 if not torch.isfinite(self.parameter.values.detach()).all():
                     raise Diverged("the image")
                 if self.evaluations == evaluations and optimizer_closure is not None:
-                    # L-BFGS stands still and remembers this point; Lightning expects a result.
+                    # L-BFGS did not move and remembers this point; Lightning expects a result.
                     optimizer_closure()
                 break
             except Diverged as divergence:
                 self._restart(str(divergence), optimizer)
             except RuntimeError as error:
-                if "overflow" not in str(error):  # of a step's length, as torch puts it
+                # torch has no exception type for the length of a step that float32 cannot hold.
+                if isinstance(error, torch.OutOfMemoryError) or not self._is_extreme(optimizer):
                     raise
                 self._restart("the step", optimizer)
-        if self.best_total < self.improved_total * (1.0 - FALL):
+        if self.best_total < self.improved_total * (1.0 - MIN_RELATIVE_DECREASE):
             self.improved_step, self.improved_total = step, self.best_total
         if self.settings.clamp:
             self.parameter.set_image(self.image().clamp(0.0, 1.0))
@@ -174,47 +183,35 @@ class StyleTransfer(pl.LightningModule):
             self.average.mul_(self.averaging).add_(self.image(), alpha=1.0 - self.averaging)
             self.averaged += 1
 
-    # The state that a checkpoint carries
-
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The image's values alone."""
+        """Return the image's values alone."""
         return {"parameter.values": self.parameter.values.detach()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Plain tensors and numbers, which torch loads with weights_only=True."""
-        checkpoint["style_transfer"] = {name: getattr(self, name) for name in CARRIED} | {
-            "best_values": self.best_values,
-            "average": self.average,
-            "level": self.level,
-            "seconds": self.clock(),
-            "warnings": list(self.warnings),
-        }
+        """Add plain tensors and numbers, which torch loads with weights_only=True."""
+        checkpoint["style_transfer"] = {name: getattr(self, name) for name in CHECKPOINT_FIELDS}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the state back; what an older version did not write keeps its first value."""
+        """Restore what on_save_checkpoint has added."""
         for name, value in checkpoint["style_transfer"].items():
-            if name in ("seconds", "warnings"):
-                continue  # the run reads them
             if torch.is_tensor(value):
                 getattr(self, name).copy_(value)
             else:
                 setattr(self, name, value)
 
-    # For the callbacks and the run
-
     def evaluate(self, image: Tensor) -> Losses:
-        """The objective at ``image`` (1, 3, H, W)."""
+        """Evaluate the objective at an image (1, 3, H, W)."""
         losses: Losses = self.objective(image, self.backbone(image))
         return losses
 
     @torch.no_grad()
     def image(self) -> Tensor:
-        """The present image (1, 3, H, W), RGB; may leave 0..1 a little."""
+        """Return the present image (1, 3, H, W), RGB; it may leave 0..1 a little."""
         image: Tensor = self.parameter()
         return image.detach()
 
     def result_image(self) -> Tensor:
-        """The present image, or the average of the iterates if that is asked for."""
+        """Return the present image, or the average of the iterates if that is asked for."""
         if not self.averaged:
             return self.image()
         weight = 1.0 - float(self.averaging**self.averaged)
@@ -222,17 +219,28 @@ class StyleTransfer(pl.LightningModule):
 
     @torch.no_grad()
     def best_image(self) -> Tensor:
-        """The image with the lowest total so far, (1, 3, H, W)."""
+        """Return the image with the lowest total so far, (1, 3, H, W)."""
         return self.parameter.decode(self.best_values).detach()
 
     def restore_best(self) -> None:
-        """Go back to the image with the lowest total so far."""
+        """Restore the image with the lowest total so far."""
         with torch.no_grad():
             self.parameter.values.copy_(self.best_values)
             self.average.zero_()
         self.averaged = 0
 
+    def _is_extreme(self, optimizer: Any) -> bool:
+        lengths = [group["lr"] for group in optimizer.param_groups]
+        if isinstance(self.settings, config.LBFGS):
+            lengths.append(self.settings.first_step or 0.0)
+        return max(lengths) > LONGEST_STEP
+
     def _restart(self, where: str, optimizer: Any) -> None:
+        """Restore the best image and shorten the step; ``where`` names what is not finite.
+
+        Raises:
+            NumericalError: If there is no finite image yet, or after ``max_restarts`` restarts.
+        """
         step = int(self.global_step) + 1
         if self.best_total == float("inf"):
             largest = float(self.image().abs().max())
@@ -244,16 +252,17 @@ class StyleTransfer(pl.LightningModule):
         if self.restarts > self.settings.max_restarts:
             raise NumericalError(
                 f"diverged at step {step} ({where}), and {self.settings.max_restarts} restarts "
-                f"from the best image with ever shorter steps did not help; try a smaller "
+                f"from the best image with shorter and shorter steps did not help; try a smaller "
                 f"optimizer.lr (now {self.settings.lr:g}) or trainer.precision=32-true"
             )
         self.restore_best()
         inner = getattr(optimizer, "optimizer", optimizer)  # Lightning wraps it
         inner.state.clear()
         for group in inner.param_groups:
-            group["lr"] *= SHORTER
+            group["lr"] *= LR_BACKOFF
         if self.restarts == 1:
-            self.report(
-                f"diverged at step {step} ({where} is not finite): the best image is put back and "
-                f"the step shortened to {SHORTER:g} of its length"
+            log.warning(
+                "diverged at step %d (%s is not finite): the best image is restored and the step "
+                "shortened to %g of its length",
+                *(step, where, LR_BACKOFF),
             )

@@ -1,46 +1,42 @@
-"""One run: a Config and a folder in, a picture and its record out. Everything is wired here."""
+"""One run, from a Config to an image and its record. Everything is wired here."""
 
 from __future__ import annotations
 
-import copy
-import io
-import signal
+import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from PIL import Image
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
-from nst_exp.config import pyramid
-from nst_exp.config.pyramid import Level
+from nst_exp.config.pyramid import Level, build_levels
 from nst_exp.config.schema import Config
 from nst_exp.core.init_image import starting_image
+from nst_exp.core.metrics import measure
 from nst_exp.core.objective import Objective
 from nst_exp.core.optimizers import carries_state, carry_adam_state
 from nst_exp.images import load_image
-from nst_exp.images.tensors import resize, to_array
-from nst_exp.results import record
+from nst_exp.images.tensors import resize, to_array, to_tensor
 from nst_exp.results.lock import folder_lock
-from nst_exp.results.losses_csv import NAME as LOSSES
-from nst_exp.results.losses_csv import LossFile
+from nst_exp.results.record import Record, fingerprint, open_folder
 from nst_exp.runner.allocator import keep_freed_memory
-from nst_exp.runner.callbacks import LevelCheckpoint, Progress, Recorder, StopBetweenSteps, Stopped
+from nst_exp.runner.callbacks import Progress, Recorder, StopBetweenSteps, Stopped
 from nst_exp.runner.convergence import select_final_image
-from nst_exp.runner.finished import metrics_of, revisit
+from nst_exp.runner.finished import open_finished
 from nst_exp.runner.inputs import (
     Inputs,
     content_dimensions,
     load_inputs,
-    note_enlargements,
-    style_dimensions,
+    save_inputs,
     tensors,
+    warn_of_enlargements,
 )
 from nst_exp.runner.logger import (
     RunLogger,
@@ -49,18 +45,24 @@ from nst_exp.runner.logger import (
     result_values,
     writers_fail_quietly,
 )
-from nst_exp.runner.memory import is_out_of_memory, memory_errors, out_of_memory, warn_if_scarce
+from nst_exp.runner.memory import warn_if_scarce
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network, make_network
-from nst_exp.runner.save_image import rescue, save_picture, save_result
-from nst_exp.runner.saved_inputs import claim_for_figure, write_copies
-from nst_exp.runner.trainer import check_device, make_trainer, quiet_lightning
-from nst_exp.runner.validate import validate
-from nst_exp.utils.atomic_files import disk_refusal, remove_leftovers
-from nst_exp.utils.errors import Interrupted, NstError, NumericalError, OutputError
-from nst_exp.utils.signals import SignalReceived, StopRequest, exit_code, stop_requests
+from nst_exp.runner.resume import (
+    CHECKPOINT,
+    ResumePoint,
+    RunState,
+    open_losses,
+    read_checkpoint,
+)
+from nst_exp.runner.save_image import save_run_image
+from nst_exp.runner.stopping import early_end, same_command
+from nst_exp.runner.trainer import check_device, fit, make_trainer, quiet_lightning
+from nst_exp.utils.atomic_files import remove_leftovers
+from nst_exp.utils.errors import Interrupted
+from nst_exp.utils.signals import StopRequest, exit_code, stop_requests
 
-CHECKPOINT = "last.ckpt"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,261 +73,215 @@ class Result:
     losses: dict[str, float]  # of the saved image; all but "total" without alpha, beta, TV weight
     record: dict[str, Any]  # as in result.json
     folder: Path | None
-    path: Path | None  # of the picture
+    path: Path | None  # of the image
 
 
 def run(
     config: Config,
     folder: Path | None = None,
-    report: Callable[[str], None] = print,
+    *,
     handle_signals: bool = False,
-    patience: float = 0.0,
+    lock_timeout: float = 0.0,
     overrides: Sequence[str] = (),
 ) -> Result:
     """Do one run.
 
-    With a folder, everything is written there, and a run that was interrupted in it goes on from
-    its checkpoint; one that is done is not repeated. Without, nothing is written. ``report`` is
-    given one line for what a person should know. For another process that is at work in the folder
-    it waits ``patience`` seconds. ``overrides``, of the command line, are recorded. Raises
-    ConfigError, WeightsError, OutputError, NumericalError, and Interrupted where
-    ``handle_signals`` is set and a signal came.
+    A run that was interrupted in the folder is resumed from its checkpoint, and one that is done
+    there is not repeated. The config must be valid: see nst_exp.runner.validate.
+
+    Args:
+        config: What to do; it is not changed.
+        folder: Where everything is written; nothing is if None.
+        handle_signals: Whether signals end the run after the present step.
+        lock_timeout: Seconds to wait for another process that is at work in the folder.
+        overrides: Those of the command line, for the record.
+
+    Raises:
+        ConfigError: If an input or the folder cannot be used, or memory runs out.
+        WeightsError: If the network's weights are not available.
+        OutputError: If nothing can be written.
+        NumericalError: If the optimization diverged in spite of restarts.
+        Interrupted: If ``handle_signals`` is set and a signal came.
     """
-    validate(config)
     check_device(config.trainer)
     with ExitStack() as stack:
         request = stack.enter_context(stop_requests(handle_signals))
-        job = _Run(config, folder, report, request, overrides)
-        try:
+        current = _Run(Record(folder, config, overrides=list(overrides)), request)
+        stack.enter_context(_collected_warnings(current.record.warnings))
+        with early_end(current.record, request, current.best_image):
             if folder is not None:
-                stack.enter_context(folder_lock(folder, patience, report))
-            return job.go()
-        except SignalReceived as stop:
-            raise job.stopped_at_once(stop) from None
-        except Exception as error:
-            if request.signal is None or isinstance(error, Interrupted):
-                raise
-            name = signal.Signals(request.signal).name  # it has not been heeded yet
-            words = f"{error}; stopped by {name}"
-            raise Interrupted(words, exit_code(request.signal)) from error
+                stack.enter_context(folder_lock(folder, lock_timeout, log.info))
+            return current.execute()
+
+
+@contextmanager
+def _collected_warnings(lines: list[str]) -> Iterator[None]:
+    """Append the warnings that are logged within to ``lines``, each once."""
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            line = record.getMessage()
+            if line not in lines:
+                lines.append(line)
+
+    logger, handler = logging.getLogger("nst_exp"), Collector(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What all levels of a run share."""
+
+    inputs: Inputs
+    network: Network
+    levels: list[Level]
+    recorder: Recorder
+    logger: RunLogger | None
+    progress: Progress
 
 
 class _Run:
-    """The parts of one run, in the order in which they come to be."""
+    """The steps of one run, in their order."""
 
-    def __init__(
-        self,
-        config: Config,
-        folder: Path | None,
-        report: Callable[[str], None],
-        stop: StopRequest,
-        overrides: Sequence[str],
-    ) -> None:
-        self.config = copy.deepcopy(config)  # a backbone's stand-in is put in here
-        self.folder, self.report, self.request = folder, report, stop
-        self.record = record.Record(folder, self.config, overrides=list(overrides))
-        self.progress: Progress | None = None
+    def __init__(self, record: Record, request: StopRequest) -> None:
+        self.record, self.request = record, request
+        self.config, self.folder = record.config, record.folder
         self.started = time.monotonic()
-        self.seconds_before = 0.0
+        self.seconds_before = 0.0  # of an interrupted run
+        self.module: StyleTransfer | None = None  # of the present level
+        self.final: Tensor | None = None  # the image that the run ends with
 
-    def say(self, line: str) -> None:
-        if self.progress:
-            self.progress.around(self.report, line)
-        else:
-            self.report(line)
-
-    def warn(self, line: str) -> None:
-        if line not in self.record.warnings:
-            self.record.warnings.append(line)
-            self.say(f"warning: {line}")
-
-    def go(self) -> Result:
-        config = self.config
+    def execute(self) -> Result:
+        """Load the inputs, do the levels that are not done yet, and save the result."""
+        config, folder = self.config, self.folder
         if config.trainer.threads is not None:
             torch.set_num_threads(config.trainer.threads)
-        inputs = load_inputs(config, self.warn, self.say)
-        self.record.substituted += inputs.substituted
-        note_enlargements(config, inputs, self.warn)
-        mark = record.fingerprint(config, [image.sha256 for image in inputs.loaded.values()])
-        earlier: dict[str, Any] = {}
-        if self.folder is not None:
-            earlier = record.open_folder(self.folder, mark, config.image, config.overwrite)
-            for place in ("", "snapshots", "inputs"):
-                remove_leftovers(self.folder / place)
-            if earlier.get("status") == "done":
-                image = revisit(self.folder, config, earlier, inputs, self.warn, self.say)
-                path = self.folder / config.image
-                return Result(image, earlier["losses"], earlier, self.folder, path)
-        self.record.values = {
-            "fingerprint": mark,
-            "inputs": {
-                key: {"path": str(image.path), "sha256": image.sha256}
-                | ({"credit": inputs.credits[key]} if key in inputs.credits else {})
-                for key, image in inputs.loaded.items()
-            },
-        }
-        if "normalized" in earlier:  # what a resumed run has to agree with
-            self.record.values["normalized"] = earlier["normalized"]
-        recorded = self.record.values["inputs"]
-        copies = claim_for_figure(self.folder, config, earlier, recorded, self.warn)
+        inputs = load_inputs(config)
+        warn_of_enlargements(config, inputs)
+        earlier = self._open_folder(inputs)
+        if folder is not None and earlier.get("status") == "done":
+            image = open_finished(folder, config, inputs, earlier)
+            return Result(image, earlier["losses"], earlier, folder, folder / config.image)
         self.record.save("running")
-        try:
-            if self.folder is not None:
-                write_copies(self.folder, copies, config, inputs)
-            with writers_fail_quietly(), memory_errors(config):
-                return self._optimize(inputs, earlier)
-        except Interrupted:
-            raise
-        except Exception as error:
-            foreseen = self._of_the_disk(error)
-            self.record.values["error"] = f"{type(foreseen).__name__}: {foreseen}"
-            with suppress(Exception):  # what went wrong first matters more
-                if self.record.status != "done":
-                    self.record.save("failed")
-            if foreseen is error:
-                raise
-            raise foreseen from error
-        finally:
-            if self.progress:
-                self.progress.close()
-
-    def _of_the_disk(self, error: Exception) -> Exception:
-        """What a library raised because nothing can be written, as OutputError."""
-        if isinstance(error, NstError) or self.folder is None:
-            return error
-        reason = disk_refusal(error, self.folder)
-        return OutputError(f"out={self.folder}: cannot be written: {reason}") if reason else error
-
-    def _same_command(self) -> str:
-        but = ", without overwrite=true," if self.config.overwrite else ""
-        return f"the same command with out={self.folder}{but}"
-
-    def stopped_at_once(self, stop: SignalReceived) -> Interrupted:
-        """For the record, and what to raise: a signal came where no step could be ended."""
-        where = ""
-        if self.record.status == "done":
-            where = f"; the picture is done, {self._same_command()} measures it"
-        elif self.record.values and self.folder is not None:
-            with suppress(Exception):  # the record says "running", of a process that is no more
-                self.record.save("interrupted")
-            where = f"; {self._same_command()} goes on"
-        return Interrupted(f"stopped by {stop}{where}", exit_code(stop.signal))
-
-    def _optimize(self, inputs: Inputs, earlier: dict[str, Any]) -> Result:
-        config = self.config
         keep_freed_memory()
-        network = make_network(config, inputs, self.record, self.warn, self.say)
-        config.backbone = network.settings
-        levels = pyramid.build_levels(config.resolution, config.size, config.steps)
-        checkpoint = self._checkpoint(earlier)
-        first = int(checkpoint["style_transfer"]["level"]) if checkpoint else 0
-        done = levels[first].first_step + int(checkpoint["global_step"]) if checkpoint else 0
-        if checkpoint:
-            self.seconds_before = float(checkpoint["style_transfer"]["seconds"])
-            self.say(f"going on after step {done} of {config.steps}")
-            for line in checkpoint["style_transfer"].get("warnings", []):
-                if line not in self.record.warnings:  # else it has been said again
-                    self.record.warnings.append(line)
+        with quiet_lightning(), writers_fail_quietly():
+            network = make_network(config, inputs, self.record, log.warning, log.info)
+            point = read_checkpoint(folder) if folder is not None and earlier else None
+            parts = self._prepare(inputs, network, point)
+            with closing(parts.progress):
+                for level in parts.levels[point.level if point else 0 :]:
+                    resumed = point.path if point and level.index == point.level else None
+                    self.module = self._fit(level, parts, resumed)
+                    image, losses = select_final_image(self.module, level, config)
+            return self._finish(image, losses, parts)
+
+    def best_image(self) -> Tensor | None:
+        """Return the image to save if the run ends early; None before the first evaluation."""
+        module = self.module
+        if self.final is not None or module is None:
+            return self.final
+        if module.start_total is None and module.level == 0:
+            return None
+        return module.best_image()
+
+    def _open_folder(self, inputs: Inputs) -> dict[str, Any]:
+        """Begin the record; return that of an earlier run with the same settings, or {}."""
+        config, folder = self.config, self.folder
+        settings = fingerprint(config, [image.sha256 for image in inputs.loaded.values()])
+        earlier: dict[str, Any] = {}
+        if folder is not None:
+            earlier = open_folder(folder, settings, config.image, config.overwrite)
+            for place in ("", "snapshots", "inputs"):
+                remove_leftovers(folder / place)
+        if earlier.get("status") == "done":
+            return earlier
+        recorded = inputs.as_record()
+        if folder is not None:
+            save_inputs(folder, config, inputs, recorded)
+        self.record.substituted += inputs.substituted
+        self.record.values = {"fingerprint": settings, "inputs": recorded}
+        if "normalized" in earlier:  # a resumed run has to agree with it
+            self.record.values["normalized"] = earlier["normalized"]
+        return earlier
+
+    def _prepare(self, inputs: Inputs, network: Network, point: ResumePoint | None) -> _Parts:
+        """Make what all levels share: levels, progress bar, recorder."""
+        config, folder = self.config, self.folder
+        levels = build_levels(config.resolution, config.size, config.steps)
+        done = 0
+        if point is not None:
+            done = levels[point.level].first_step + point.step
+            log.info("resuming after step %d of %d", done, config.steps)
+            self.seconds_before = point.seconds
+            new = [line for line in point.warnings if line not in self.record.warnings]
+            self.record.warnings.extend(new)
         sizes = [content_dimensions(config, inputs, level.size) for level in levels]
-        of_style = style_dimensions(config, inputs, config.size)
-        warn_if_scarce(network.backbone, config, sizes[-1], of_style, self.warn)
-        self.progress = Progress(
+        progress = Progress(
             levels, [w * h for w, h in sizes], done, config.logging.progress and config.steps > done
         )
-        logger = make_logger(self.folder, config.logging, done)
-        if logger is not None and not checkpoint:
-            log_settings(logger, config)
+        logger = make_logger(folder, config.logging, done)
+        if logger is not None and point is None:
+            log_settings(logger, replace(config, backbone=network.settings))
         snapshots = None
-        if self.folder is not None and config.logging.snapshots and config.logging.image_every:
-            snapshots = self.folder / "snapshots"
+        if folder is not None and config.logging.snapshots and config.logging.image_every:
+            snapshots = folder / "snapshots"
             snapshots.mkdir(exist_ok=True)
-        losses = self._loss_file(done, logger is not None or snapshots is not None)
+        losses = open_losses(folder, done, logger is not None or snapshots is not None)
         recorder = Recorder(config.logging, config.steps, logger, snapshots, losses)
-        module: StyleTransfer | None = None
-        with quiet_lightning():
-            for level in levels[first:]:
-                resume = checkpoint is not None and level.index == first
-                module = self._fit(level, inputs, network, module, recorder, logger, resume)
-                try:
-                    image, its_losses = select_final_image(
-                        module, level, config, self.warn, self.say
-                    )
-                except NumericalError as error:
-                    raise NumericalError(f"{error}{rescue(module, self.record)}") from error
-                except SignalReceived as stop:
-                    raise self._stopped_again(stop, module) from None
-        assert module is not None
-        return self._finish(module, image, its_losses, inputs, recorder, logger)
+        return _Parts(inputs, network, levels, recorder, logger, progress)
 
-    def _loss_file(self, done: int, wanted: bool) -> LossFile | None:
-        """``losses.csv``, for all runs but those that record nothing on the way."""
-        if self.folder is None:
-            return None
-        losses = LossFile(self.folder / LOSSES)
-        if not wanted:
-            losses.discard()
-        elif losses.foreign:
-            self.warn(
-                f"{losses.path} is there already and no run has made it: it is kept, and a report "
-                "of this run has its curve from TensorBoard's files, or none"
-            )
-        else:
-            losses.open(done)
-            return losses
-        return None
-
-    def _checkpoint(self, earlier: dict[str, Any]) -> dict[str, Any] | None:
-        """The checkpoint of an interrupted run in this folder, if it can be read."""
-        if self.folder is None or not earlier:
-            return None
-        path = self.folder / CHECKPOINT
-        if not path.is_file():
-            return None
-        try:
-            data = path.read_bytes()
-        except OSError as error:  # perhaps it can be read again later: it is not given up
-            raise OutputError(f"{path}: cannot be read: {error.strerror}; try again") from error
-        try:
-            loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-            return cast(dict[str, Any], loaded) if "style_transfer" in loaded else None
-        except Exception as error:  # whatever a damaged file makes torch raise
-            self.warn(f"{path} cannot be read ({error}); starting again")
-            return None
-
-    def _fit(
-        self,
-        level: Level,
-        inputs: Inputs,
-        network: Network,
-        before: StyleTransfer | None,
-        recorder: Recorder,
-        logger: RunLogger | None,
-        resume: bool,
-    ) -> StyleTransfer:
-        """One level: targets, module, trainer."""
-        config, folder = self.config, self.folder
-        assert self.progress is not None
-        recorder.level = self.progress.level = level
-        checkpoint = None if folder is None else str(folder / CHECKPOINT)
-        callbacks: list[Callback] = [recorder, self.progress]
+    def _fit(self, level: Level, parts: _Parts, resumed: Path | None) -> StyleTransfer:
+        """Do one level, from a checkpoint or from the level before."""
+        config, folder, before = self.config, self.folder, self.module
+        parts.recorder.level = parts.progress.level = level
+        checkpoint = None if folder is None else folder / CHECKPOINT
+        at_start = checkpoint if level.index > 0 and resumed is None else None
+        callbacks: list[Callback] = [
+            RunState(self._seconds, self.record.warnings, at_start),
+            parts.recorder,
+            parts.progress,
+        ]
         if folder is not None:
+            minutes = timedelta(minutes=config.trainer.checkpoint_minutes)
+            name = Path(CHECKPOINT).stem
             callbacks.append(
                 ModelCheckpoint(
                     folder,
-                    filename=Path(CHECKPOINT).stem,
-                    train_time_interval=timedelta(minutes=config.trainer.checkpoint_minutes),
+                    filename=name,
+                    train_time_interval=minutes,
                     enable_version_counter=False,
                 )
             )
-        if checkpoint is not None and level.index > 0 and not resume:
-            callbacks.append(LevelCheckpoint(checkpoint))
         callbacks.append(StopBetweenSteps(self.request, checkpoint))  # last: the step is recorded
-        trainer = make_trainer(config.trainer, level.steps, callbacks, logger, folder)
+        trainer = make_trainer(config.trainer, level.steps, callbacks, parts.logger, folder)
+        self.module = module = self._module(level, parts, trainer.strategy.root_device, before)
+        if level.index == 0 and resumed is None:
+            parts.recorder.record_image(module.image(), 0)
+        fitted = False
+        try:
+            fit(trainer, module, resumed)
+            fitted = True
+        except Stopped:
+            self._stop(module, level.first_step + trainer.global_step)
+        finally:
+            self.request.stepping = fitted  # until what was reached is on the disk
+        return module
 
-        device = trainer.strategy.root_device
+    def _module(
+        self, level: Level, parts: _Parts, device: torch.device, before: StyleTransfer | None
+    ) -> StyleTransfer:
+        """Make a level's module, which starts from the image of the level before."""
+        config, network = self.config, parts.network
         dtype = torch.float64 if config.trainer.precision == "64-true" else torch.float32
         backbone, loss = network.backbone.to(device, dtype), network.loss
-        content, style, start = tensors(config, inputs, level.size)
+        content, style, start = tensors(config, parts.inputs, level.size)
+        size = content.shape[3], content.shape[2]
+        if level is parts.levels[-1]:
+            warn_if_scarce(backbone, config, size, device)
         objective = Objective(
             loss,
             config.alpha,
@@ -338,80 +294,54 @@ class _Run:
         else:
             image = resize(before.result_image().float().cpu(), *content.shape[2:])
         module = StyleTransfer(
-            image, backbone, objective, config.optimizer, config.resolution.averaging, self.warn
-        ).to(dtype)  # before a checkpoint is put into it, which Lightning does too early
+            image, backbone, objective, config.optimizer, config.resolution.averaging
+        ).to(dtype)  # Lightning would do it after it has restored a checkpoint
         module.level = level.index
-        module.clock, module.warnings = self._seconds, self.record.warnings
         if before is not None:
             module.evaluations, module.restarts = before.evaluations, before.restarts
             if carries_state(config.optimizer):
                 adam = cast(torch.optim.Optimizer, before.optimizers(use_pl_optimizer=False))
                 state = adam.state[before.parameter.values]
                 module.carried_state = carry_adam_state(state, *content.shape[2:])
-        if level.index == 0 and not resume:
-            recorder.picture(module.image(), 0)
-        fitted = False
-        try:
-            trainer.fit(module, ckpt_path=checkpoint if resume else None, weights_only=True)
-            fitted = True
-        except Stopped:
-            try:
-                stopped = self._stopped(module, level.first_step + trainer.global_step)
-            except SignalReceived as stop:
-                raise self._stopped_again(stop, module) from None
-            raise stopped from None
-        except NumericalError as error:
-            raise NumericalError(f"{error}{rescue(module, self.record)}") from error
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise out_of_memory(config, rescue(module, self.record)) from error
-        except (OutputError, OSError) as error:
-            foreseen = self._of_the_disk(error)
-            if not isinstance(foreseen, OutputError):
-                raise
-            raise OutputError(f"{foreseen}{rescue(module, self.record)}") from error
-        except SignalReceived as stop:
-            raise self._stopped_again(stop, module) from None
-        except SystemExit as error:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from error
-        finally:
-            self.request.stepping = fitted  # until what was reached is on the disk
         return module
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
 
-    def _stopped_again(self, stop: SignalReceived, module: StyleTransfer) -> Interrupted:
-        """What to raise: a second signal came before everything was saved."""
-        words = f"{self.stopped_at_once(stop)}{rescue(module, self.record)}"
-        return Interrupted(words, exit_code(stop.signal))
-
-    def _stopped(self, module: StyleTransfer, step: int) -> Interrupted:
-        """For the record, and what to raise: a signal ended the run behind this step."""
-        path = save_picture(module.result_image(), self.record)
+    def _stop(self, module: StyleTransfer, step: int) -> NoReturn:
+        """End the run after a step: its checkpoint is written, save its image and the record."""
+        path = save_run_image(module.result_image(), self.record)
         self.record.values |= {"step": step, "seconds": round(self._seconds(), 3)}
         self.record.save("interrupted")
-        where = (
-            f"; the image so far is {path}; {self._same_command()} goes on there" if path else ""
-        )
-        return Interrupted(
-            f"stopped after step {step} of {self.config.steps}{where}",
-            exit_code(self.request.signal or 0),
-        )
+        message = f"stopped after step {step} of {self.config.steps}"
+        if path is not None:
+            message += f"; the image so far is {path}; {same_command(self.record)} resumes it"
+        raise Interrupted(message, exit_code(self.request.signal or 0))
 
-    def _finish(
-        self,
-        module: StyleTransfer,
-        image: Tensor,
-        losses: dict[str, float],
-        inputs: Inputs,
-        recorder: Recorder,
-        logger: RunLogger | None,
-    ) -> Result:
-        config = self.config
+    def _finish(self, image: Tensor, losses: dict[str, float], parts: _Parts) -> Result:
+        """Save the image, evaluate it, and write "done" when everything else is there."""
+        config, folder, module = self.config, self.folder, self.module
+        assert module is not None
         device = module.trainer.strategy.root_device  # Lightning leaves the module on the CPU
-        path = save_result(image, self.record, self.warn)
+        self.final = image
+        path = save_run_image(image, self.record)
+        self.request.stepping = False
+        if self.request.signal is not None:  # it came after the last step
+            if folder is not None:
+                module.trainer.save_checkpoint(folder / CHECKPOINT)
+            self._stop(module, config.steps)
+        pixels = Image.fromarray((to_array(image) * 255.0).round().astype("uint8"))
+        metrics: dict[str, float] = {}
+        if config.logging.metrics:
+            # As the file shows it: a JPEG is not what was in memory.
+            seen = pixels if path is None else load_image(path, key="out").picture
+            content, style, _ = tensors(config, parts.inputs, config.size)
+            saved = to_tensor(seen, None)
+            metrics = measure(saved, content, style, device, log.warning, log.info)
+        parts.recorder.record_image(image, config.steps)
+        if parts.logger is not None:
+            parts.logger.log_metrics(result_values(losses, metrics), config.steps)
+            parts.logger.close()
         self.record.values |= {
             "losses": losses,
             "step": config.steps,
@@ -423,26 +353,9 @@ class _Run:
             "device": str(device),
             "threads": torch.get_num_threads(),
             "cpu": torch.backends.cpu.get_cpu_capability(),
-            "metrics": {},
-            "recorded": False,  # a run that is killed from now on is done, but for what follows
+            "metrics": metrics,
         }
         self.record.save("done")
-        self.request.stepping = False
-        if self.folder is not None:
-            (self.folder / CHECKPOINT).unlink(missing_ok=True)
-        if self.request.signal is not None:  # it came when the last step was already over
-            raise SignalReceived(self.request.signal)
-        picture = Image.fromarray((to_array(image) * 255.0).round().astype("uint8"))
-        if config.logging.metrics:
-            # As the file shows it: a JPEG is not what was in memory.
-            seen = picture if path is None else load_image(path, key="out").picture
-            metrics = metrics_of(seen, config, inputs, device, self.warn, self.say)
-            self.record.values["metrics"] = metrics
-        recorder.picture(image, config.steps)
-        if logger is not None:
-            values = result_values(losses, self.record.values["metrics"])
-            logger.log_metrics(values, config.steps)
-            logger.close()
-        self.record.values["recorded"] = True
-        self.record.save("done")
-        return Result(picture, losses, self.record.as_dict(), self.folder, path)
+        if folder is not None:
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+        return Result(pixels, losses, self.record.as_dict(), folder, path)

@@ -1,11 +1,10 @@
-"""A run's picture as a file: with the settings that made it inside, and saved somewhere else rather
-than not at all."""
+"""A run's image as a file, with the settings that made it inside."""
 
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,62 +14,57 @@ from nst_exp.config.serialize import config_as_dict
 from nst_exp.images.save import save_image
 from nst_exp.images.tensors import to_array
 from nst_exp.results.record import Record, versions
-from nst_exp.runner.module import StyleTransfer
-from nst_exp.utils.errors import OutputError
+
+log = logging.getLogger(__name__)
 
 
-def save_picture(image: Tensor, record: Record, folder: Path | None = None) -> Path | None:
-    """Save ``image`` (1, 3, H, W), RGB, in the run's folder, if it has one, or in another.
+def save_run_image(image: Tensor, record: Record, folder: Path | None = None) -> Path | None:
+    """Save a run's image.
 
-    Raises OutputError and NumericalError as ``save_image`` does.
+    Args:
+        image: RGB, (1, 3, H, W).
+        record: The run's record, which goes into the file's metadata.
+        folder: Where to save it; the run's own folder if None, which is made if it was removed.
+
+    Returns:
+        The file; None for a run without a folder.
+
+    Raises:
+        OutputError: If the file cannot be written.
+        NumericalError: If a value is not finite.
     """
     folder = folder or record.folder
     if folder is None:
         return None
+    if not folder.is_dir():
+        log.warning("%s was removed while the run was at work; it is made again", folder)
+        folder.mkdir(parents=True)
     path = folder / record.config.image
+    settings = {
+        "config": config_as_dict(record.config),
+        "inputs": record.values.get("inputs"),
+        "weights": record.values.get("weights"),
+        "versions": versions(),
+        "overrides": record.overrides,
+    }
     metadata = {
         "Software": f"nst_exp {versions()['nst-exp']}",
-        "nst_exp": json.dumps(
-            {
-                "config": config_as_dict(record.config),
-                "inputs": record.values.get("inputs"),
-                "weights": record.values.get("weights"),
-                "versions": versions(),
-            },
-            ensure_ascii=False,
-        ),
+        "nst_exp": json.dumps(settings, ensure_ascii=False),
     }
     save_image(to_array(image), path, bit_depth=record.config.bit_depth, metadata=metadata)
     return path
 
 
-def save_result(image: Tensor, record: Record, warn: Callable[[str], None]) -> Path | None:
-    """Save the picture that a run ends with; ``warn`` is told if its folder had gone.
+def save_best_image(image: Tensor | None, record: Record) -> str:
+    """Save the best image of a run that ends early, in the temporary folder if need be.
 
-    Raises OutputError, which says where the picture is instead.
+    Returns:
+        The end of a message that names the file; empty if nothing was saved.
     """
-    folder = record.folder
-    if folder is not None and not folder.is_dir():
-        warn(f"{folder} was removed while the run went on; it is made again")
-        folder.mkdir(parents=True)
-    try:
-        return save_picture(image, record)
-    except OutputError as error:
-        raise OutputError(f"{error}{_saved_somewhere(image, record)}") from error
-
-
-def rescue(module: StyleTransfer, record: Record) -> str:
-    """Save the best image so far, somewhere; the words that say where, for the end of an error."""
-    if record.folder is None or (module.start_total is None and module.level == 0):
+    if image is None or record.folder is None:
         return ""
-    module.restore_best()
-    return _saved_somewhere(module.image(), record)
-
-
-def _saved_somewhere(image: Tensor, record: Record) -> str:
-    for place in (record.folder, None):
-        with suppress(OutputError, OSError):
-            folder = place or Path(tempfile.mkdtemp(prefix="nst_exp-"))
-            folder.mkdir(parents=True, exist_ok=True)  # it may have been removed meanwhile
-            return f"; the best image is {save_picture(image, record, folder)}"
+    for folder in (record.folder, None):
+        with suppress(Exception):  # the reason why the run ends matters more
+            folder = folder or Path(tempfile.mkdtemp(prefix="nst_exp-"))
+            return f"; the best image is {save_run_image(image, record, folder)}"
     return ""

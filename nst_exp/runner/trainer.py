@@ -1,4 +1,4 @@
-"""Lightning's Trainer as the config asks for it."""
+"""Lightning's Trainer, set up as the config asks for it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from nst_exp.config.schema import TrainerConfig
-from nst_exp.runner.callbacks import AtomicCheckpointIO
+from nst_exp.runner.module import StyleTransfer
+from nst_exp.runner.resume import AtomicCheckpointIO
 from nst_exp.utils.errors import ConfigError
 
 
 def check_device(settings: TrainerConfig) -> None:
-    """Raise ConfigError if this machine lacks what the config asks for."""
+    """Check that this machine has the device that the config asks for.
+
+    Raises:
+        ConfigError: If it has not.
+    """
     wanted = settings.accelerator
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     has["gpu"] = has["cuda"] or has["mps"]
@@ -34,10 +39,13 @@ def check_device(settings: TrainerConfig) -> None:
             f"trainer.precision=16-mixed: needs a GPU; available: {found}; use bf16-mixed"
         )
     if settings.device > 0 and not has["cuda"]:
-        raise ConfigError(f"trainer.device={settings.device}: there is no GPU here; leave it out")
+        raise ConfigError(
+            f"trainer.device={settings.device}: this machine has no GPU; leave the key out"
+        )
     if has["cuda"] and wanted != "cpu" and settings.device >= torch.cuda.device_count():
         raise ConfigError(
-            f"trainer.device={settings.device}: devices here: 0 to {torch.cuda.device_count() - 1}"
+            f"trainer.device={settings.device}: no such device; "
+            f"use one of 0 to {torch.cuda.device_count() - 1}"
         )
 
 
@@ -48,7 +56,7 @@ def make_trainer(
     logger: Logger | None,
     folder: Path | None,
 ) -> pl.Trainer:
-    """A trainer for ``steps`` steps that leaves screen and files to the callbacks."""
+    """Make a trainer for ``steps`` steps that leaves screen and files to the callbacks."""
     with quiet_lightning():
         on_gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
         return pl.Trainer(
@@ -59,8 +67,8 @@ def make_trainer(
             max_steps=steps,
             callbacks=callbacks,
             logger=logger or False,
-            # One process on one device, also where SLURM has started it: Lightning would answer
-            # SIGUSR1 with a checkpoint of its own, and take that up whatever it belongs to.
+            # One process on one device, under SLURM too: Lightning would answer SIGUSR1 with a
+            # checkpoint of its own and resume from it, whatever run it belongs to.
             plugins=[AtomicCheckpointIO(), LightningEnvironment()],
             enable_checkpointing=folder is not None,
             enable_progress_bar=False,
@@ -69,9 +77,17 @@ def make_trainer(
         )
 
 
+def fit(trainer: pl.Trainer, module: StyleTransfer, checkpoint: Path | None) -> None:
+    """Run all steps of a trainer, from a checkpoint unless it is None."""
+    try:
+        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as error:  # Lightning's answer to Ctrl-C, if the handler is not ours
+        raise KeyboardInterrupt from error
+
+
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's notices about devices, tips and worker counts off the screen."""
+    """Keep Lightning's notes about devices, tips and workers off the screen."""
     names = ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero")
     loggers = [logging.getLogger(name) for name in names]
     before = [logger.level for logger in loggers]

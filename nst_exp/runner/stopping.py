@@ -1,0 +1,95 @@
+"""What ends a run early: a signal, a numerical failure, too little memory, a full disk."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+from torch import Tensor
+
+from nst_exp.results.record import Record
+from nst_exp.runner.memory import is_out_of_memory, remedies
+from nst_exp.runner.save_image import save_best_image
+from nst_exp.utils.atomic_files import disk_refusal
+from nst_exp.utils.errors import ConfigError, Interrupted, NstError, OutputError
+from nst_exp.utils.signals import SignalReceived, StopRequest, exit_code
+
+BestImage = Callable[[], Tensor | None]
+
+
+@contextmanager
+def early_end(record: Record, request: StopRequest, best_image: BestImage) -> Iterator[None]:
+    """Save the best image and record the reason if the block ends with an exception.
+
+    Args:
+        record: The run's record. Nothing is written before it has a fingerprint: until then the
+            folder may belong to another run.
+        request: The run's stop request.
+        best_image: Return the image to save, (1, 3, H, W), or None if there is none yet.
+
+    Raises:
+        Interrupted: If a signal has come, whatever else went wrong.
+        ConfigError: If memory ran out.
+        OutputError: If the disk refused to take more.
+    """
+    try:
+        try:
+            yield
+        except Exception as error:
+            _raise_foreseen(error, record, request, best_image)
+    except SignalReceived as received:
+        message = f"stopped by {received}"
+        if record.status == "done":
+            message += "; the run is done"
+        elif _is_begun(record):
+            if record.folder is not None:
+                message += f"; {same_command(record)} resumes it"
+            message += save_best_image(best_image(), record)
+            with suppress(Exception):  # otherwise the record names a process that is gone
+                record.save("interrupted")
+        raise Interrupted(message, exit_code(received.signal)) from None
+
+
+def same_command(record: Record) -> str:
+    """Describe the command that resumes the run."""
+    without = ", without overwrite=true," if record.config.overwrite else ""
+    return f"the same command with out={record.folder}{without}"
+
+
+def _raise_foreseen(
+    error: Exception, record: Record, request: StopRequest, best_image: BestImage
+) -> NoReturn:
+    """Raise the exception that the user sees, with the place of the best image in its message."""
+    if isinstance(error, Interrupted):  # after a step; everything is saved
+        raise error
+    reason = _foreseen(error, record)
+    if _is_begun(record) and record.status != "done":
+        if isinstance(reason, NstError) and (saved := save_best_image(best_image(), record)):
+            reason = type(reason)(f"{reason}{saved}")
+        record.values["error"] = f"{type(reason).__name__}: {reason}"
+        with suppress(Exception):  # what went wrong first matters more
+            record.save("failed")
+    if request.signal is not None:  # it waited for the end of a step
+        name = signal.Signals(request.signal).name
+        message = f"{reason}; stopped by {name}"
+        raise Interrupted(message, exit_code(request.signal)) from error
+    if reason is error:
+        raise error
+    raise reason from error
+
+
+def _foreseen(error: Exception, record: Record) -> Exception:
+    """Translate an error of Python or a library that has a foreseen reason."""
+    if isinstance(error, NstError):
+        return error
+    config = record.config
+    if is_out_of_memory(error):
+        return ConfigError(f"size={config.size}: out of memory; {remedies(config)}")
+    reason = None if record.folder is None else disk_refusal(error, record.folder)
+    return OutputError(f"out={record.folder}: cannot be written: {reason}") if reason else error
+
+
+def _is_begun(record: Record) -> bool:
+    return "fingerprint" in record.values
