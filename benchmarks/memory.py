@@ -1,4 +1,4 @@
-"""What runs take and what nst_exp/memory_need.py expects: ``python benchmarks/memory.py``.
+"""What runs take and what nst_exp/runner/memory.py expects: ``python benchmarks/memory.py``.
 
 Each run is a process of its own, whose peak is read from Linux beside what its network takes.
 """
@@ -64,11 +64,11 @@ def _status(name: str) -> int:
 def _run(overrides: list[str]) -> tuple[int, int]:
     """What ``measure`` returns, of a run in this process."""
     from nst_exp.app.api import make_config
-    from nst_exp.runner import memory as memory_need
+    from nst_exp.runner import memory
     from nst_exp.runner.run import run
 
     seen: dict[str, int] = {}
-    estimate = memory_need.estimate
+    estimate = memory.estimate
 
     def watch(*arguments: Any) -> int:
         gc.collect()
@@ -78,8 +78,8 @@ def _run(overrides: list[str]) -> tuple[int, int]:
         seen["expected"] = estimate(*arguments)
         return seen["expected"]
 
-    with patch.object(memory_need, "estimate", watch):
-        run(make_config([*COMMON, *overrides]), None, lambda line: None)
+    with patch.object(memory, "estimate", watch):
+        run(make_config([*COMMON, *overrides]))
     return _status("VmHWM") - seen["before"], seen["expected"]
 
 

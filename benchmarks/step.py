@@ -67,7 +67,7 @@ def real_step(size: int, steps: int, *others: str) -> float:
             "logging.progress=false",
             *others,
         ]
-        run(make_config(overrides), Path(folder) / "run", lambda line: None)
+        run(make_config(overrides), Path(folder) / "run")
         events = EventAccumulator(f"{folder}/run", {"scalars": 0}).Reload()
         times = [event.wall_time for event in events.Scalars("loss/total")]
     # The first steps still find the length of the step and fill the L-BFGS history.

@@ -26,7 +26,7 @@ def silent(line: str) -> None:
 
 def tiny_run(folder: Path | None, *overrides: str) -> Result:
     """A run of ``TINY`` with these overrides."""
-    return run(make_config([*TINY, *overrides]), folder, silent)
+    return run(make_config([*TINY, *overrides]), folder)
 
 
 def picture(path: Path, size: tuple[int, int], seed: int = 0, smooth: bool = True) -> Path:

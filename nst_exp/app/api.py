@@ -13,7 +13,9 @@ from yaml import YAMLError
 from nst_exp.app.arguments import check_arguments
 from nst_exp.app.complaints import complaint
 from nst_exp.app.compose import register, to_config
+from nst_exp.app.console import logged_lines
 from nst_exp.config.schema import Config
+from nst_exp.config.validate import check
 from nst_exp.runner.run import Result, run
 from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.paths import CONFIGS
@@ -52,4 +54,6 @@ def stylize(
     config.content = config.content if content is None else str(content)
     config.style = config.style if style is None else str(style)
     folder = out if out is not None else config.out
-    return run(config, None if folder is None else Path(folder).expanduser(), report)
+    check(config)
+    with logged_lines(report):
+        return run(config, None if folder is None else Path(folder).expanduser())

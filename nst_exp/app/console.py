@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tqdm import tqdm
 
 from nst_exp.utils.errors import NstError
 
@@ -12,7 +16,8 @@ from nst_exp.utils.errors import NstError
 def show(line: str) -> None:
     """A line on standard output, at once."""
     with suppress(OSError, ValueError):  # a terminal or pipe that is gone is no reason to stop
-        print(line, flush=True)
+        tqdm.write(line)  # above the progress bar
+        sys.stdout.flush()
 
 
 def show_error(line: str) -> None:
@@ -31,3 +36,29 @@ def fail(error: NstError) -> int:
 def shown(folder: Path) -> Path:
     """``folder`` as a person would write it here."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+class _LineHandler(logging.Handler):
+    """Passes every line that is logged to a function."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self.write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warning = "warning: " if record.levelno >= logging.WARNING else ""
+        self.write(f"{warning}{record.getMessage()}")
+
+
+@contextmanager
+def logged_lines(write: Callable[[str], None] = show) -> Iterator[None]:
+    """Pass what nst_exp logs to ``write``."""
+    logger = logging.getLogger("nst_exp")
+    handler, level = _LineHandler(write), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from nst_exp.app.compose import to_config
-from nst_exp.app.console import fail, show, show_error, shown
+from nst_exp.app.console import fail, logged_lines, show, show_error, shown
 from nst_exp.app.sweep import launchers as launch
 from nst_exp.app.sweep import resolvers
 from nst_exp.app.sweep.search import is_optuna, objectives
@@ -104,7 +105,14 @@ def _run(
     validate(config)
     from nst_exp.runner.run import run  # torch comes in here
 
-    result = run(config, folder, say, signals, patience, _overrides())
+    with nullcontext() if say == log.info else logged_lines():
+        result = run(
+            config,
+            folder,
+            handle_signals=signals,
+            lock_timeout=patience,
+            overrides=_overrides(),
+        )
     losses = [f"{n} {result.losses[n]:.3e}" for n in ("total", "content", "style")]
     cost = f"{result.record['seconds']:.0f} s, {result.record['evaluations']} evaluations"
     say(f"{', '.join(losses)}; {cost}")

@@ -66,7 +66,7 @@ def test_bad_values_raise_config_error_and_make_no_folder(tmp_path: Path) -> Non
 def test_config_of_the_caller_stays_as_it_is() -> None:
     config = nst_exp.make_config(TINY)
     before = nst_exp.make_config(TINY)
-    run(config, None, silent)
+    run(config, None)
     assert config == before
 
 

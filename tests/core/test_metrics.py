@@ -256,7 +256,7 @@ def test_reference_is_oxfords_vgg16_and_shared_with_runs_of_it(tmp_path: Path) -
     assert reference_network(silent).backbone is found.backbone
 
     config = make_config(["size=48", "content=chelsea"])
-    inputs = load_inputs(config, silent)
+    inputs = load_inputs(config)
     used = make_network(config, inputs, Record(None, config), silent, silent)
     assert used.backbone is found.backbone
     content, style, _ = tensors(config, inputs, config.size)
@@ -505,7 +505,7 @@ def test_run_writes_them_to_record_and_tensorboard(reference: Network, tmp_path:
 def test_they_are_those_of_the_saved_picture(reference: Network, tmp_path: Path) -> None:
     result = tiny_run(tmp_path, ON, "resolution.style_size=64")
     config = make_config([*TINY, "resolution.style_size=64"])
-    content, style, _ = tensors(config, load_inputs(config, silent), config.size)
+    content, style, _ = tensors(config, load_inputs(config), config.size)
     assert max(style.shape[2:]) == 64
     saved = to_tensor(load_image(result.path, key="test").picture, None)
     again, _ = measured(saved, content, style)

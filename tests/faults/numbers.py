@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nst_exp.app.api import make_config
+from nst_exp.app.console import logged_lines
 from nst_exp.results.losses_csv import NAME as LOSSES
 from nst_exp.runner.run import Result, run
 from nst_exp.utils.errors import NumericalError
@@ -214,7 +215,8 @@ def attempt(trial: Trial, folder: Path) -> tuple[list[str], str]:
     broken: list[str] = []
     with watched(trial.fault) as seen:
         try:
-            result = run(config, out, lines.append)
+            with logged_lines(lines.append):
+                result = run(config, out)
         except NumericalError as error:
             if "\n" in str(error):
                 broken.append(f"not one line: {error}")

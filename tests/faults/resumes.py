@@ -26,6 +26,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nst_exp.app.api import make_config
+from nst_exp.app.console import logged_lines
 from nst_exp.config.pyramid import build_levels
 from nst_exp.config.schema import Config
 from nst_exp.results.losses_csv import NAME as LOSSES
@@ -159,14 +160,10 @@ def _config(words: list[str]) -> Config:
     return cast(Config, config)
 
 
-def _silent(line: str) -> None:
-    pass
-
-
 def _resumed(words: list[str], stops: list[Stop], folder: Path) -> list[str]:
     """What differs between a run that was stopped, once or more, and one that was not."""
     config = _config(words)
-    whole = run(config, folder / "whole", _silent)
+    whole = run(config, folder / "whole")
     levels = build_levels(config.resolution, config.size, config.steps)
     last = 0  # the step of the checkpoint that is there
     for stop in stops:
@@ -178,14 +175,15 @@ def _resumed(words: list[str], stops: list[Stop], folder: Path) -> list[str]:
         )
         with stopping(stop, config):
             try:
-                run(config, folder / "stopped", _silent)
+                run(config, folder / "stopped")
                 return [f"not stopped at {stop}"]
             except (Interrupted, Killed):
                 pass
     said: list[str] = []
-    resumed = run(config, folder / "stopped", said.append)
+    with logged_lines(said.append):
+        resumed = run(config, folder / "stopped")
     broken = _differences(whole, resumed)
-    if not any(line.startswith(f"going on after step {last} of") for line in said):
+    if not any(line.startswith(f"resuming after step {last} of") for line in said):
         broken.append(f"did not go on after step {last}: {said}")
     if whole.record["warnings"] != resumed.record["warnings"]:
         broken.append(f"warned {resumed.record['warnings']}, not {whole.record['warnings']}")
@@ -265,7 +263,7 @@ def _repeated(outcome: Outcome, folder: Path, count: int) -> None:
             "another seed": ["seed=1", "trainer.threads=1"],
         }.items():
             out = folder / f"again{number}" / name
-            results[name] = run(_config([*words, *extra]), out, _silent)
+            results[name] = run(_config([*words, *extra]), out)
         for name in ("1 thread", "2 threads"):
             broken = _differences(results[name], results[f"{name} again"])
             outcome.expect(not broken, f"{' '.join(words)}, {name}, twice: {'; '.join(broken)}")

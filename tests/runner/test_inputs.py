@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers_run import picture, silent
+from helpers_run import picture
 
 from nst_exp.config.schema import Config, InitKind, SizeMode, StyleFit
 from nst_exp.images.named import named_images
 from nst_exp.runner.inputs import (
     content_dimensions,
     load_inputs,
-    note_enlargements,
     style_dimensions,
     tensors,
+    warn_of_enlargements,
 )
 from nst_exp.utils.errors import ConfigError
 
@@ -35,7 +35,7 @@ def config(tmp_path: Path) -> Config:
 
 def dimensions(config: Config, level_size: int = 60) -> tuple[tuple[int, int], tuple[int, int]]:
     """Width and height of content and style."""
-    inputs = load_inputs(config, silent)
+    inputs = load_inputs(config)
     return content_dimensions(config, inputs, level_size), style_dimensions(
         config, inputs, level_size
     )
@@ -79,9 +79,7 @@ def test_style_shrinks_with_the_level(config: Config) -> None:
 def test_tensors_have_these_sizes(config: Config, tmp_path: Path) -> None:
     config.init.kind = InitKind.file
     config.init.file = str(picture(tmp_path / "init.png", (7, 7), seed=2))
-    shapes = [
-        t.shape[2:] for t in tensors(config, load_inputs(config, silent), 60) if t is not None
-    ]
+    shapes = [t.shape[2:] for t in tensors(config, load_inputs(config), 60) if t is not None]
     assert shapes == [(40, 60), (60, 30), (40, 60)]  # content, style, start
 
 
@@ -89,7 +87,7 @@ def test_every_unusable_picture_is_named(config: Config, tmp_path: Path) -> None
     for name in ("content", "style"):
         (tmp_path / f"{name}.png").write_text("no picture")
     with pytest.raises(ConfigError) as caught:
-        load_inputs(config, silent)
+        load_inputs(config)
     assert [line.partition("=")[0] for line in caught.value.problems] == ["content", "style"]
 
 
@@ -107,7 +105,7 @@ def test_stand_ins_and_credits_are_kept_for_the_record(config: Config) -> None:
 def test_every_picture_without_a_stand_in_is_named(config: Config) -> None:
     config.content, config.style, config.stand_ins = "london", "new_york", False
     with pytest.raises(ConfigError) as caught:
-        load_inputs(config, silent)
+        load_inputs(config)
     keys = [line.partition(":")[0] for line in caught.value.problems]
     assert keys == ["content=london", "style=new_york"]
 
@@ -115,7 +113,7 @@ def test_every_picture_without_a_stand_in_is_named(config: Config) -> None:
 def test_enlargement_is_said_for_the_picture_that_lacks_pixels(config: Config) -> None:
     said: list[str] = []
     config.size = 210
-    note_enlargements(config, load_inputs(config, silent), said.append)
+    warn_of_enlargements(config, load_inputs(config), said.append)
     assert said == ["style: 100x200 pixels are enlarged to 105x210"]
 
 
@@ -125,6 +123,6 @@ def test_init_from_a_small_style_keeps_the_styles_detail(tmp_path: Path) -> None
     content = picture(tmp_path / "content.png", (512, 512))
     config = Config(content=str(content), style=str(style), size=512)
     config.resolution.style_size = 32
-    assert load_inputs(config, silent).style.picture.width < 512
+    assert load_inputs(config).style.picture.width < 512
     config.init.kind = InitKind.style
-    assert load_inputs(config, silent).style.picture.width >= 512
+    assert load_inputs(config).style.picture.width >= 512

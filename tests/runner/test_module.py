@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nst_exp.config import schema as config
 from nst_exp.core.objective import Features, Losses, Objective
-from nst_exp.runner.module import SHORTER, StyleTransfer
+from nst_exp.runner.module import LR_BACKOFF, StyleTransfer
 from nst_exp.utils.errors import NumericalError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
@@ -74,7 +74,6 @@ class Setting:
             objective,  # type: ignore[arg-type]
             optimizer,
             averaging,
-            self.lines.append,
         )
 
 
@@ -197,7 +196,7 @@ def test_one_nan_restarts_from_the_best_image_with_shorter_steps(
     assert module.restarts == 1
     assert len(setting.lines) == 1
     assert "style/relu2 is not finite" in setting.lines[0]
-    assert sorted({*lengths.seen}) == pytest.approx([settings.lr * SHORTER, settings.lr])
+    assert sorted({*lengths.seen}) == pytest.approx([settings.lr * LR_BACKOFF, settings.lr])
     assert torch.isfinite(module.image()).all()
     assert module.start_total is not None
     assert module.best_total < module.start_total
@@ -211,7 +210,7 @@ def test_the_image_is_put_back_at_once(setting: Setting) -> None:
     # Steps this short go straight down: the third image is evaluated as NaN, the second is best.
     # From there Adam's first step moves every value by its length, here the shortened one.
     change = (images.seen[3] - images.seen[1]).abs().max()
-    assert float(change) == pytest.approx(SHORTER * lr / 255, abs=1e-6)
+    assert float(change) == pytest.approx(LR_BACKOFF * lr / 255, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -325,7 +324,7 @@ def test_restarts_are_used_one_after_the_other(setting: Setting) -> None:
     fit = trainer(12)
     fit.fit(module)
     assert module.restarts == 3
-    assert module.optimizers().param_groups[0]["lr"] == pytest.approx(5.0 * SHORTER**3)  # type: ignore[union-attr]
+    assert module.optimizers().param_groups[0]["lr"] == pytest.approx(5.0 * LR_BACKOFF**3)  # type: ignore[union-attr]
     assert fit.global_step == 12
 
 
@@ -428,7 +427,7 @@ def test_a_shortened_step_stays_short_after_a_checkpoint(setting: Setting, tmp_p
     resumed = setting.module(ADAM)
     trainer(8).fit(resumed, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     assert resumed.restarts == 1
-    assert resumed.optimizers().param_groups[0]["lr"] == pytest.approx(5.0 * SHORTER)  # type: ignore[union-attr]
+    assert resumed.optimizers().param_groups[0]["lr"] == pytest.approx(5.0 * LR_BACKOFF)  # type: ignore[union-attr]
 
 
 def test_a_checkpoint_holds_no_network(setting: Setting, tmp_path: Path) -> None:
@@ -483,7 +482,7 @@ def test_a_milestone_shortens_what_a_restart_has_shortened(setting: Setting) -> 
     trainer(8, lengths).fit(module)
     assert module.restarts == 1
     assert lengths.seen[:2] == [5.0, 5.0]
-    assert lengths.seen[3:] == pytest.approx([5.0 * SHORTER] * 3 + [5.0 * SHORTER * 0.5] * 2)
+    assert lengths.seen[3:] == pytest.approx([5.0 * LR_BACKOFF] * 3 + [5.0 * LR_BACKOFF * 0.5] * 2)
 
 
 @pytest.mark.parametrize("name", ["adam", "no_search"])

@@ -110,7 +110,10 @@ def test_stop_leaves_picture_checkpoint_and_record(
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_a_crash_in_a_level_of_a_pyramid_loses_that_level_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    optimizer: str,
 ) -> None:
     """However short the levels are: the periodic checkpoints come every two minutes."""
     overrides = [*PYRAMID, f"optimizer={optimizer}"]
@@ -122,14 +125,15 @@ def test_a_crash_in_a_level_of_a_pyramid_loses_that_level_alone(
         if module.level == 1 and trainer.global_step == 3:
             raise RuntimeError("pulled the plug")
 
-    folder, said = tmp_path / "crashed", []
+    folder = tmp_path / "crashed"
+    caplog.set_level("INFO", "nst_exp")
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_train_batch_end", crash)
         with pytest.raises(RuntimeError, match="plug"):
             tiny_run(folder, *overrides)
     words = [*TINY, *overrides]
-    resumed = run(make_config(words), folder, said.append)
-    assert "going on after step 5 of 10" in said
+    resumed = run(make_config(words), folder)
+    assert "resuming after step 5 of 10" in caplog.messages
     assert np.array_equal(pixels(resumed.path), pixels(whole.path))
     assert resumed.losses == whole.losses
     curves = [(place / "losses.csv").read_text() for place in (folder, tmp_path / "whole")]
@@ -193,7 +197,7 @@ def test_what_comes_behind_the_end_is_made_up_for(
     def killed(*arguments: Any, **more: Any) -> None:
         raise RuntimeError("killed")
 
-    picture = Recorder.picture
+    picture = Recorder.record_image
 
     def at_the_end(self: Recorder, image: Any, step: int) -> None:
         if step == 5:
@@ -203,7 +207,7 @@ def test_what_comes_behind_the_end_is_made_up_for(
     folder = tmp_path / "cut"
     with monkeypatch.context() as patch:
         if at == "picture":
-            patch.setattr(Recorder, "picture", at_the_end)
+            patch.setattr(Recorder, "record_image", at_the_end)
         else:
             patch.setattr("nst_exp.runner.run.result_values", killed)
         with pytest.raises(RuntimeError, match="killed"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers_run import TINY, picture, pixels, silent, tiny_run
+from helpers_run import TINY, picture, pixels, tiny_run
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -89,7 +89,7 @@ def test_losses_are_those_of_the_saved_picture(done: Result) -> None:
     config.loss.style.layers = config.backbone.style_layers
     layers = list(dict.fromkeys([*config.loss.content.layers, *config.loss.style.layers]))
     backbone = build_encoder(config.backbone, layers, None, config.seed, False)
-    content, style, _ = tensors(config, load_inputs(config, silent), config.size)
+    content, style, _ = tensors(config, load_inputs(config), config.size)
     objective = Objective(
         config.loss, config.alpha, config.beta, backbone(content), backbone(style)
     )
@@ -183,7 +183,7 @@ def start(tmp_path: Path, *overrides: str) -> NDArray[np.float64]:
 def references() -> dict[str, NDArray[np.float64]]:
     """The content, and the style in the content's shape."""
     config = make_config([*TINY, "init=style"])  # for which the style is decoded in full
-    content, _, style = tensors(config, load_inputs(config, silent), config.size)
+    content, _, style = tensors(config, load_inputs(config), config.size)
     return {
         name: image[0].permute(1, 2, 0).double().numpy()
         for name, image in (("content", content), ("style", style))

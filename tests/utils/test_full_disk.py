@@ -16,7 +16,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 import nst_exp.runner.callbacks
 import nst_exp.runner.run
 import nst_exp.runner.save_image
-from nst_exp.runner.callbacks import AtomicCheckpointIO, StopBetweenSteps
+from nst_exp.runner.callbacks import StopBetweenSteps
+from nst_exp.runner.resume import AtomicCheckpointIO
 from nst_exp.utils.errors import OutputError
 
 

@@ -12,9 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from helpers_run import TINY, silent, tiny_run
+from helpers_run import TINY, tiny_run
 
-import nst_exp.runner.finished
 import nst_exp.runner.run
 from nst_exp.app.api import make_config
 from nst_exp.app.console import show_error
@@ -86,7 +85,7 @@ def test_command_line_does_not_end_without_a_word() -> None:
 
 
 def _run(folder: Path, *overrides: str) -> Result:
-    return run(make_config([*TINY, *overrides]), folder, silent, handle_signals=True)
+    return run(make_config([*TINY, *overrides]), folder, handle_signals=True)
 
 
 def _send_in(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> None:
