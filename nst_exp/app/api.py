@@ -15,8 +15,8 @@ from nst_exp.app.complaints import complaint
 from nst_exp.app.compose import register, to_config
 from nst_exp.app.console import logged_lines
 from nst_exp.config.schema import Config
-from nst_exp.config.validate import check
 from nst_exp.runner.run import Result, run
+from nst_exp.runner.validate import validate
 from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.paths import CONFIGS
 
@@ -54,6 +54,6 @@ def stylize(
     config.content = config.content if content is None else str(content)
     config.style = config.style if style is None else str(style)
     folder = out if out is not None else config.out
-    check(config)
+    validate(config)
     with logged_lines(report):
         return run(config, None if folder is None else Path(folder).expanduser())
