@@ -50,16 +50,22 @@ def _bytes_kept(encoder: Encoder, width: int, height: int) -> int:
     tensors = [*encoder.named_parameters(), *encoder.named_buffers()]
     weights = {name: values.to("meta") for name, values in tensors}
     image = torch.empty(1, 3, height, width, device="meta", requires_grad=True)
-    kept: dict[int, int] = {}  # by storage, which several tensors may share
+    kept: dict[int, torch.UntypedStorage] = {}  # several tensors may share a storage
 
     def keep(values: Tensor) -> Tensor:
         storage = values.untyped_storage()
-        kept[id(storage)] = storage.nbytes()
+        kept[id(storage)] = storage
         return values
+
+    for values in weights.values():
+        keep(values)
+    own = sum(storage.nbytes() for storage in kept.values())
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda values: values):
         maps: dict[str, Tensor] = torch.func.functional_call(encoder, weights, (image,))
-    return sum(kept.values()) + sum(values.nbytes for values in maps.values())
+    for values in maps.values():
+        keep(values)
+    return sum(storage.nbytes() for storage in kept.values()) - own
 
 
 def available(device: torch.device) -> int | None:

@@ -50,8 +50,8 @@ def test_every_map_of_a_chain_is_counted() -> None:
         torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Tanh(), torch.nn.Conv2d(8, 4, 1)
     ).requires_grad_(False)
     net.forward = lambda image: {"last": net.trunk(image)}  # type: ignore[method-assign]
-    # Kept: the second convolution's input, which is also Tanh's output; read: the last map.
-    assert memory._bytes_kept(net, 20, 10) == 200 * 4 * (8 + 4)
+    # What goes into each convolution, Tanh's output being the second's input, and the last map.
+    assert memory._bytes_kept(net, 20, 10) == 200 * 4 * (3 + 8 + 4)
 
 
 @LINUX
