@@ -73,8 +73,11 @@ def metadata_of(owner: Any) -> dict[str, Key]:
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Key]]:
     """Yield the dotted key, the value and the metadata of every key that holds a value."""
     for name, info in metadata_of(config).items():
-        value = getattr(config, name)
+        value, path = getattr(config, name), f"{prefix}{name}"
         if is_dataclass(value):
-            yield from walk(value, f"{prefix}{name}.")
+            yield from walk(value, f"{path}.")
+        elif isinstance(value, dict) and any(map(is_dataclass, value.values())):
+            for entry, node in value.items():
+                yield from walk(node, f"{path}.{entry}.")
         else:
-            yield f"{prefix}{name}", value, info
+            yield path, value, info

@@ -6,7 +6,7 @@ Defaults are set here and nowhere else; the presets in ``configs/`` hold only wh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from math import inf
 from typing import Any
 
@@ -14,114 +14,24 @@ from nst_exp.config.keys import key
 
 MANY = 1_000_000_000  # of steps; larger numbers would overflow counters
 
-
-class InputConvention(Enum):
-    """Value range and normalization of the images that the backbone was trained on."""
-
-    imagenet = "imagenet"  # RGB in 0..1, minus ImageNet's mean, over its standard deviation
-    imagenet_255 = "imagenet_255"  # RGB in 0..255, minus 255 times ImageNet's mean
-    caffe = "caffe"  # BGR in 0..255, minus (103.939, 116.779, 123.68)
-
-
-class SourceKind(Enum):
-    """How a file of weights is published."""
-
-    url = "url"
-    wheel = "wheel"  # a member of a wheel on the package index
-
-
-class Weights(Enum):
-    """Trained weights, or random ones for tests and studies."""
-
-    pretrained = "pretrained"
-    random = "random"
-
-
-class Pool(Enum):
-    """How the backbone pools: max as trained, or a substitute."""
-
-    max = "max"
-    average = "average"
-    l2 = "l2"  # square root of the sum of squares of a window
-
-
-class Padding(Enum):
-    """How the first convolution pads the image."""
-
-    zeros = "zeros"
-    replicate = "replicate"
-
-
-class Statistic(Enum):
-    """Summary of a feature map in which the result is compared with the style image."""
-
-    gram = "gram"
-    wasserstein2 = (
-        "wasserstein2"  # between normal distributions with the mean and covariance of the maps
-    )
-
-
-class TVKind(Enum):
-    """Definition of the total variation."""
-
-    l1 = "l1"  # sum |dx| + |dy|
-    l2 = "l2"  # sum dx^2 + dy^2
-    l2_interior = "l2_interior"  # l2 where both neighbors exist: no last row, no last column
-    l2_nine = "l2_nine"  # nine-point stencil: 2 (dx^2 + dy^2) / 3 + (both diagonals^2) / 6
-
-
-class Reduction(Enum):
-    """How the values of all pixels are combined."""
-
-    sum = "sum"
-    mean = "mean"
-
-
-class InitKind(Enum):
-    """Image that the optimization starts from."""
-
-    content = "content"
-    style = "style"
-    noise = "noise"
-    file = "file"
-    blend = "blend"  # noise_ratio * noise + (1 - noise_ratio) * content
-
-
-class NoiseKind(Enum):
-    """Distribution of the noise."""
-
-    normal = "normal"
-    uniform = "uniform"
-
-
-class LineSearch(Enum):
-    """How L-BFGS chooses the step length."""
-
-    strong_wolfe = "strong_wolfe"
-    none = "none"  # always lr; one evaluation per step
-
-
-class ParametrizationKind(Enum):
-    """Coordinates in which the optimizer works."""
-
-    pixels = "pixels"
-    fourier = "fourier"
-
-
-class SizeMode(Enum):
-    """Which measure of an image ``size`` sets; the aspect ratio is always kept."""
-
-    longest = "longest"
-    shortest = "shortest"
-    area = "area"  # as many pixels as a square of that side
-    height = "height"
-
-
-class StyleFit(Enum):
-    """Shape of the style image."""
-
-    own = "own"  # its own aspect ratio, ``style_size`` measured like ``size``
-    content = "content"  # exactly the content's width and height, as in the paper
+# RGB in 0..1, minus ImageNet's mean, over its standard deviation; RGB in 0..255, minus 255 times
+# ImageNet's mean; BGR in 0..255, minus (103.939, 116.779, 123.68).
+InputConvention = StrEnum("InputConvention", "imagenet imagenet_255 caffe")
+SourceKind = StrEnum("SourceKind", "url wheel")
+Weights = StrEnum("Weights", "pretrained random")
+Pool = StrEnum("Pool", "max average l2")
+Padding = StrEnum("Padding", "zeros replicate")
+Statistic = StrEnum("Statistic", "gram wasserstein2")
+# sum |dx| + |dy|; sum dx^2 + dy^2; the same where both neighbors exist (no last row and column);
+# the nine-point stencil 2 (dx^2 + dy^2) / 3 + (both diagonals^2) / 6.
+TVKind = StrEnum("TVKind", "l1 l2 l2_interior l2_nine")
+Reduction = StrEnum("Reduction", "sum mean")
+InitKind = StrEnum("InitKind", "content style noise file blend")
+NoiseKind = StrEnum("NoiseKind", "normal uniform")
+LineSearch = StrEnum("LineSearch", "strong_wolfe none")
+ParametrizationKind = StrEnum("ParametrizationKind", "pixels fourier")
+SizeMode = StrEnum("SizeMode", "longest shortest area height")
+StyleFit = StrEnum("StyleFit", "own content")
 
 
 @dataclass
@@ -178,6 +88,7 @@ class StyleLoss:
 
     layers: list[str] = key([], "[] = the backbone's style_layers")
     weights: list[float] = key([], "w_l, one per layer; [] = all 1", bounds=(0, inf))
+    # wasserstein2: between normal distributions with the mean and covariance of the feature maps
     statistic: Statistic = key(Statistic.gram, "wasserstein2: of the keys below only c is used")
     a: float = key(2.0, "power of the number of channels, N", bounds=(-10, 10))
     b: float = key(2.0, "power of the number of positions, M", bounds=(-10, 10))
@@ -245,7 +156,9 @@ class LBFGS(Optimizer):
     """Limited-memory BFGS (torch.optim.LBFGS), one iteration per step."""
 
     history: int = key(50, "steps remembered; memory: 2 * history images", bounds=(1, 10_000))
-    line_search: LineSearch = key(LineSearch.strong_wolfe, "none: one evaluation per step")
+    line_search: LineSearch = key(
+        LineSearch.strong_wolfe, "none: always lr, one evaluation per step"
+    )
     max_evaluations: int = key(25, "evaluations per line search", bounds=(1, 10_000))
     first_step: float | None = key(0.02, "mean image change, 0..1; null = 1/|g|_1 (torch)", above=0)
 
@@ -265,7 +178,7 @@ class Adam(Optimizer):
 class Resolution:
     """What ``size`` measures, the size of the style image, and the levels of a pyramid."""
 
-    size_mode: SizeMode = key(SizeMode.longest, "what `size` measures; the aspect ratio is kept")
+    size_mode: SizeMode = key(SizeMode.longest, "what `size` measures; area: size x size pixels")
     style_fit: StyleFit = key(StyleFit.own, "own aspect ratio, or the content's width and height")
     style_size: int | None = key(None, "measured like `size`; null = as `size`", bounds=(1, 65_535))
     style_scale: float = key(1.0, "factor on the size of the style image", above=0)
