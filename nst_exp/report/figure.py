@@ -18,7 +18,7 @@ from PIL import Image
 from nst_exp.images import load_image
 from nst_exp.report.drawings import drawn_by, save_drawing
 from nst_exp.report.grid import Panel, draw
-from nst_exp.results.record import COPIES
+from nst_exp.results.record import SAVED_INPUTS
 from nst_exp.results.run_folder import RunFolder, find_run_folders, read_run_folder
 from nst_exp.utils.errors import ConfigError, NstError, OutputError
 
@@ -41,7 +41,7 @@ def write_figure(jobs: Sequence[Path], target: Path) -> Path | None:
     if not wanted:
         return None
     figure = wanted[0].figure
-    kinds = [kind for kind in figure.get("inputs") or [] if kind in COPIES]
+    kinds = [kind for kind in figure.get("inputs") or [] if kind in SAVED_INPUTS]
     panels = [panel for kind in kinds for panel in _input_panels(wanted, kind)]
     panels += [_panel(job, bool(figure.get("inset"))) for job in wanted]
     columns = int(figure.get("columns") or len(panels))
@@ -93,7 +93,7 @@ def _input_panels(jobs: Sequence[RunFolder], kind: str) -> list[Panel]:
 def _copy(job: RunFolder, kind: str) -> Image.Image | None:
     """The input as the run used it, if the run left a copy."""
     name = (job.inputs.get(kind) or {}).get("copy")
-    return _opened(job.path / COPIES[kind])[0] if name == COPIES[kind] else None
+    return _opened(job.path / SAVED_INPUTS[kind])[0] if name == SAVED_INPUTS[kind] else None
 
 
 def _opened(path: Path) -> tuple[Image.Image | None, str]:

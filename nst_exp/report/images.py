@@ -13,7 +13,7 @@ from nst_exp.images import load_image
 from nst_exp.report.contact_sheet import Thumb
 from nst_exp.report.entries import Entry, Report
 from nst_exp.report.varied_keys import spoken
-from nst_exp.results.record import COPIES
+from nst_exp.results.record import SAVED_INPUTS
 from nst_exp.utils.errors import ConfigError
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def shared_inputs(report: Report, side: int) -> list[Thumb]:
     since, or is gone, is told by a word.
     """
     thumbs = []
-    for kind, copy in COPIES.items():
+    for kind, copy in SAVED_INPUTS.items():
         found = [(e, e.job.inputs[kind]) for e in report.entries if _known(e, kind)]
         if not found or len({entry["sha256"] for _, entry in found}) > 1:
             continue

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nst_exp.config.serialize import flat
-from nst_exp.results.record import ASIDE
+from nst_exp.results.record import KEYS_NOT_FINGERPRINTED
 
 Settings = tuple[list[str], dict[str, Any]]  # overrides, config of a run
 
-_ASIDE = frozenset(ASIDE) - {"panel"} | {"image", "hydra", "max_megapixels"}
+_ASIDE = frozenset(KEYS_NOT_FINGERPRINTED) - {"panel"} | {"image", "hydra", "max_megapixels"}
 
 
 def varied_keys(runs: Sequence[Settings], known: Iterable[str] = ()) -> list[str]:

@@ -1,31 +1,38 @@
-"""One process at a time in the folder of a run or sweep."""
+"""A lock that keeps other processes out of the folder of a run or sweep."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from nst_exp.results.record import read_record
+from nst_exp.results.record import LOCK, read_record
 from nst_exp.utils.errors import ConfigError, OutputError
 
-LOCK = ".lock"  # stays in the folder; the operating system drops the lock itself with its process
+log = logging.getLogger(__name__)
 
 
 class FolderLocked(ConfigError):
-    """Another process is at work in the folder."""
+    """Another process is using the folder."""
 
 
 @contextmanager
-def folder_lock(
-    folder: Path, patience: float = 0.0, say: Callable[[str], None] = print
-) -> Iterator[None]:
-    """Within, the folder, which is made if need be, belongs to this process.
+def folder_lock(folder: Path, timeout: float = 0.0) -> Iterator[None]:
+    """Hold the lock of a folder, which is created if it does not exist.
 
-    Raises FolderLocked if another one has it and keeps it for ``patience`` seconds, of which
-    ``say`` is told; OutputError if the folder cannot be made or written to.
+    The lock's file stays in the folder; the operating system releases the lock when its process
+    ends, whatever the reason.
+
+    Args:
+        folder: Folder of a run or sweep.
+        timeout: Seconds to wait for another process.
+
+    Raises:
+        FolderLocked: If another process still holds the lock after ``timeout``.
+        OutputError: If the folder cannot be created or written to.
     """
     lock = FileLock(folder / LOCK)
     try:
@@ -33,13 +40,13 @@ def folder_lock(
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            if patience:
-                say(f"{folder}: waiting for another process to leave it, {patience:g} s at most")
-            lock.acquire(timeout=patience, poll_interval=0.1)
+            if timeout:
+                log.info(f"{folder}: waiting for another process, {timeout:g} s at most")
+            lock.acquire(timeout=timeout, poll_interval=0.1)
     except Timeout as error:
         raise FolderLocked(
-            f"out={folder}: another process{_owner(folder)} is at work there; wait for its end, "
-            "stop it, or give another folder"
+            f"out={folder}: another process{_owner(folder)} is using this folder; wait until it "
+            "ends, stop it, or give another folder"
         ) from error
     except OSError as error:
         raise OutputError(
@@ -52,14 +59,13 @@ def folder_lock(
 
 
 def check_free(folder: Path) -> None:
-    """Raise FolderLocked if another process is at work in the folder; nothing is made there."""
+    """Raise FolderLocked if another process holds the folder's lock; nothing is created."""
     if (folder / LOCK).exists():
         with folder_lock(folder):
             pass
 
 
 def _owner(folder: Path) -> str:
-    """Who it is, as the record of a run says. The lock's own file belongs to the library."""
     process = read_record(folder).get("process")
     if not isinstance(process, dict):
         return ""

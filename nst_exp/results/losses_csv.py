@@ -1,4 +1,4 @@
-"""``losses.csv``: a run's losses over its steps, for whoever has neither torch nor TensorBoard."""
+"""``losses.csv``: the losses of a run at its steps."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ Row = tuple[float, ...]  # in the order of COLUMNS
 
 
 class LossFile:
-    """The file of one run. Every row is whole on the disk before the next step begins."""
+    """The losses of one run; every row is complete on the disk before the next step begins."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @property
-    def foreign(self) -> bool:
-        """Whether there is a file of that name which no run has written."""
-        return self.path.exists() and _first_line(self.path) != _HEADER
-
     def open(self, done: int) -> None:
-        """Keep what was written up to step ``done``; 0 begins anew.
+        """Keep the rows up to step ``done``, or start a new file if it is 0.
 
-        Raises OutputError if the file cannot be written.
+        Raises:
+            OutputError: If the file cannot be written.
         """
         kept = [row for row in read_losses(self.path) if row[0] <= done] if done else []
         lines = [_HEADER, *(_line(row) for row in kept)]
         write_text_atomically(self.path, "\n".join(lines) + "\n")
 
     def append(self, step: int, evaluations: int, losses: Mapping[str, float]) -> None:
-        """Add a row; ``losses`` has LOSSES, and others that are left out. Raises OutputError."""
+        """Add a row with those of ``losses`` that LOSSES names.
+
+        Raises:
+            OutputError: If the file cannot be written.
+        """
         row = (step, evaluations, *(losses[name] for name in LOSSES))
         try:
             with open(self.path, "a", encoding="utf-8", newline="") as stream:
@@ -49,15 +49,15 @@ class LossFile:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def discard(self) -> None:
-        """Remove what an earlier run left, so that nobody takes it for this run's."""
-        if self.path.exists() and not self.foreign:
-            self.path.unlink(missing_ok=True)
+        """Remove the file of an earlier run."""
+        self.path.unlink(missing_ok=True)
 
 
 def read_losses(path: Path) -> list[Row]:
-    """The rows of a file, steps rising; without a row that a killed run left half written.
+    """Read the rows of a file by rising steps, without a row that was cut off by a kill.
 
-    Empty if there is no such file, or if it is another's.
+    Returns:
+        The rows; empty if there is no such file or it has other columns.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def read_losses(path: Path) -> list[Row]:
     if lines[0] != _HEADER:
         return []
     rows: dict[float, Row] = {}
-    for fields in csv.reader(io.StringIO("\n".join(lines[1:-1]))):  # the last one ends the file
+    for fields in csv.reader(io.StringIO("\n".join(lines[1:-1]))):  # the rest may be cut off
         with suppress(ValueError):
             row = tuple(float(field) for field in fields)
             if len(row) == len(COLUMNS):
@@ -76,13 +76,4 @@ def read_losses(path: Path) -> list[Row]:
 
 
 def _line(row: Row) -> str:
-    # Nine digits give back every float32.
-    return ",".join(f"{value:.9g}" for value in row)
-
-
-def _first_line(path: Path) -> str:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.readline(200).rstrip("\n")
-    except (OSError, ValueError):
-        return ""
+    return ",".join(f"{value:.9g}" for value in row)  # nine digits identify every float32

@@ -1,4 +1,4 @@
-"""A run's folder and its record, ``result.json``."""
+"""The record of a run, ``result.json``, and the rule for which folder a run may use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import platform
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -21,19 +21,25 @@ from nst_exp.utils.atomic_files import write_text_atomically
 from nst_exp.utils.errors import ConfigError, OutputError
 
 PACKAGES = ("nst-exp", "torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow")
-# Keys that do not change the picture.
-ASIDE = ("out", "overwrite", "logging", "panel", "figure", "images", "stand_ins", "fail_fast")
-# Where a run whose config asks for a figure keeps its pictures as used; see copies.py.
-COPIES = {"content": "inputs/content.jpg", "style": "inputs/style.jpg"}
-
-
-def versions() -> dict[str, str]:
-    """Python's and the main packages' versions."""
-    return dict(_versions())
+LOCK = ".lock"
+# Keys that do not change the image.
+KEYS_NOT_FINGERPRINTED = (
+    "out",
+    "overwrite",
+    "logging",
+    "panel",
+    "figure",
+    "images",
+    "stand_ins",
+    "fail_fast",
+)
+# A run that is a panel of a figure saves its inputs here, as it used them.
+SAVED_INPUTS = {"content": "inputs/content.jpg", "style": "inputs/style.jpg"}
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the main packages."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -43,9 +49,9 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def fingerprint(config: Config, inputs: Iterable[str]) -> str:
-    """A hash of all that decides what the picture is: the config and the inputs' hashes."""
-    settings = {k: v for k, v in config_as_dict(config).items() if k not in ASIDE}
+def compute_fingerprint(config: Config, inputs: Iterable[str]) -> str:
+    """Hash everything that determines the image: the config and the hashes of the inputs."""
+    settings = {k: v for k, v in config_as_dict(config).items() if k not in KEYS_NOT_FINGERPRINTED}
     text = json.dumps([settings, list(inputs)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -54,43 +60,70 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _this_process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": platform.node()}
+
+
 @dataclass
 class Record:
-    """What happened in a run. Saved as ``result.json``; ``values`` are its other entries."""
+    """What happened in a run, saved as ``result.json``; entries that are None are left out."""
 
     folder: Path | None
     config: Config
+    overrides: list[str] = field(default_factory=list)  # of the command line
     status: str = "running"  # done, interrupted, failed
+    started: str = field(default_factory=_now)
+    fingerprint: str | None = None
+    inputs: dict[str, dict[str, str]] | None = None
+    weights: dict[str, Any] | None = None
+    layers: dict[str, list[str]] | None = None
+    normalized: dict[str, Any] | None = None
+    losses: dict[str, float] | None = None
+    metrics: dict[str, float] | None = None
+    step: int | None = None
+    evaluations: int | None = None
+    restarts: int | None = None
+    seconds: float | None = None
+    width: int | None = None
+    height: int | None = None
+    device: str | None = None
+    threads: int | None = None
+    cpu: str | None = None  # instruction set
+    error: str | None = None
     warnings: list[str] = field(default_factory=list)
     substituted: list[dict[str, str]] = field(default_factory=list)
-    values: dict[str, Any] = field(default_factory=dict)
-    started: str = field(default_factory=_now)
-    overrides: list[str] = field(default_factory=list)  # of the command line
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``result.json`` holds."""
+        """Return the content of ``result.json``."""
+        entries = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        known = {
+            name: value
+            for name, value in entries.items()
+            if name not in ("folder", "config", "status", "started") and value is not None
+        }
         return {
             "status": self.status,
             "started": self.started,
             "updated": _now(),
-            "process": {"pid": os.getpid(), "host": platform.node()},
-            **self.values,
-            "warnings": self.warnings,
-            "substituted": self.substituted,
-            "versions": versions(),
-            "overrides": self.overrides,
+            "process": _this_process(),
+            **known,
+            "versions": dict(versions()),
             "config": config_as_dict(self.config),
         }
 
     def save(self, status: str) -> None:
         """Write ``result.json`` with this status."""
-        if self.folder is not None:
-            write_record(self.folder, self.as_dict() | {"status": status})
         self.status = status
+        if self.folder is not None:
+            write_record(self.folder, self.as_dict())
 
 
 def write_record(folder: Path, values: dict[str, Any]) -> None:
-    """Write ``result.json``. Raises OutputError."""
+    """Write ``result.json``.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     write_text_atomically(folder / "result.json", text)
 
@@ -112,7 +145,7 @@ def record_failure(
     record |= {
         "status": "failed",
         "error": f"{type(error).__name__}: {error}",
-        "process": {"pid": os.getpid(), "host": platform.node()},
+        "process": _this_process(),
     }
     with suppress(Exception):
         write_record(folder, record)
@@ -124,7 +157,7 @@ def _image_name(record: dict[str, Any]) -> str:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The record that a folder holds; empty if there is none that can be read."""
+    """Read the record in a folder; empty if it is missing or damaged."""
     try:
         record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -132,62 +165,86 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def check_compatible(folder: Path, mark: str, image: str, overwrite: bool) -> dict[str, Any]:
-    """The record of an earlier run with the same mark in the folder; empty for a fresh start.
+def check_compatible(folder: Path, fingerprint: str, overwrite: bool) -> dict[str, Any]:
+    """Check that a run may start or resume in a folder; nothing is changed there.
 
-    ``mark`` is the fingerprint, ``image`` the result's name. Raises ConfigError if the folder holds
-    another run, or a picture of that name that no run made, unless ``overwrite`` is set.
+    Args:
+        folder: Folder of the run; it need not exist.
+        fingerprint: Fingerprint of the run.
+        overwrite: Whether whatever the folder holds may be replaced.
+
+    Returns:
+        The record of the same run, which is resumed; empty for a fresh start.
+
+    Raises:
+        ConfigError: If the folder holds another run, or files and no run at all.
     """
     record = read_record(folder)
     if overwrite or (record.get("status") == "failed" and "fingerprint" not in record):
-        return {}  # what failed so early has made nothing
-    if not record and (folder / image).exists():
-        raise ConfigError(
-            f"out={folder}: holds a file {image} already, which no run recorded there has made; "
-            "give another folder or another image=NAME, or overwrite=true to replace it"
-        )
-    if not record or record.get("fingerprint") == mark:
+        return {}  # a run that failed so early left nothing but its record
+    if record.get("fingerprint") == fingerprint:
         return record
-    raise ConfigError(
-        f"out={folder}: holds another run (status {record.get('status')}), made with other "
-        "settings or images; give another folder, or overwrite=true to replace it"
-    )
+    if record:
+        raise ConfigError(
+            f"out={folder}: holds another run (status {record.get('status')}), made with other "
+            "settings or images; give another folder, or overwrite=true to replace it"
+        )
+    if found := _foreign_files(folder):
+        raise ConfigError(
+            f"out={folder}: holds files of no recorded run, such as {found[0]}; give another "
+            "folder, or overwrite=true to write into this one"
+        )
+    return {}
 
 
-def open_folder(folder: Path, mark: str, image: str, overwrite: bool) -> dict[str, Any]:
-    """Make the run's folder usable and return what ``check_compatible`` finds there.
+def open_folder(folder: Path, fingerprint: str, overwrite: bool) -> dict[str, Any]:
+    """Make the folder of a run and check it as ``check_compatible`` does.
 
-    ``overwrite`` clears what an earlier run left. Raises ConfigError as ``check_compatible`` does,
-    and OutputError if nothing can be written there.
+    With ``overwrite``, the files of an earlier run are removed.
+
+    Raises:
+        ConfigError: As ``check_compatible`` does.
+        OutputError: If nothing can be written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".nst-probe-{os.getpid()}.tmp"  # a leftover, should this be killed now
+        probe = folder / f".nst-probe-{os.getpid()}.tmp"  # named like other temporary files
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise OutputError(f"out={folder}: cannot be written ({error.strerror})") from error
-    if record := check_compatible(folder, mark, image, overwrite):
-        return record
-    if (folder / "result.json").exists():  # otherwise nothing here was made by a run
+    earlier = check_compatible(folder, fingerprint, overwrite)
+    if not earlier:
         _clear(folder, read_record(folder))
-    return {}
+    return earlier
+
+
+def _foreign_files(folder: Path) -> list[str]:
+    """List what is in a folder apart from the files written before a run has its record."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [
+        name
+        for name in names
+        if name not in (".hydra", LOCK) and not name.endswith((".log", ".tmp"))
+    ]
 
 
 def _clear(folder: Path, record: dict[str, Any]) -> None:
-    """Remove what an earlier run wrote, and nothing else: the folder may be a person's own."""
-    settings = record.get("config")
-    image = settings.get("image") if isinstance(settings, dict) else None
+    """Remove what the recorded run wrote; other files in the folder stay."""
+    if not record:
+        return
+    config, inputs = record.get("config"), record.get("inputs")
+    image = config.get("image") if isinstance(config, dict) else None
+    copies = inputs.values() if isinstance(inputs, dict) else []
+    names = {entry.get("copy") for entry in copies if isinstance(entry, dict)}
     found = [*folder.glob("events.out.tfevents.*"), *folder.glob("snapshots/step_*.png")]
+    found += [folder / name for name in SAVED_INPUTS.values() if name in names]
     if isinstance(image, str) and image == Path(image).name:
         found.append(folder / image)
-    inputs = record.get("inputs")
-    for key, name in COPIES.items():
-        entry = inputs.get(key) if isinstance(inputs, dict) else None
-        if isinstance(entry, dict) and entry.get("copy") == name:
-            found.append(folder / name)
-    for path in [*found, folder / "last.ckpt", folder / "result.json"]:
+    for name in ("losses.csv", "last.ckpt", "result.json"):
+        found.append(folder / name)
+    for path in found:
         path.unlink(missing_ok=True)
     for name in ("snapshots", "inputs"):
-        with suppress(OSError):  # there is none, or it holds other files
+        with suppress(OSError):  # it does not exist, or holds other files
             (folder / name).rmdir()

@@ -13,7 +13,7 @@ from nst_exp.config.schema import Config, InitKind, SizeMode, StyleFit
 from nst_exp.images import LoadedImage, load_image, save_image, target_size
 from nst_exp.images.named import resolve_image
 from nst_exp.images.tensors import to_array, to_tensor
-from nst_exp.results.record import COPIES
+from nst_exp.results.record import SAVED_INPUTS
 from nst_exp.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ def save_inputs(
         return
     content, style, _ = tensors(config, inputs, config.size)
     for key, image in (("content", content), ("style", style)):
-        path = folder / COPIES[key]
+        path = folder / SAVED_INPUTS[key]
         path.parent.mkdir(exist_ok=True)
         save_image(to_array(image), path)
-        recorded[key]["copy"] = COPIES[key]
+        recorded[key]["copy"] = SAVED_INPUTS[key]

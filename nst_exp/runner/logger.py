@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from nst_exp.config.schema import Config, Logging
 from nst_exp.config.serialize import config_as_dict, flat
 from nst_exp.core.metrics import names
-from nst_exp.results.record import ASIDE
+from nst_exp.results.record import KEYS_NOT_FINGERPRINTED
 
 # Hyperparameters of every run; others are added if they differ from their default.
 USUAL_KEYS = (
@@ -77,7 +77,7 @@ def _hyperparameters(config: Config) -> dict[str, Any]:
         key: ", ".join(map(str, value)) if isinstance(value, list) else value
         for key, value in flat(config_as_dict(config)).items()
         if value is not None
-        and key.split(".")[0] not in ASIDE
+        and key.split(".")[0] not in KEYS_NOT_FINGERPRINTED
         and key not in BACKBONE_KEYS
         and (key in USUAL_KEYS or key not in usual or value != usual[key])
     }

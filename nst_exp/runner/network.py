@@ -112,7 +112,7 @@ def make_network(config: Config, inputs: Inputs, record: Record, warn: Say, say:
     settings, weights = config.backbone, None
     if settings.weights is schema.Weights.random:
         mark = f"random, seed {config.seed}"
-        record.values["weights"] = {"source": mark}
+        record.weights = {"source": mark}
     else:
         obtained = _obtain(settings, say)
         settings, weights = obtained.settings, obtained.weights
@@ -121,7 +121,7 @@ def make_network(config: Config, inputs: Inputs, record: Record, warn: Say, say:
     loss = copy.deepcopy(config.loss)
     loss.content.layers = loss.content.layers or settings.content_layers
     loss.style.layers = loss.style.layers or settings.style_layers
-    record.values["layers"] = {"content": loss.content.layers, "style": loss.style.layers}
+    record.layers = {"content": loss.content.layers, "style": loss.style.layers}
     wanted = list(dict.fromkeys([*loss.content.layers, *loss.style.layers]))
     layout = config.trainer.channels_last, config.trainer.winograd
     parts = _parts(settings, mark, wanted, *layout)
@@ -231,7 +231,7 @@ def _note(asked: schema.Backbone, obtained: _Obtained, record: Record, warn: Say
     for warning in weights.warnings:
         if warning not in record.warnings:  # load_weights has said it already
             record.warnings.append(warning)
-    record.values["weights"] = {
+    record.weights = {
         "source": weights.source,
         "sha256": weights.sha256,
         "credit": weights.credit,
@@ -264,11 +264,11 @@ def _normalize(
     result = normalize_encoder(backbone, settings, mark, pictures, warn)
     say(result.summary())
     found = result.as_record()
-    before = copy.deepcopy(record.values.get("normalized", found))["pictures"]
+    before = copy.deepcopy(record.normalized or found)["pictures"]
     if {p["sha256"] for p in before} != {p["sha256"] for p in found["pictures"]}:
         raise ConfigError(
             f"out={record.folder}: holds a run whose network was normalized on other pictures; "
             "give another folder, or overwrite=true to replace it"
         )
-    record.values["normalized"] = found
+    record.normalized = found
     record.save("running")  # a run that is killed is compared with this

@@ -25,7 +25,7 @@ from nst_exp.core.optimizers import carries_state, carry_adam_state
 from nst_exp.images import load_image
 from nst_exp.images.tensors import resize, to_array, to_tensor
 from nst_exp.results.lock import folder_lock
-from nst_exp.results.record import Record, fingerprint, open_folder
+from nst_exp.results.record import Record, compute_fingerprint, open_folder
 from nst_exp.runner.allocator import keep_freed_memory
 from nst_exp.runner.callbacks import Progress, Recorder, StopBetweenSteps, Stopped
 from nst_exp.runner.convergence import select_final_image
@@ -110,7 +110,7 @@ def run(
         stack.enter_context(_collected_warnings(current.record.warnings))
         with early_end(current.record, request, current.best_image):
             if folder is not None:
-                stack.enter_context(folder_lock(folder, lock_timeout, log.info))
+                stack.enter_context(folder_lock(folder, lock_timeout))
             return current.execute()
 
 
@@ -191,21 +191,22 @@ class _Run:
     def _open_folder(self, inputs: Inputs) -> dict[str, Any]:
         """Begin the record; return that of an earlier run with the same settings, or {}."""
         config, folder = self.config, self.folder
-        settings = fingerprint(config, [image.sha256 for image in inputs.loaded.values()])
+        fingerprint = compute_fingerprint(
+            config, [image.sha256 for image in inputs.loaded.values()]
+        )
         earlier: dict[str, Any] = {}
         if folder is not None:
-            earlier = open_folder(folder, settings, config.image, config.overwrite)
+            earlier = open_folder(folder, fingerprint, config.overwrite)
             for place in ("", "snapshots", "inputs"):
                 remove_leftovers(folder / place)
         if earlier.get("status") == "done":
             return earlier
-        recorded = inputs.as_record()
-        if folder is not None:
-            save_inputs(folder, config, inputs, recorded)
         self.record.substituted += inputs.substituted
-        self.record.values = {"fingerprint": settings, "inputs": recorded}
-        if "normalized" in earlier:  # a resumed run has to agree with it
-            self.record.values["normalized"] = earlier["normalized"]
+        self.record.fingerprint, self.record.inputs = fingerprint, inputs.as_record()
+        self.record.normalized = earlier.get("normalized")  # a resumed run has to agree with it
+        self.record.save("running")  # first of all: the folder's other files belong to this run
+        if folder is not None:
+            save_inputs(folder, config, inputs, self.record.inputs)
         return earlier
 
     def _prepare(self, inputs: Inputs, network: Network, point: ResumePoint | None) -> _Parts:
@@ -311,7 +312,7 @@ class _Run:
     def _stop(self, module: StyleTransfer, step: int) -> NoReturn:
         """End the run after a step: its checkpoint is written, save its image and the record."""
         path = save_run_image(module.result_image(), self.record)
-        self.record.values |= {"step": step, "seconds": round(self._seconds(), 3)}
+        self.record.step, self.record.seconds = step, round(self._seconds(), 3)
         self.record.save("interrupted")
         message = f"stopped after step {step} of {self.config.steps}"
         if path is not None:
@@ -342,19 +343,13 @@ class _Run:
         if parts.logger is not None:
             parts.logger.log_metrics(result_values(losses, metrics), config.steps)
             parts.logger.close()
-        self.record.values |= {
-            "losses": losses,
-            "step": config.steps,
-            "evaluations": module.evaluations,
-            "restarts": module.restarts,
-            "seconds": round(self._seconds(), 3),
-            "width": image.shape[3],
-            "height": image.shape[2],
-            "device": str(device),
-            "threads": torch.get_num_threads(),
-            "cpu": torch.backends.cpu.get_cpu_capability(),
-            "metrics": metrics,
-        }
+        record = self.record
+        record.losses, record.metrics, record.step = losses, metrics, config.steps
+        record.evaluations, record.restarts = module.evaluations, module.restarts
+        record.seconds = round(self._seconds(), 3)
+        record.width, record.height = image.shape[3], image.shape[2]
+        record.device, record.threads = str(device), torch.get_num_threads()
+        record.cpu = torch.backends.cpu.get_cpu_capability()
         self.record.save("done")
         if folder is not None:
             (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -42,8 +42,8 @@ def save_run_image(image: Tensor, record: Record, folder: Path | None = None) ->
     path = folder / record.config.image
     settings = {
         "config": config_as_dict(record.config),
-        "inputs": record.values.get("inputs"),
-        "weights": record.values.get("weights"),
+        "inputs": record.inputs,
+        "weights": record.weights,
         "versions": versions(),
         "overrides": record.overrides,
     }

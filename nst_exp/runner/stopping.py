@@ -68,7 +68,7 @@ def _raise_foreseen(
     if _is_begun(record) and record.status != "done":
         if isinstance(reason, NstError) and (saved := save_best_image(best_image(), record)):
             reason = type(reason)(f"{reason}{saved}")
-        record.values["error"] = f"{type(reason).__name__}: {reason}"
+        record.error = f"{type(reason).__name__}: {reason}"
         with suppress(Exception):  # what went wrong first matters more
             record.save("failed")
     if request.signal is not None:  # it waited for the end of a step
@@ -92,4 +92,4 @@ def _foreseen(error: Exception, record: Record) -> Exception:
 
 
 def _is_begun(record: Record) -> bool:
-    return "fingerprint" in record.values
+    return record.fingerprint is not None

@@ -1,46 +1,41 @@
-"""A run's folder: what is recorded, whose it is, and what may be removed from it."""
+"""The record of a run, and which folders a run may use."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nst_exp.config.schema import LBFGS, Config, InitKind, Pool, Statistic, TVKind
-from nst_exp.config.serialize import config_as_dict
-from nst_exp.results.record import Record, fingerprint, open_folder, read_record
+from nst_exp.config.schema import LBFGS, Config, Pool, Statistic, TVKind
+from nst_exp.results.record import (
+    Record,
+    check_compatible,
+    compute_fingerprint,
+    open_folder,
+    read_record,
+    record_failure,
+)
 from nst_exp.utils.errors import ConfigError, OutputError
 
 
-def test_fingerprint_changes_with_all_that_decides_the_picture() -> None:
-    marks = {
-        fingerprint(Config(), ["a", "b"]),
-        fingerprint(Config(), ["b", "a"]),
-        fingerprint(Config(), ["a", "c"]),
-        fingerprint(Config(seed=1), ["a", "b"]),
-        fingerprint(Config(optimizer=LBFGS(history=3)), ["a", "b"]),
-    }
-    assert len(marks) == 5
-
-
-def test_fingerprint_leaves_out_what_does_not() -> None:
-    other = Config(out="there", overwrite=True)
-    other.logging.progress = False
-    assert fingerprint(other, ["a"]) == fingerprint(Config(), ["a"])
-
-
-def test_fingerprint_does_not_know_of_figures() -> None:
-    """The same picture may be a panel, be labeled otherwise, or be none."""
-    other = Config(panel="B")
-    other.figure.title, other.figure.label, other.figure.inset = "Figure 3", "B", True
-    other.figure.inputs, other.figure.columns = ["content"], 5
-    assert fingerprint(other, ["a"]) == fingerprint(Config(), ["a"])
+def fingerprint_with(key: str, value: Any) -> str:
+    config = Config()
+    *path, name = key.split(".")
+    node: Any = config
+    for part in path:
+        node = getattr(node, part)
+    setattr(node, name, value)
+    return compute_fingerprint(config, ["a", "b"])
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("seed", 1),
+        ("bit_depth", 16),
+        ("optimizer", LBFGS(history=3)),
         ("optimizer.milestones", [5]),
         ("optimizer.gamma", 0.5),
         ("backbone.map_scale", 2.0),
@@ -51,91 +46,121 @@ def test_fingerprint_does_not_know_of_figures() -> None:
         ("init.noise_mean", [0.4]),
     ],
 )
-def test_fingerprint_knows_every_key_that_changes_a_picture(key: str, value: object) -> None:
-    config = Config()
-    *path, name = key.split(".")
-    node: object = config
-    for part in path:
-        node = getattr(node, part)
-    setattr(node, name, value)
-    assert fingerprint(config, ["a"]) != fingerprint(Config(), ["a"])
+def test_fingerprint_depends_on_keys_that_change_the_image(key: str, value: object) -> None:
+    assert fingerprint_with(key, value) != compute_fingerprint(Config(), ["a", "b"])
 
 
-def test_fingerprint_knows_another_kind_of_file() -> None:
-    assert fingerprint(Config(bit_depth=16), ["a"]) != fingerprint(Config(), ["a"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("out", "there"),
+        ("overwrite", True),
+        ("logging.progress", False),
+        ("panel", "B"),
+        ("figure.title", "Figure 3"),
+        ("figure.inputs", ["content"]),
+    ],
+)
+def test_fingerprint_does_not_depend_on_other_keys(key: str, value: object) -> None:
+    assert fingerprint_with(key, value) == compute_fingerprint(Config(), ["a", "b"])
 
 
-def test_config_as_dict_is_json_with_names_of_enums() -> None:
-    config = Config()
-    config.init.kind = InitKind.blend
-    plain = json.loads(json.dumps(config_as_dict(config)))
-    assert plain == config_as_dict(config)
-    assert plain["init"]["kind"] == "blend"
+def test_fingerprint_depends_on_the_inputs_and_their_order() -> None:
+    inputs = (["a", "b"], ["b", "a"], ["a", "c"])
+    assert len({compute_fingerprint(Config(), hashes) for hashes in inputs}) == 3
 
 
-def test_record_is_written_whole(tmp_path: Path) -> None:
-    record = Record(tmp_path, Config(content="ü.jpg"), values={"fingerprint": "f"})
+def test_record_is_written_completely(tmp_path: Path) -> None:
+    record = Record(tmp_path, Config(content="ü.jpg"), overrides=["beta=5"], fingerprint="f")
+    record.seconds = 1.5
     record.save("running")
-    text = (tmp_path / "result.json").read_text(encoding="utf-8")
-    assert "ü.jpg" in text  # readable, not escaped
-    assert read_record(tmp_path)["status"] == "running"
+    assert "ü.jpg" in (tmp_path / "result.json").read_text(encoding="utf-8")
+    content = read_record(tmp_path)
+    assert content.items() >= {"status": "running", "overrides": ["beta=5"], "seconds": 1.5}.items()
+    assert "losses" not in content
+    assert content["config"]["init"]["kind"] == "content"
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "\x00"])
-def test_damaged_record_counts_as_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / "result.json").write_text(text)
-    assert read_record(tmp_path) == {}
-    assert open_folder(tmp_path, "f", "image.png", overwrite=False) == {}
+def test_failure_is_recorded_and_a_finished_run_kept(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    record_failure(tmp_path, Config(), ConfigError("first"), ["beta=5"])
+    content = read_record(tmp_path)
+    assert (content["status"], content["error"]) == ("failed", "ConfigError: first")
+    assert (content["overrides"], content["config"]["beta"]) == (["beta=5"], Config().beta)
+    path.write_text(json.dumps({"status": "interrupted", "fingerprint": "x", "step": 3}))
+    record_failure(tmp_path, Config(), ConfigError("later"))
+    content = read_record(tmp_path)
+    assert (content["status"], content["error"]) == ("failed", "ConfigError: later")
+    assert (content["fingerprint"], content["step"]) == ("x", 3)  # its checkpoint stays valid
+    done = json.dumps({"status": "done", "config": {"image": "a.png"}})
+    path.write_text(done)
+    (tmp_path / "a.png").touch()
+    record_failure(tmp_path, Config(), ConfigError("later"))
+    assert path.read_text() == done
 
 
-def test_folder_of_the_same_run_gives_its_record(tmp_path: Path) -> None:
-    Record(tmp_path, Config(), values={"fingerprint": "f"}).save("interrupted")
-    assert open_folder(tmp_path, "f", "image.png", overwrite=False)["status"] == "interrupted"
-
-
-def test_folder_of_another_run_is_refused_and_left_alone(tmp_path: Path) -> None:
-    Record(tmp_path, Config(), values={"fingerprint": "f"}).save("done")
+def test_same_run_is_resumed_and_another_one_refused(tmp_path: Path) -> None:
+    Record(tmp_path, Config(), fingerprint="f").save("interrupted")
     before = (tmp_path / "result.json").read_bytes()
-    with pytest.raises(ConfigError, match=r"holds another run .* overwrite=true"):
-        open_folder(tmp_path, "g", "image.png", overwrite=False)
+    assert open_folder(tmp_path, "f", overwrite=False)["status"] == "interrupted"
+    with pytest.raises(ConfigError, match=r"^out=.* holds another run .* overwrite=true"):
+        open_folder(tmp_path, "g", overwrite=False)
     assert (tmp_path / "result.json").read_bytes() == before
 
 
-def test_overwrite_removes_what_the_run_left_and_nothing_else(tmp_path: Path) -> None:
-    Record(tmp_path, Config(image="out.png"), values={"fingerprint": "f"}).save("done")
-    (tmp_path / "snapshots").mkdir()
-    left = ["out.png", "last.ckpt", "events.out.tfevents.1.x", "snapshots/step_000005.png"]
-    own = ["image.jpg", "image.png", "best.doc", "notes.txt", "snapshots/mine.png"]
-    for name in left + own:
+def test_run_that_failed_early_is_started_again(tmp_path: Path) -> None:
+    record_failure(tmp_path, Config(), ConfigError("no such file"))
+    assert open_folder(tmp_path, "f", overwrite=False) == {}
+
+
+def test_overwrite_removes_only_files_of_the_run(tmp_path: Path) -> None:
+    inputs = {"content": {"path": "x", "copy": "inputs/content.jpg"}, "style": {"path": "y"}}
+    Record(tmp_path, Config(image="out.png"), fingerprint="f", inputs=inputs).save("done")
+    written = ["out.png", "last.ckpt", "losses.csv", "events.out.tfevents.1.x"]
+    written += ["snapshots/step_000005.png", "inputs/content.jpg"]
+    other = ["image.png", "notes.txt", "snapshots/mine.png", "inputs/style.jpg"]
+    for name in written + other:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert open_folder(tmp_path, "g", "image.png", overwrite=True) == {}
-    files = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
-    assert files == set(own)
+    assert open_folder(tmp_path, "g", overwrite=True) == {}
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == set(other)
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_nothing_is_removed_from_a_folder_without_a_record(tmp_path: Path, overwrite: bool) -> None:
-    """out=. in a folder of pictures must not cost one of them."""
-    for name in ("image.jpg", "image.png", "events.out.tfevents.1.x"):
+def test_folder_with_files_and_no_record_is_refused(tmp_path: Path) -> None:
+    for name in ("events.out.tfevents.1.x", "image.png"):
         (tmp_path / name).touch()
-    assert open_folder(tmp_path, "f", "result.png", overwrite=overwrite) == {}
-    assert len(list(tmp_path.iterdir())) == 3
+    with pytest.raises(ConfigError, match=r"^out=.* holds files of no recorded run, such as ev"):
+        check_compatible(tmp_path, "f", overwrite=False)
+    assert open_folder(tmp_path, "f", overwrite=True) == {}
+    assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_picture_that_no_run_made_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "image.png").touch()
-    with pytest.raises(ConfigError, match=r"holds a file image\.png already"):
-        open_folder(tmp_path, "f", "image.png", overwrite=False)
-    assert open_folder(tmp_path, "f", "image.png", overwrite=True) == {}
+@pytest.mark.parametrize("text", ["", "{", "[]", "\x00"])
+def test_damaged_record_is_no_record(tmp_path: Path, text: str) -> None:
+    (tmp_path / "result.json").write_text(text)
+    assert read_record(tmp_path) == {}
+    with pytest.raises(ConfigError, match="holds files of no recorded run"):
+        open_folder(tmp_path, "f", overwrite=False)
 
 
-def test_folder_is_made(tmp_path: Path) -> None:
-    assert open_folder(tmp_path / "a" / "b", "f", "image.png", overwrite=False) == {}
+def test_files_from_before_the_record_do_not_matter(tmp_path: Path) -> None:
+    """Hydra writes its files before the run; a killed process leaves temporary files."""
+    (tmp_path / ".hydra").mkdir()
+    for name in (".lock", "nst_exp.log", ".nst-1.tmp"):
+        (tmp_path / name).touch()
+    assert open_folder(tmp_path, "f", overwrite=False) == {}
+
+
+def test_folder_is_created(tmp_path: Path) -> None:
+    assert check_compatible(tmp_path / "a", "f", overwrite=False) == {}
+    assert not (tmp_path / "a").exists()
+    assert open_folder(tmp_path / "a" / "b", "f", overwrite=False) == {}
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
 def test_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
-        open_folder(tmp_path / "file" / "out", "f", "image.png", overwrite=False)
+        open_folder(tmp_path / "file" / "out", "f", overwrite=False)

@@ -25,8 +25,8 @@ from nst_exp.app.sweep.resolvers import varied_keys
 from nst_exp.app.sweep.search import directions, is_optuna
 from nst_exp.app.sweep.stops import Stops
 from nst_exp.images.named import input_hashes
-from nst_exp.results.lock import LOCK, check_free, folder_lock
-from nst_exp.results.record import check_compatible, fingerprint
+from nst_exp.results.lock import check_free, folder_lock
+from nst_exp.results.record import LOCK, check_compatible, compute_fingerprint
 from nst_exp.results.run_folder import find_run_folders, read_run_folder
 from nst_exp.results.sweep_plan import SweepPlan, add_finished_jobs, values_of
 from nst_exp.runner.validate import validate
@@ -50,9 +50,9 @@ class CheckFirst(Callback):
                 check_device(typed.trainer)
             # Hydra writes its own files into the folder even before the run can refuse it.
             with suppress(OSError):  # of a picture that cannot be read; loading it says so
-                mark = fingerprint(typed, input_hashes(typed))
+                mark = compute_fingerprint(typed, input_hashes(typed))
                 check_free(Path(config.hydra.run.dir))
-                check_compatible(Path(config.hydra.run.dir), mark, typed.image, typed.overwrite)
+                check_compatible(Path(config.hydra.run.dir), mark, typed.overwrite)
         except NstError as error:
             sys.exit(fail(error))
 

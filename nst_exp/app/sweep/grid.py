@@ -21,7 +21,7 @@ from nst_exp.app.compose import to_config
 from nst_exp.app.sweep.search import check_search, first_values
 from nst_exp.config.schema import Config
 from nst_exp.images.named import input_hashes
-from nst_exp.results.record import check_compatible, fingerprint, read_record
+from nst_exp.results.record import check_compatible, compute_fingerprint, read_record
 from nst_exp.results.sweep_plan import (
     SweepJob,
     SweepPlan,
@@ -92,7 +92,7 @@ def plan(config: DictConfig) -> SweepPlan | None:
             typed = _checked(config, job)
             mark = ""
             with suppress(OSError):  # of a picture that is not here yet, or cannot be read
-                mark = fingerprint(typed, input_hashes(typed))
+                mark = compute_fingerprint(typed, input_hashes(typed))
             there = [*known.get(mark, []), *known.get(_key(values), [])]
             name = next((name for name in there if name not in taken), "")
             if not name:
@@ -127,7 +127,7 @@ def _key(values: dict[str, str]) -> str:
 def _free(folder: Path, mark: str, config: Config) -> bool:
     """Whether the run can go on, or begin, in the folder."""
     try:
-        check_compatible(folder, mark, config.image, config.overwrite)
+        check_compatible(folder, mark, config.overwrite)
     except ConfigError:
         return False
     return True

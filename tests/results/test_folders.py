@@ -1,0 +1,141 @@
+"""Run folders, loss files and sweep plans, read back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nst_exp.results.losses_csv import LossFile, read_losses
+from nst_exp.results.run_folder import find_run_folders, read_run_folder
+from nst_exp.results.sweep_plan import (
+    SweepJob,
+    SweepPlan,
+    add_finished_jobs,
+    folder_of_job,
+    job_name,
+    next_number,
+    read_plan,
+    start_search,
+    values_of,
+    write_plan,
+)
+
+
+def write(folder: Path, **record: object) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_runs_are_found_in_natural_order(tmp_path: Path) -> None:
+    for name in ("10_a", "2_b", "x"):
+        write(tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    assert [path.name for path in find_run_folders(tmp_path)] == ["2_b", "10_a", "x"]
+    assert find_run_folders(tmp_path / "x") == [tmp_path / "x"]
+    assert find_run_folders(tmp_path / "notes") == find_run_folders(tmp_path / "no") == []
+
+
+def test_label_of_a_run(tmp_path: Path) -> None:
+    folder = write(tmp_path / "003_beta=5", config={})
+    assert read_run_folder(folder).label == "beta=5"
+    write(folder, config={"panel": "C"})
+    assert read_run_folder(folder).label == "C"
+    write(folder, config={"panel": "C", "figure": {"title": "T", "label": "wave"}})
+    assert (read_run_folder(folder).label, read_run_folder(folder).title) == ("wave", "T")
+
+
+@pytest.mark.parametrize("record", [{}, {"config": 3, "inputs": [], "substituted": {}}])
+def test_incomplete_record_reads_as_empty(tmp_path: Path, record: dict[str, object]) -> None:
+    run = read_run_folder(write(tmp_path / "run", **record))
+    assert (run.status, run.config, run.inputs, run.figure) == ("missing", {}, {}, {})
+    assert (run.substituted, run.overrides, run.title, run.image) == ([], [], "", None)
+
+
+def test_record_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
+    run = read_run_folder(write(tmp_path / "run", config={"image": "../secret.png"}))
+    assert run.image is None
+
+
+def test_losses_are_kept_up_to_the_step_that_is_resumed(tmp_path: Path) -> None:
+    file = LossFile(tmp_path / "losses.csv")
+    file.open(0)
+    for step in (1, 2, 3):
+        row = {"total": step / 3, "content": 1.0, "style": 2.0, "tv": 0.0, "range": 9.0}
+        file.append(step, 10 * step, row)
+    with open(file.path, "a") as stream:
+        stream.write("4,40,0.")  # cut off
+    assert [row[0] for row in read_losses(file.path)] == [1, 2, 3]
+    file.open(2)
+    assert [row[:2] for row in read_losses(file.path)] == [(1, 10), (2, 20)]
+    assert read_losses(file.path)[0][2] == pytest.approx(1 / 3, rel=1e-9)
+    file.open(0)
+    assert read_losses(file.path) == []
+    file.discard()
+    assert not file.path.exists()
+
+
+def test_file_with_other_columns_has_no_losses(tmp_path: Path) -> None:
+    (tmp_path / "losses.csv").write_text("a,b\n1,2\n")
+    assert read_losses(tmp_path / "losses.csv") == []
+
+
+def test_plan_is_read_back_and_extended(tmp_path: Path) -> None:
+    first = SweepJob(0, "000_beta=1", ["beta=1"], {"beta": "1"})
+    second = SweepJob(1, "001_beta=2", ["beta=2"], {"beta": "2"})
+    write_plan(SweepPlan(tmp_path, [first], ["beta"]), {})
+    write_plan(SweepPlan(tmp_path, [second], ["beta"]), read_plan(tmp_path))
+    assert read_plan(tmp_path) == {first.folder: first, second.folder: second}
+    assert next_number(read_plan(tmp_path)) == 2
+    assert folder_of_job(tmp_path, 0, ["beta=2"]) == second.folder
+    write(tmp_path / second.folder, status="done")
+    assert SweepPlan(tmp_path, [first, second]).count_done() == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"jobs": 3}',
+        '{"jobs": [{}], "launch": []}',
+        '{"jobs": [{"number": 0, "folder": "..", "overrides": [], "values": {}}]}',
+        '{"launch": [".."]}',
+    ],
+)
+def test_damaged_plan_has_no_jobs(tmp_path: Path, content: str) -> None:
+    (tmp_path / "sweep.json").write_text(content)
+    assert read_plan(tmp_path) == {}
+    assert folder_of_job(tmp_path, 0, ["beta=2"]) == "000_beta=2"
+
+
+def test_jobs_of_a_search_are_planned_afterward(tmp_path: Path) -> None:
+    overrides = ["size=64", "beta=31.415926535897935", "style=a/wave.jpg", "lr=1.2345678e-05"]
+    varied = ["beta", "style", "lr"]
+    name = folder_of_job(tmp_path, 7, overrides, varied)
+    assert name == "007_beta=31.4159,style=wave.jpg,lr=1.23457e-05"
+    write(tmp_path / name, overrides=overrides)
+    add_finished_jobs(tmp_path, varied)
+    (job,) = read_plan(tmp_path).values()
+    assert job == SweepJob(0, name, overrides, values_of(overrides, varied))
+    write_plan(SweepPlan(tmp_path, [SweepJob(1, "001", [], {})]), read_plan(tmp_path))
+    start_search(tmp_path)  # the next search does not get the folders of the last launch
+    assert folder_of_job(tmp_path, 0, overrides, varied).startswith("000_beta")
+    assert len(read_plan(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("photos/a cat.jpg", "003_content=a-cat.jpg"),
+        ("x" * 200, "003_content=" + "x" * 112),
+        ("..", "003_content="),
+        ("[a,b]", "003_content=-a,b-"),
+    ],
+)
+def test_job_names_are_safe(value: str, name: str) -> None:
+    assert job_name(3, {"content": value}) == name
+    assert job_name(3, {"loss.content": value}) == name
+    assert job_name(12, {}) == "012"
