@@ -199,14 +199,6 @@ def test_losses_of_another_run_do_not_stay(tmp_path: Path) -> None:
     assert not (tmp_path / "losses.csv").exists()
 
 
-def test_file_of_a_person_called_losses_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "losses.csv").write_text("mine\n")
-    result = tiny_run(tmp_path)
-    assert (tmp_path / "losses.csv").read_text() == "mine\n"
-    assert any("losses.csv is there already" in line for line in result.record["warnings"])
-    assert read_losses(tmp_path / "losses.csv") == []
-
-
 def test_losses_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:
     losses = LossFile(tmp_path / "gone" / "losses.csv")
     row = dict.fromkeys(("total", "content", "style", "tv"), 1.0)
