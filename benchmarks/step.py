@@ -28,7 +28,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from nst_exp.app.api import make_config
 from nst_exp.core.encoder import build_encoder
-from nst_exp.images.named import image_path
+from nst_exp.images import named_images
 from nst_exp.runner.run import run
 from nst_exp.weights import load_weights
 
@@ -58,7 +58,7 @@ def real_step(size: int, steps: int, *others: str) -> float:
     """Median seconds between two steps of a run."""
     with tempfile.TemporaryDirectory() as folder:
         content = Path(folder) / "square.png"
-        ImageOps.fit(Image.open(image_path("summer_palace")), (size, size)).save(content)
+        ImageOps.fit(Image.open(named_images()["summer_palace"]), (size, size)).save(content)
         overrides = [
             f"content={content}",
             f"size={size}",

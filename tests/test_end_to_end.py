@@ -15,7 +15,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nst_exp import stylize
-from nst_exp.images.named import named_images
+from nst_exp.images import named_images
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BETAS = (0.0005, 0.005, 0.05, 0.5, 5)

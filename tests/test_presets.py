@@ -13,8 +13,7 @@ from nst_exp.app.api import make_config
 from nst_exp.app.compose import known_keys
 from nst_exp.config.presets import groups
 from nst_exp.config.schema import Config
-from nst_exp.images import load_image
-from nst_exp.images.named import image_path, named_images
+from nst_exp.images import find_image, load_image, named_images
 from nst_exp.runner.validate import validate
 from nst_exp.utils.paths import CONFIGS
 
@@ -92,8 +91,8 @@ def test_keys_and_groups_that_the_help_names_exist() -> None:
 
 @pytest.mark.parametrize("name", sorted(named_images()))
 def test_packaged_picture_loads_without_a_warning_and_is_credited(name: str) -> None:
-    image = load_image(image_path(name), key="content")
-    assert min(image.picture.size) >= 256  # the default size enlarges none of them
+    image = load_image(named_images()[name], key="content")
+    assert min(image.image.size) >= 256  # the default size enlarges none of them
     assert image.warnings == []
     credits = (named_images()[name].parent / "CREDITS.md").read_text(encoding="utf-8")
     assert name in credits
@@ -103,6 +102,8 @@ def test_own_file_goes_before_a_packaged_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert image_path("chelsea") == named_images()["chelsea"]
-    (tmp_path / "chelsea").write_bytes(b"")
-    assert image_path("chelsea") == Path("chelsea")
+    for expected in (named_images()["chelsea"], Path("chelsea")):
+        found = find_image("chelsea")
+        assert found is not None
+        assert found.path == expected
+        (tmp_path / "chelsea").write_bytes(b"")

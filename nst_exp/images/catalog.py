@@ -1,9 +1,9 @@
-"""The table of named pictures, ``data/pictures.yaml``, and those of them that are packaged."""
+"""Catalog of the images that can be used by name, read from ``data/images.yaml``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -12,47 +12,45 @@ _DATA = Path(__file__).resolve().parent / "data"
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What the table says of a picture."""
+class CatalogEntry:
+    """Description of a named image."""
 
     name: str
     title: str
     author: str
     license: str
-    url: str | None = None  # where it is downloaded from; None = nowhere
-    md5: str | None = None  # of that file, as it was once published
-    stems: tuple[str, ...] = ()  # other names, for the config and for files
-    stand_in: str | None = None  # the name of the picture in its place; None = packaged
+    url: str | None = None  # address of the download; None if there is no stable one
+    md5: str | None = None  # of the file at that address when the catalog was written
+    stems: tuple[str, ...] = ()  # further names, in the config and of files
+    substitute: str | None = None  # packaged image used instead; None if packaged itself
 
     @property
     def credit(self) -> str:
-        """Title, author, license."""
+        """Title, author and license in one line."""
         return f"{self.title}, {self.author}, {self.license}"
 
 
-@cache
-def pictures() -> dict[str, Picture]:
-    """Name -> picture, as they stand in the table."""
-    entries = yaml.safe_load((_DATA / "pictures.yaml").read_text(encoding="utf-8"))
+@lru_cache
+def catalog() -> dict[str, CatalogEntry]:
+    """Read the catalog, by name."""
+    entries = yaml.safe_load((_DATA / "images.yaml").read_text(encoding="utf-8"))
     return {
-        name: Picture(name, **{**entry, "stems": tuple(entry.get("stems", ()))})
+        name: CatalogEntry(name, **{**entry, "stems": tuple(entry.get("stems", ()))})
         for name, entry in entries.items()
     }
 
 
-def known_picture(value: str) -> Picture | None:
-    """The picture of that name, or that has it among its other names."""
-    return next((p for p in pictures().values() if value in (p.name, *p.stems)), None)
+def find_entry(value: str) -> CatalogEntry | None:
+    """Find the catalog entry whose name or stem is ``value``."""
+    return next((e for e in catalog().values() if value in (e.name, *e.stems)), None)
 
 
 def named_images() -> dict[str, Path]:
-    """Name -> file of every packaged picture; credits are in the same folder."""
+    """List the packaged images: their file by name."""
     return {path.stem: path for path in sorted(_DATA.glob("*.jpg"))}
 
 
-def known_names(others: bool = False) -> list[str]:
-    """The names that pictures have on any machine; with ``others``, their other names as well."""
-    names = [*pictures(), *named_images()]
-    if others:
-        names += [stem for picture in pictures().values() for stem in picture.stems]
-    return list(dict.fromkeys(names))
+def known_names(*, with_stems: bool = False) -> list[str]:
+    """List the names that work on any machine, optionally with the further names."""
+    stems = [stem for entry in catalog().values() for stem in entry.stems] if with_stems else []
+    return [*catalog(), *stems]

@@ -1,25 +1,26 @@
-"""Results to picture files: sRGB, tagged as such, never half written and never NaN."""
+"""Saving of images as sRGB files that are complete and finite."""
 
 from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngInfo, putchunk
 
-from nst_exp.images.deep import write_png16, write_tiff16
 from nst_exp.images.srgb import srgb_icc
-from nst_exp.utils.atomic_files import write_atomically
+from nst_exp.utils.atomic_files import write_bytes_atomically
 from nst_exp.utils.errors import NumericalError, OutputError
 
-DEEP_SUFFIXES = frozenset({".png", ".tif", ".tiff"})  # may have 16 bits
-SUFFIXES = DEEP_SUFFIXES | {".jpg", ".jpeg", ".webp"}
+SUFFIXES_16_BIT = frozenset({".png", ".tif", ".tiff"})
+SUFFIXES = SUFFIXES_16_BIT | {".jpg", ".jpeg", ".webp"}
 
 
 def save_image(
@@ -29,93 +30,100 @@ def save_image(
     bit_depth: int = 8,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write float ``pixels`` (H, W, 3), sRGB, as the format that the suffix of ``path`` names.
+    """Write an image file, complete or not at all.
 
-    Values are clipped to 0..1 and rounded to ``bit_depth`` (8, or 16 for DEEP_SUFFIXES). The file
-    appears whole or not at all. ``metadata`` goes into text chunks of a PNG (names: 1 to 79 Latin-1
-    characters) and, as JSON, into the description of the other formats (JPEG: 64 kB at most).
-    Raises NumericalError if a value is not finite, OutputError if the file cannot be written, and
-    ValueError for a shape, suffix or bit depth that the checks of the config let nobody ask for.
+    Args:
+        pixels: Floats of shape (H, W, 3), sRGB; clipped to 0..1 and rounded.
+        path: The file; its suffix, one of SUFFIXES, is the format.
+        bit_depth: 8, or 16 for SUFFIXES_16_BIT.
+        metadata: Text chunks of a PNG (names: 1 to 79 Latin-1 characters); for the other formats
+            their description, as JSON (JPEG: 64 kB at most).
+
+    Raises:
+        NumericalError: If a value is not finite.
+        OutputError: If the file cannot be written.
+        ValueError: If shape, suffix or bit depth are not as above.
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
         raise ValueError(f"pixels must be (H, W, 3), not {pixels.shape}")
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: unknown suffix; use one of {', '.join(sorted(SUFFIXES))}")
-    if bit_depth not in (8, 16) or (bit_depth == 16 and suffix not in DEEP_SUFFIXES):
+    if suffix not in (SUFFIXES if bit_depth == 8 else SUFFIXES_16_BIT):
         raise ValueError(f"{path}: {bit_depth} bits cannot be written as {suffix}")
     broken = pixels.size - int(np.count_nonzero(np.isfinite(pixels)))
     if broken:
         raise NumericalError(
             f"{path}: not written, because {broken} of {pixels.size} values are not finite"
         )
-    scale = 255 if bit_depth == 8 else 65535
-    samples = np.rint(np.clip(pixels.astype(np.float32), 0, 1) * np.float32(scale))
+    scale, kind = (255, np.uint8) if bit_depth == 8 else (65535, np.uint16)
+    values = np.clip(pixels.astype(np.float32), 0, 1) * np.float32(scale)
+    samples = np.rint(values).astype(kind)
 
     encoded = io.BytesIO()  # in memory, so that errors of the disk keep their reason
     try:
-        if bit_depth == 16:
-            _encode_deep(encoded, samples.astype(np.uint16), suffix, metadata)
+        if suffix == ".png":
+            _encode_png(encoded, samples, metadata)
         else:
-            _encode(encoded, Image.fromarray(samples.astype(np.uint8)), suffix, metadata)
-    except (OSError, ValueError) as error:  # a picture or metadata too large for the format
+            _encode(encoded, samples, suffix, metadata)
+    except (OSError, ValueError) as error:  # too large for the format
         raise OutputError(f"{path}: cannot be written as {suffix}: {error}") from error
-    write_atomically(path, lambda stream: _copy(encoded, stream))
-
-
-def _copy(encoded: io.BytesIO, stream: Any) -> None:
-    stream.write(encoded.getbuffer())
+    write_bytes_atomically(path, encoded.getbuffer())
 
 
 def _encode(
-    out: io.BytesIO, image: Image.Image, suffix: str, metadata: Mapping[str, str] | None
+    out: BinaryIO, samples: NDArray[Any], suffix: str, metadata: Mapping[str, str] | None
 ) -> None:
-    if suffix == ".png":
-        image.save(out, "PNG", pnginfo=_png_info(metadata))
-        return
     icc = srgb_icc()
-    description = _description(metadata)
-    if suffix in DEEP_SUFFIXES:
-        tags = {} if description is None else {"description": description}
-        image.save(out, "TIFF", compression="tiff_adobe_deflate", icc_profile=icc, **tags)
+    description = json.dumps({k: _escape(v) for k, v in metadata.items()}) if metadata else None
+    if suffix in SUFFIXES_16_BIT:
+        import tifffile  # here, since most runs do without
+
+        tifffile.imwrite(
+            out,
+            samples,
+            photometric="rgb",
+            compression="zlib",
+            predictor=True,
+            description=description,
+            metadata=None,
+            iccprofile=icc,
+            software=False,
+        )
         return
     exif = Image.Exif()
     if description is not None:
         exif[ExifTags.Base.ImageDescription] = description
+    image = Image.fromarray(samples)
     if suffix == ".webp":
         image.save(out, "WEBP", quality=95, icc_profile=icc, exif=exif)
     else:
         image.save(out, "JPEG", quality=95, subsampling=0, icc_profile=icc, exif=exif)
 
 
-def _encode_deep(
-    out: io.BytesIO,
-    samples: NDArray[np.uint16],
-    suffix: str,
-    metadata: Mapping[str, str] | None,
-) -> None:
-    if suffix == ".png":
-        write_png16(out, samples, _png_info(metadata))
-    else:
-        write_tiff16(out, samples, srgb_icc(), _description(metadata))
-
-
-def _png_info(metadata: Mapping[str, str] | None) -> PngInfo:
+def _encode_png(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, str] | None) -> None:
     info = PngInfo()
     info.add(b"sRGB", b"\0")
     for name, value in (metadata or {}).items():
         if not 1 <= len(name) <= 79:
             raise ValueError(f"the metadata name '{name}' must have 1 to 79 characters")
-        info.add_text(name, _encodable(value))
-    return info
+        info.add_text(name, _escape(value))
+    if samples.dtype == np.uint8:
+        Image.fromarray(samples).save(out, "PNG", pnginfo=info)
+        return
+    # Pillow does not write 16-bit RGB.
+    height, width, _ = samples.shape
+    rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
+    filtered = np.diff(
+        rows, axis=0, prepend=np.zeros_like(rows[:1])
+    )  # each row minus the one above
+    filtered = np.insert(filtered, 0, 2, axis=1)  # the number of this filter
+    out.write(b"\x89PNG\r\n\x1a\n")
+    putchunk(out, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+    for chunk in info.chunks:
+        putchunk(out, chunk[0], chunk[1])
+    putchunk(out, b"IDAT", zlib.compress(filtered.tobytes()))
+    putchunk(out, b"IEND")
 
 
-def _encodable(value: str) -> str:
-    # file names that are not UTF-8 hold lone surrogates, and NUL ends some chunks early
+def _escape(value: str) -> str:
+    # File names that are not UTF-8 hold lone surrogates, and NUL ends some chunks early.
     return value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
-
-
-def _description(metadata: Mapping[str, str] | None) -> str | None:
-    if not metadata:
-        return None
-    return json.dumps({name: _encodable(value) for name, value in metadata.items()})

@@ -1,4 +1,4 @@
-"""Keys that name files: pictures, weights, the result. No file is opened."""
+"""Checks of the config keys that name files: images, weights and the result. Opens no file."""
 
 from __future__ import annotations
 
@@ -6,107 +6,89 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import ImageColor
-
 from nst_exp.config.schema import Config, InitKind
-from nst_exp.images.named import (
-    find_image,
-    folder_problem,
-    images_folder,
-    known_names,
-    known_picture,
-    stems_in_folder,
-)
-from nst_exp.images.save import DEEP_SUFFIXES, SUFFIXES
+from nst_exp.images.catalog import find_entry, known_names
+from nst_exp.images.file_type import file_names
+from nst_exp.images.load import parse_color
+from nst_exp.images.lookup import FOLDER_VARIABLE, find_image, image_names, images_folder
+from nst_exp.images.save import SUFFIXES, SUFFIXES_16_BIT
+from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.suggest import did_you_mean
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".h5", ".hdf5", ".onnx")
-LONGEST_NAME = 200  # bytes of a file name, with room for what temporary files add
+MAX_NAME_BYTES = 200  # of the result; leaves room for what temporary files add
 
 
 def file_problems(config: Config) -> Iterator[str]:
-    """A line for each problem."""
-    paths = [("content", config.content), ("style", config.style)]
-    if config.init.kind is InitKind.file:
-        if config.init.file is None:
-            yield "init.kind=file: name the image with init.file=PATH"
-        else:
-            paths.append(("init.file", config.init.file))
-    elif config.init.file is not None:
-        yield f"init.file={config.init.file}: only read with init=file; add that, or leave it out"
-    if problem := folder_problem(config.images):
-        yield problem
-    for key, value in paths:
-        path = Path(os.path.expanduser(value))
-        if not value:
-            yield f"{key}=: is empty; name an image file, or one of {', '.join(known_names())}"
-        elif known_picture(value) is None and find_image(value, config.images) is None:
-            if os.path.isdir(path):
-                yield f"{key}={value}: it is a folder; name one picture in it"
-            elif not os.path.lexists(path):  # what is no file is described when it is opened
-                yield _unknown(key, value, path, config)
+    """Yield a message for each problem."""
+    yield from _images_folder(config.images)
+    yield from _image("content", config.content, config.images)
+    yield from _image("style", config.style, config.images)
+    if config.init.kind is not InitKind.file:
+        if config.init.file is not None:
+            yield f"init.file={config.init.file}: only read with init=file; add that, or remove it"
+    elif config.init.file is None:
+        yield "init.kind=file: the file is missing; name the image with init.file=PATH"
+    else:
+        yield from _image("init.file", config.init.file, config.images)
     if config.backbone.file is not None:
-        yield from _weights_file(config.backbone.file)
+        yield from _weights(config.backbone.file)
     yield from _result(config)
 
 
-def _weights_file(file: str) -> Iterator[str]:
-    path = Path(os.path.expanduser(file))
-    suffixes = ", ".join(WEIGHT_SUFFIXES)
-    if os.path.isdir(path):
-        yield f"backbone.file={file}: it is a folder; name a file that ends in {suffixes}"
+def _images_folder(images: str | None) -> Iterator[str]:
+    folder = images_folder(images)
+    try:
+        if folder is not None:
+            os.listdir(folder)
+    except (OSError, ValueError) as error:
+        key = f"images={images}" if images else f"{FOLDER_VARIABLE}={os.environ[FOLDER_VARIABLE]}"
+        reason = getattr(error, "strerror", None) or error
+        yield f"{key}: cannot be listed ({reason}); name a folder of images"
+
+
+def _image(key: str, value: str, images: str | None) -> Iterator[str]:
+    path = Path(os.path.expanduser(value))
+    if not value:
+        yield f"{key}=: is empty; name an image file, or one of {', '.join(known_names())}"
+    elif find_entry(value) or find_image(value, images):
         return
+    elif os.path.isdir(path):
+        yield f"{key}={value}: it is a folder; name one image in it"
+    elif not os.path.lexists(path):  # whatever else is wrong is found when it is opened
+        folder = images_folder(images)
+        own = [Path(name).stem for name in image_names(folder)]
+        near = [*known_names(with_stems=True), *own, *file_names(path.parent)]
+        places = str(path.absolute()) + (f" and for that name in {folder}" if own else "")
+        yield (
+            f"{key}={value}: no such file{did_you_mean(path.name, near)}\n"
+            f"    looked for {places}; known names: {', '.join(known_names())}"
+        )
+
+
+def _weights(file: str) -> Iterator[str]:
+    path = Path(os.path.expanduser(file))
     if not os.path.isfile(path):
-        near = did_you_mean(path.name, _names_in(path.parent))
+        near = did_you_mean(path.name, file_names(path.parent))
         yield f"backbone.file={file}: no such file{near or '; correct the path'}"
     if path.suffix.lower() not in WEIGHT_SUFFIXES:
-        yield f"backbone.file={path.name}: must end in {suffixes}"
+        yield f"backbone.file={path.name}: must end in {', '.join(WEIGHT_SUFFIXES)}"
 
 
 def _result(config: Config) -> Iterator[str]:
-    """The picture that the run makes."""
     name, suffix = config.image, Path(config.image).suffix.lower()
     if Path(name).name != name or os.sep in name:
         yield f"image={name}: must be a file name without a folder; the folder is out=DIR"
     elif suffix not in SUFFIXES:
         yield f"image={name}: must be a file name in {', '.join(sorted(SUFFIXES))}"
-    elif len(os.fsencode(name)) > LONGEST_NAME:
-        yield f"image={name[:20]}...: longer than {LONGEST_NAME} bytes; give a shorter name"
-    if config.bit_depth == 16 and suffix in SUFFIXES - DEEP_SUFFIXES:
+    elif len(os.fsencode(name)) > MAX_NAME_BYTES:
+        yield f"image={name[:20]}...: longer than {MAX_NAME_BYTES} bytes; give a shorter name"
+    elif config.bit_depth == 16 and suffix not in SUFFIXES_16_BIT:
         yield (
             f"bit_depth=16: image={name} holds 8 bits; use image=image.png, image=image.tif or "
             "bit_depth=8"
         )
-    if not _is_opaque(config.background):
-        near = did_you_mean(config.background, ImageColor.colormap)
-        yield (
-            f"background={config.background}: must be an opaque color, a name such as white or "
-            f"#rrggbb{near}"
-        )
-
-
-def _is_opaque(color: str) -> bool:
     try:
-        values = ImageColor.getrgb(color)
-    except ValueError:
-        return False
-    return len(values) == 3 or values[3] == 255
-
-
-def _unknown(key: str, value: str, path: Path, config: Config) -> str:
-    own = stems_in_folder(config.images)
-    near = did_you_mean(path.name, [*known_names(others=True), *own, *_names_in(path.parent)])
-    places = [str(path.absolute())]
-    if own:
-        places.append(f"a picture of that name in {images_folder(config.images)}")
-    return (
-        f"{key}={value}: no such file{near}\n"
-        f"    looked for {' and for '.join(places)}; known names: {', '.join(known_names())}"
-    )
-
-
-def _names_in(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
+        parse_color(config.background)
+    except ConfigError as error:
+        yield from error.problems

@@ -101,7 +101,7 @@ def _opened(path: Path) -> tuple[Image.Image | None, str]:
     if not path.is_file():
         return None, "missing"
     try:
-        return load_image(path, key="figure", max_megapixels=float("inf")).picture, ""
+        return load_image(path, key="figure", max_megapixels=float("inf")).image, ""
     except ConfigError:
         return None, "damaged"
 

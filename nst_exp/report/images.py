@@ -26,7 +26,7 @@ def open_picture(path: Path | None, side: int) -> Image.Image | None:
     if path is None or not path.is_file():
         return None
     try:
-        found = load_image(path, key="report", max_megapixels=float("inf"), hint=side).picture
+        found = load_image(path, key="report", max_megapixels=float("inf"), hint=side).image
     except ConfigError:
         return None
     found.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -77,8 +77,8 @@ def _unchanged(path: Path, sha256: str, side: int) -> tuple[Image.Image | None, 
         return None, "damaged"
     if found.sha256 != sha256:
         return None, "changed"
-    found.picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return found.picture, ""
+    found.image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return found.image, ""
 
 
 def constant_settings(report: Report) -> str:

@@ -126,7 +126,7 @@ def _panel(point: _Point) -> Panel:
     if not path.is_file():
         return Panel(label, None, "missing")
     try:
-        return Panel(label, load_image(path, key="pareto", max_megapixels=float("inf")).picture)
+        return Panel(label, load_image(path, key="pareto", max_megapixels=float("inf")).image)
     except ConfigError:
         return Panel(label, None, "damaged")
 

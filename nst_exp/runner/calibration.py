@@ -10,9 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from nst_exp.config.schema import SizeMode
-from nst_exp.images import load_image, target_size
-from nst_exp.images.load import MAX_MEGAPIXELS
-from nst_exp.images.named import named_images
+from nst_exp.images import MAX_MEGAPIXELS, load_image, named_images, target_size
 from nst_exp.images.tensors import to_tensor
 from nst_exp.utils.errors import ConfigError
 
@@ -84,7 +82,7 @@ def load_pictures(
         if min(width, height) < _NARROWEST:
             warn(f"not measured on: {key}={path}: it is narrower than 1 : 16")
             continue
-        image = to_tensor(loaded.picture, (width, height))
+        image = to_tensor(loaded.image, (width, height))
         pictures.setdefault(loaded.sha256, CalibrationPicture(image, path, loaded.sha256))
     if not pictures:
         raise ConfigError(

@@ -42,4 +42,4 @@ def open_finished(
         record["config"] |= figure
         save_inputs(folder, config, inputs, record["inputs"])
         write_record(folder, record)
-    return load_image(path, key="out").picture
+    return load_image(path, key="out").image

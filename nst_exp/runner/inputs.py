@@ -10,8 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from nst_exp.config.schema import Config, InitKind, SizeMode, StyleFit
-from nst_exp.images import LoadedImage, load_image, save_image, target_size
-from nst_exp.images.named import resolve_image
+from nst_exp.images import LoadedImage, load_image, resolve_image, save_image, target_size
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.record import SAVED_INPUTS
 from nst_exp.utils.errors import ConfigError
@@ -56,9 +55,7 @@ def load_inputs(config: Config) -> Inputs:
     problems: list[str] = []
     for key, (value, hint) in _wanted(config).items():
         try:
-            resolved = resolve_image(
-                value, key, config.images, config.stand_ins, warn=log.warning, report=log.info
-            )
+            resolved = resolve_image(value, key, config.images, config.stand_ins)
             loaded[key] = load_image(
                 resolved.path,
                 key=key,
@@ -140,9 +137,9 @@ def tensors(
     size = content_dimensions(config, inputs, level_size)
     start = {InitKind.style: inputs.style, InitKind.file: inputs.init}.get(config.init.kind)
     return (
-        to_tensor(inputs.content.picture, size),
-        to_tensor(inputs.style.picture, style_dimensions(config, inputs, level_size)),
-        to_tensor(start.picture, size) if start else None,
+        to_tensor(inputs.content.image, size),
+        to_tensor(inputs.style.image, style_dimensions(config, inputs, level_size)),
+        to_tensor(start.image, size) if start else None,
     )
 
 

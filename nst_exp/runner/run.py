@@ -335,7 +335,7 @@ class _Run:
         metrics: dict[str, float] = {}
         if config.logging.metrics:
             # As the file shows it: a JPEG is not what was in memory.
-            seen = pixels if path is None else load_image(path, key="out").picture
+            seen = pixels if path is None else load_image(path, key="out").image
             content, style, _ = tensors(config, parts.inputs, config.size)
             saved = to_tensor(seen, None)
             metrics = measure(saved, content, style, device, log.warning, log.info)

@@ -22,7 +22,7 @@ from nst_exp.config.schema import Backbone as Settings
 from nst_exp.config.schema import ContentLoss, InputConvention, Loss, Padding, Pool, StyleLoss
 from nst_exp.core.encoder import Encoder, L2Pool, build_encoder
 from nst_exp.core.objective import Objective
-from nst_exp.images.named import image_path
+from nst_exp.images import named_images
 from nst_exp.images.tensors import to_tensor
 from nst_exp.utils.errors import ConfigError, WeightsError
 
@@ -454,7 +454,7 @@ def test_random_weights_keep_the_size_of_activations(
     """In every layer that has a name, for a photograph."""
     settings = Settings(name=name, input=convention)
     backbone = build_encoder(settings, list(layers.aliases(name)), None)
-    with Image.open(image_path("chelsea")) as picture, torch.no_grad():
+    with Image.open(named_images()["chelsea"]) as picture, torch.no_grad():
         maps = backbone(to_tensor(picture.convert("RGB"), (96, 64)))
     moments = {layer: float(values.square().mean()) for layer, values in maps.items()}
     assert not {layer: value for layer, value in moments.items() if not 0.05 <= value <= 100}

@@ -120,7 +120,7 @@ def test_style_as_the_result(reference: Network, random_image: Callable[..., Ten
 def test_noise_and_blur_take_the_result_ever_further_away(
     reference: Network, tmp_path: Path
 ) -> None:
-    content = to_tensor(load_image(picture(tmp_path / "c.png", (64, 48)), key="c").picture, None)
+    content = to_tensor(load_image(picture(tmp_path / "c.png", (64, 48)), key="c").image, None)
     noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(3))
     noisy = [(content + a * noise).clamp(0, 1) for a in (0.0, 0.02, 0.08, 0.3)]
     series = [measured(image, content, content)[0] for image in noisy]
@@ -507,7 +507,7 @@ def test_they_are_those_of_the_saved_picture(reference: Network, tmp_path: Path)
     config = make_config([*TINY, "resolution.style_size=64"])
     content, style, _ = tensors(config, load_inputs(config), config.size)
     assert max(style.shape[2:]) == 64
-    saved = to_tensor(load_image(result.path, key="test").picture, None)
+    saved = to_tensor(load_image(result.path, key="test").image, None)
     again, _ = measured(saved, content, style)
     for name in PIXELS | DISTANCES:
         assert result.record["metrics"][name] == pytest.approx(again[name], rel=1e-5), name

@@ -80,7 +80,7 @@ def _load(number: int, paths: dict[str, Path]) -> str:
         line = str(error)
         right = line.startswith(f"{KEY}={path}: ") and line.isprintable() and "; " in line
         return "refused" if right else f"a poor refusal: {line!r}"
-    picture = loaded.picture
+    picture = loaded.image
     if picture.mode != "RGB" or not 0 < picture.width * picture.height <= MEGAPIXELS * 1e6:
         return f"a picture of mode {picture.mode}, {picture.size}"
     picture.tobytes()  # its pixels are there

@@ -46,10 +46,10 @@ class Labeled:
                 return f"refused: {error}"
             return "; ".join(self._wrong_refusal(error))
         if self.pixels is None:
-            return f"loaded as {loaded.picture.size}, but must be refused"
-        got = np.asarray(loaded.picture)
-        if loaded.picture.mode != "RGB" or got.shape != self.pixels.shape:
-            return f"loaded as {loaded.picture.mode} {got.shape}, not RGB {self.pixels.shape}"
+            return f"loaded as {loaded.image.size}, but must be refused"
+        got = np.asarray(loaded.image)
+        if loaded.image.mode != "RGB" or got.shape != self.pixels.shape:
+            return f"loaded as {loaded.image.mode} {got.shape}, not RGB {self.pixels.shape}"
         difference = float(np.abs(got - np.asarray(self.pixels, float)).max())
         if difference > self.most:
             return f"pixels are {difference:.1f} levels off, more than {self.most:g}"

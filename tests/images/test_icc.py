@@ -30,8 +30,8 @@ def colors() -> np.ndarray:
 def loaded(path: Path, image: Image.Image, icc: bytes) -> tuple[np.ndarray, list[str]]:
     image.save(path, icc_profile=icc)
     result = load_image(path, key="style")
-    assert result.picture.info == {}
-    return np.asarray(result.picture).astype(float), result.warnings
+    assert result.image.info == {}
+    return np.asarray(result.image).astype(float), result.warnings
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_palette_and_transparency_go_through_the_profile(tmp_path: Path) -> None
     palette.putpalette([128, 64, 32, 0, 0, 0])
     palette.putpixel((1, 0), 1)
     palette.save(tmp_path / "x.png", transparency=1, icc_profile=rgb_profile(SRGB, 1.0))
-    result = load_image(tmp_path / "x.png", key="style", background="gray").picture
+    result = load_image(tmp_path / "x.png", key="style", background="gray").image
     expected = encoded(np.array([128, 64, 32]) / 255.0)
     assert np.abs(np.array(result.getpixel((0, 0))) - expected).max() <= 1.5
     assert result.getpixel((1, 0)) == (128, 128, 128)  # the background is sRGB already
@@ -87,7 +87,7 @@ def test_cmyk(tmp_path: Path) -> None:
         inks.resize((24, 8), Image.Resampling.NEAREST).save(path, icc_profile=cmyk_profile())
         result = load_image(path, key="style")
         assert result.warnings == []
-        values = [result.picture.getpixel((x, 4)) for x in (4, 12, 20)]
+        values = [result.image.getpixel((x, 4)) for x in (4, 12, 20)]
         # L* = 128/255 * 100 is Y = 0.1857, which sRGB encodes as 119
         expected = np.array([[255] * 3, [120] * 3, [0] * 3])
         assert np.abs(np.array(values) - expected).max() <= 4, values

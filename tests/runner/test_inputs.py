@@ -8,7 +8,7 @@ import pytest
 from helpers_run import picture
 
 from nst_exp.config.schema import Config, InitKind, SizeMode, StyleFit
-from nst_exp.images.named import named_images
+from nst_exp.images import named_images
 from nst_exp.runner.inputs import (
     content_dimensions,
     load_inputs,
@@ -123,6 +123,6 @@ def test_init_from_a_small_style_keeps_the_styles_detail(tmp_path: Path) -> None
     content = picture(tmp_path / "content.png", (512, 512))
     config = Config(content=str(content), style=str(style), size=512)
     config.resolution.style_size = 32
-    assert load_inputs(config).style.picture.width < 512
+    assert load_inputs(config).style.image.width < 512
     config.init.kind = InitKind.style
-    assert load_inputs(config).style.picture.width >= 512
+    assert load_inputs(config).style.image.width >= 512

@@ -24,7 +24,7 @@ from nst_exp.app.sweep.progress import JobWatch, SweepProgress, words_of
 from nst_exp.app.sweep.resolvers import varied_keys
 from nst_exp.app.sweep.search import directions, is_optuna
 from nst_exp.app.sweep.stops import Stops
-from nst_exp.images.named import input_hashes
+from nst_exp.images import input_hashes
 from nst_exp.results.lock import check_free, folder_lock
 from nst_exp.results.record import LOCK, check_compatible, compute_fingerprint
 from nst_exp.results.run_folder import find_run_folders, read_run_folder

@@ -20,7 +20,7 @@ from nst_exp.app.complaints import complaint
 from nst_exp.app.compose import to_config
 from nst_exp.app.sweep.search import check_search, first_values
 from nst_exp.config.schema import Config
-from nst_exp.images.named import input_hashes
+from nst_exp.images import input_hashes
 from nst_exp.results.record import check_compatible, compute_fingerprint, read_record
 from nst_exp.results.sweep_plan import (
     SweepJob,
