@@ -131,7 +131,7 @@ def parse_color(text: str) -> RGB:
     if len(color) == 3 or color[3:] == (255,):
         return color[0], color[1], color[2]
     near = did_you_mean(text, ImageColor.colormap) or "; use a name such as white, or #rrggbb"
-    raise ConfigError(f"background={text}: is not an opaque color{near}")
+    raise ConfigError(f"background={text}: must be an opaque color{near}")
 
 
 def read_metadata(path: str | Path, *, key: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ def file_problems(config: Config) -> Iterator[str]:
         if config.init.file is not None:
             yield f"init.file={config.init.file}: only read with init=file; add that, or remove it"
     elif config.init.file is None:
-        yield "init.kind=file: the file is missing; name the image with init.file=PATH"
+        yield "init.kind=file: no file is given; name the image with init.file=PATH"
     else:
         yield from _image("init.file", config.init.file, config.images)
     if config.backbone.file is not None:

@@ -423,7 +423,7 @@ def test_background_must_be_an_opaque_color(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ConfigError) as caught:
             load(path, background=background)
-        assert str(caught.value) == f"background={background}: is not an opaque color; {advice}"
+        assert str(caught.value) == f"background={background}: must be an opaque color; {advice}"
     load(path, background="#ffffffff")
 
 
