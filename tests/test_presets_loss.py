@@ -19,7 +19,8 @@ from torch import Tensor
 from nst_exp.app.api import make_config
 from nst_exp.config.presets import groups
 from nst_exp.config.schema import Config
-from nst_exp.core.objective import Losses, Objective, total_variation
+from nst_exp.core.objective import Losses, build_objective
+from nst_exp.core.terms import total_variation
 
 Array = NDArray[np.float64]
 Maps = dict[str, Tensor]
@@ -112,7 +113,7 @@ class Case:
         loss.content.layers = loss.content.layers or self.config.backbone.content_layers
         loss.style.layers = loss.style.layers or self.config.backbone.style_layers
         weights = self.config.alpha, self.config.beta
-        objective = Objective(loss, *weights, self.content, self.style)
+        objective = build_objective(loss, *weights, self.content, self.style)
         self.losses: Losses = objective(image, self.features)
 
     def F(self, layer: str) -> Array:
@@ -134,7 +135,7 @@ class Case:
     def total(self) -> float:
         """Without the terms that none of the publications has."""
         loss = self.config.loss
-        return float(self.losses.total - loss.range_weight * self.losses.range)
+        return float(self.losses.total - loss.range_weight * self.losses.sums["range"])
 
 
 MakeCase = Callable[..., Case]
@@ -162,8 +163,8 @@ def test_paper_text(case: MakeCase) -> None:
         # The paper brings the style to the image's size first; here its Gram matrix is.
         g, a = f @ f.T, s @ s.T * (m / s.shape[1])
         style += 1 / 5 * np.sum((g - a) ** 2) / (4 * n**2 * m**2)
-    assert float(c.losses.content) == pytest.approx(content, rel=EXACT)
-    assert float(c.losses.style) == pytest.approx(style, rel=EXACT)
+    assert float(c.losses.sums["content"]) == pytest.approx(content, rel=EXACT)
+    assert float(c.losses.sums["style"]) == pytest.approx(style, rel=EXACT)
     expected = c.config.alpha * content + c.config.beta * style
     assert c.total() == pytest.approx(expected, rel=EXACT)
 
@@ -180,7 +181,7 @@ def test_paper_text_with_pictures_of_one_size(case: MakeCase) -> None:
                 g = sum(f[i, k] * f[j, k] for k in range(m))
                 a = sum(s[i, k] * s[j, k] for k in range(m))
                 style += 1 / 5 * (g - a) ** 2 / (4 * n**2 * m**2)
-    assert float(c.losses.style) == pytest.approx(style, rel=EXACT)
+    assert float(c.losses.sums["style"]) == pytest.approx(style, rel=EXACT)
 
 
 def test_paper_code(case: MakeCase) -> None:
@@ -415,7 +416,7 @@ def test_an_undivided_gram_matrix_of_another_size_is_brought_to_the_images(
     """Repeating the style's maps doubles its Gram matrix there; here it changes nothing."""
     c = case(name, grow=0)
     twice = {layer: maps.repeat(1, 1, 1, 2) for layer, maps in c.style.items()}
-    objective = Objective(c.config.loss, c.config.alpha, c.config.beta, c.content, twice)
+    objective = build_objective(c.config.loss, c.config.alpha, c.config.beta, c.content, twice)
     total = objective(c.image, c.features).total
     assert float(total) == pytest.approx(float(c.losses.total), rel=EXACT)
 
@@ -425,5 +426,5 @@ def test_the_same_preset_gives_jcjohnson_and_the_papers_code_up_to_the_weight(
 ) -> None:
     """G/M with a weight of 1/N^2 and G/(N M) with a mean are the same number."""
     a, b = case("paper_code").losses, case("jcjohnson").losses
-    assert float(a.style) == pytest.approx(float(b.style), rel=1e-12)
-    assert float(a.content) == pytest.approx(float(b.content), rel=1e-12)
+    assert float(a.sums["style"]) == pytest.approx(float(b.sums["style"]), rel=1e-12)
+    assert float(a.sums["content"]) == pytest.approx(float(b.sums["content"]), rel=1e-12)

@@ -1,4 +1,4 @@
-"""Fetch weights ahead, verify or list the cache, write a normalized network's weights.
+"""Fetch weights ahead, verify or list the cache.
 
 ``python -m nst_exp.weights fetch vgg16``
 """
@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nst_exp.app.weights_normalized import write_normalized
-from nst_exp.config.schema import Pool
 from nst_exp.utils.errors import NstError, WeightsError
 from nst_exp.utils.paths import cache_folder
 from nst_exp.weights import cache
@@ -36,17 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             help=f"one of: {', '.join(preset_names())}"
             + ("" if name == "fetch" else " (default: everything)"),
         )
-    _add_normalize(commands)
     options = parser.parse_args(arguments)
     try:
-        if options.command == "normalize":
-            return normalize(
-                options.preset,
-                None if options.pool is None else Pool[options.pool],
-                options.images,
-                options.out,
-                options.force,
-            )
         if options.command == "fetch":
             return fetch(options.preset)
         return verify(options.preset) if options.command == "verify" else show(options.preset)
@@ -71,28 +60,6 @@ def fetch(presets: Sequence[str]) -> int:
             continue
         print(f"{preset}: {loaded.source}, sha256 {loaded.sha256}")
     return code
-
-
-def normalize(
-    preset: str, pool: Pool | None, images: str | None, out: Path | None, force: bool
-) -> int:
-    """Write the preset's weights, normalized, and print what was measured; see write_normalized."""
-    target = out or Path(f"{preset}-normalized.safetensors")
-    backbone = replace(read_preset(preset), file=None)
-    if pool is not None:
-        backbone = replace(backbone, pool=pool)
-    result = write_normalized(backbone, images, target, force, report=_report)
-    print(f"{'layer':<8}  channels  mean before  bounded")
-    for layer, means in result.means.items():
-        share = result.bounded[layer] / len(means)
-        print(f"{layer:<8}  {len(means):>8}  {float(means.mean()):>11.4g}  {share:>7.1%}")
-    print(f"{result.summary()}; pool={backbone.pool.name}")
-    print(f"written: {target}; use it with")
-    print(
-        f"  backbone={preset} backbone.normalized=false backbone.pool={backbone.pool.name} "
-        f"backbone.file={target}"
-    )
-    return 0
 
 
 def verify(presets: Sequence[str]) -> int:
@@ -122,23 +89,6 @@ def show(presets: Sequence[str]) -> int:
         else:
             print(f"{size}  {path}  from {record.source}; {record.credit or 'no credit given'}")
     return _missing(presets, paths)
-
-
-def _add_normalize(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    what = "write a preset's weights, every channel's mean activation made 1"
-    command = commands.add_parser("normalize", help=what, description=what)
-    command.add_argument("preset", help="a VGG without BatchNorm, or alexnet")
-    command.add_argument("--images", metavar="FOLDER", help="default: the packaged pictures")
-    command.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE.safetensors",
-        help="default: PRESET-normalized.safetensors in the current folder",
-    )
-    command.add_argument(
-        "--pool", choices=[pool.name for pool in Pool], help="default: the preset's, max"
-    )
-    command.add_argument("--force", action="store_true", help="replace an existing file")
 
 
 def _entries(presets: Sequence[str]) -> list[Path]:

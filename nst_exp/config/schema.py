@@ -21,7 +21,7 @@ SourceKind = StrEnum("SourceKind", "url wheel")
 Weights = StrEnum("Weights", "pretrained random")
 Pool = StrEnum("Pool", "max average l2")
 Padding = StrEnum("Padding", "zeros replicate")
-Statistic = StrEnum("Statistic", "gram wasserstein2")
+Statistic = StrEnum("Statistic", "gram covariance mean std wasserstein2")
 # sum |dx| + |dy|; sum dx^2 + dy^2; the same where both neighbors exist (no last row and column);
 # the nine-point stencil 2 (dx^2 + dy^2) / 3 + (both diagonals^2) / 6.
 TVKind = StrEnum("TVKind", "l1 l2 l2_interior l2_nine")
@@ -97,6 +97,13 @@ class StyleLoss:
 
 
 @dataclass
+class StyleTerm(StyleLoss):
+    """A further style term, ``loss.more.NAME``, beside ``loss.style``: any statistic and layers."""
+
+    weight: float = key(1.0, "factor on beta; loss.style has 1", bounds=(0, inf))
+
+
+@dataclass
 class TVLoss:
     """Total variation of the image: how much neighboring pixels differ."""
 
@@ -113,6 +120,7 @@ class Loss:
 
     content: ContentLoss = key(ContentLoss())
     style: StyleLoss = key(StyleLoss())
+    more: dict[str, StyleTerm] = key({}, "further style terms by name")
     tv: TVLoss = key(TVLoss())
     range_weight: float = key(0.0, "weight of the mean squared distance from 0..1", bounds=(0, inf))
 

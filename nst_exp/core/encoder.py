@@ -1,7 +1,8 @@
-"""A torchvision classifier as an encoder: image in 0..1 -> the named feature maps, and no more."""
+"""A torchvision classifier as an encoder: from an image to the feature maps of named layers."""
 
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,52 +13,15 @@ from torch import Tensor, fx, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from nst_exp.config import layer_names as layers
-from nst_exp.config import schema as config
-from nst_exp.core.winograd import WinogradConv2d, suits
+from nst_exp.config import layer_names, schema
+from nst_exp.core.pooling import LEAF_MODULES, replace_module, replace_pooling
+from nst_exp.core.preprocessing import Preprocessing
+from nst_exp.core.random_weights import draw_weights
+from nst_exp.core.winograd import accelerate
 from nst_exp.utils.errors import ConfigError, WeightsError
 from nst_exp.utils.suggest import did_you_mean
 
-Triple = tuple[float, float, float]
-IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)  # RGB; torchvision's models
-IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
-CAFFE_MEAN: Triple = (103.939, 116.779, 123.68)  # BGR in 0..255; Simonyan and Zisserman's release
-
-
-NORMALIZATION: dict[config.InputConvention, tuple[Triple, Triple]] = {
-    config.InputConvention.imagenet: (IMAGENET_MEAN, IMAGENET_STD),
-    config.InputConvention.imagenet_255: (IMAGENET_MEAN, (1 / 255, 1 / 255, 1 / 255)),
-    config.InputConvention.caffe: (CAFFE_MEAN, (1.0, 1.0, 1.0)),
-}
-"""Subtracted from and divided into RGB in 0..1; for caffe, BGR in 0..255."""
-
-
-class ScaledPool(nn.Module):
-    """A pooling layer whose output is multiplied by a constant."""
-
-    def __init__(self, pool: nn.Module, scale: float) -> None:
-        super().__init__()
-        self.pool, self.scale = pool, scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(1, N, H, W) -> (1, N, h, w)."""
-        return cast(Tensor, self.pool(x) * self.scale)
-
-
-class L2Pool(nn.Module):
-    """The root of each window's sum of squares.
-
-    torch's LPPool2d has a gradient of NaN where a whole window is 0, as behind a ReLU it may be.
-    """
-
-    def __init__(self, pool: nn.MaxPool2d) -> None:
-        super().__init__()
-        self.sides = (pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(1, N, H, W) -> (1, N, h, w)."""
-        squares = nn.functional.avg_pool2d(x.square(), *self.sides, divisor_override=1)
-        return squares.clamp(min=torch.finfo(x.dtype).tiny).sqrt()
+_LARGEST_LEAST_SIZE = 1024
 
 
 class Encoder(nn.Module):
@@ -67,44 +31,97 @@ class Encoder(nn.Module):
         self,
         trunk: nn.Module,
         nodes: Mapping[str, str],
-        convention: config.InputConvention,
+        convention: schema.InputConvention,
         channels_last: bool = True,
         map_scale: float = 1.0,
     ) -> None:
-        """``trunk`` returns {node: feature map}; ``nodes`` maps each layer's name to its node."""
+        """Wrap a trunk.
+
+        Args:
+            trunk: Network that returns {node: feature map}.
+            nodes: Node of each layer by the layer's name.
+            convention: Input that the trunk was trained with.
+            channels_last: Memory format of weights and feature maps.
+            map_scale: Factor on every feature map.
+        """
         super().__init__()
-        self.trunk, self.nodes, self.convention = trunk, dict(nodes), convention
-        self.map_scale = map_scale
+        self.trunk, self.nodes, self.map_scale = trunk, dict(nodes), map_scale
+        self.preprocessing = Preprocessing(convention)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.trunk.to(memory_format=self.memory_format)
-        mean, std = NORMALIZATION[convention]
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
         self.train(False)
 
     def train(self, mode: bool = True) -> Encoder:
-        """Stay in inference mode, whatever the trainer asks for."""
+        """Stay in inference mode, whatever ``mode`` is."""
         return super().train(False)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Image (1, 3, H, W), RGB in 0..1 -> {layer: feature map (1, N, h, w)}."""
-        mean, std = cast(Tensor, self.mean), cast(Tensor, self.std)
-        if self.convention is config.InputConvention.caffe:
-            image = image.flip(1) * 255.0
-        x = ((image - mean) / std).contiguous(memory_format=self.memory_format)
+        """Compute {layer: feature map (1, N, h, w)} of an image (1, 3, H, W), RGB in 0..1."""
+        x = self.preprocessing(image).contiguous(memory_format=self.memory_format)
         maps = self.trunk(x)
         if self.map_scale != 1.0:
             maps = {node: values * self.map_scale for node, values in maps.items()}
         return {layer: maps[node] for layer, node in self.nodes.items()}
 
 
+def build_encoder(
+    settings: schema.Backbone,
+    layers: Sequence[str],
+    state_dict: Mapping[str, Tensor] | None,
+    seed: int = 0,
+    channels_last: bool = True,
+    winograd: bool = True,
+) -> Encoder:
+    """Build the network of ``settings``, cut after the last of ``layers``.
+
+    Args:
+        settings: Architecture, pooling, padding and input convention.
+        layers: Layers whose feature maps are returned.
+        state_dict: Weights under torchvision's names, more than needed is fine; None draws random
+            ones.
+        seed: Seed of random weights.
+        channels_last: Memory format of weights and feature maps.
+        winograd: Replace the convolutions that gain by Winograd's algorithm.
+
+    Raises:
+        ConfigError: If the architecture or a layer does not exist.
+        WeightsError: If a needed weight is missing.
+    """
+    device = torch.device("cpu" if state_dict is None else "meta")
+    with device, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = new_model(settings.name).eval()
+    replace_pooling(model, settings)
+    _replace_padding(model, settings)
+    nodes = _resolve_layers(model, settings.name, layers)
+    trunk = create_feature_extractor(
+        model,
+        return_nodes={node: node for node in nodes.values()},
+        tracer_kwargs={"leaf_modules": LEAF_MODULES},
+        suppress_diff_warning=True,
+    ).eval()
+    _protect_outputs(trunk)
+    if state_dict is None:
+        draw_weights(trunk, settings.input, seed)
+    else:
+        _load_weights(trunk, state_dict, settings.name, layers)
+    if winograd:
+        accelerate(trunk)
+    return Encoder(trunk, nodes, settings.input, channels_last, settings.map_scale)
+
+
 def classifier_names() -> list[str]:
-    """The names of torchvision's classifiers."""
+    """List the names of torchvision's classifiers."""
     return cast(list[str], models.list_models(module=models))
 
 
-def _new_model(name: str) -> nn.Module:
+def new_model(name: str) -> nn.Module:
+    """Build torchvision's classifier ``name`` without weights, on the current device.
+
+    Raises:
+        ConfigError: If torchvision has no classifier of that name.
+    """
     if name not in (known := classifier_names()):
         raise ConfigError(
             f"backbone.name={name}: torchvision has no such classifier{did_you_mean(name, known)}"
@@ -121,44 +138,68 @@ def _new_model(name: str) -> nn.Module:
         return cast(nn.Module, models.get_model(name, weights=None, **options))
 
 
-def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, child = path.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
+def feature_maps(encoder: Encoder, image: Tensor, key: str) -> dict[str, Tensor]:
+    """Compute the feature maps of a content or style image, without a graph.
 
+    Args:
+        encoder: Network to run.
+        image: Image of shape (1, 3, H, W), RGB in 0..1.
+        key: Config key of the image, for messages.
 
-def _set_pooling(model: nn.Module, settings: config.Backbone) -> None:
-    if settings.pool is config.Pool.max and settings.pool_scale == 1.0:
-        return
-    pools = {n: m for n, m in model.named_modules() if isinstance(m, nn.MaxPool2d)}
-    if not pools:
-        raise ConfigError(f"backbone.pool: {settings.name} has no max pooling to replace")
-    for path, pool in pools.items():
-        new: nn.Module = pool
-        if settings.pool is config.Pool.average:
-            new = nn.AvgPool2d(
-                pool.kernel_size,
-                pool.stride,
-                pool.padding,
-                ceil_mode=pool.ceil_mode,
-                count_include_pad=False,
+    Raises:
+        ConfigError: If the image is too small, or a layer does not return feature maps.
+    """
+    height, width = image.shape[2:]
+    try:
+        with torch.no_grad():
+            maps: dict[str, Tensor] = encoder(image)
+    except RuntimeError as error:
+        least = least_size(encoder)
+        if min(height, width) >= least:
+            raise
+        raise ConfigError(
+            f"{key}: {width}x{height} pixels are too few for these layers, which need {least} on "
+            f"the shorter side; raise size{' or resolution.style_size' * (key == 'style')}"
+        ) from error
+    for layer, values in maps.items():
+        if values.dim() != 4:
+            raise ConfigError(
+                f"loss: layer '{layer}' returns {tuple(values.shape)}, not feature maps "
+                "(1, N, H, W); name a convolution, ReLU or pooling"
             )
-        elif settings.pool is config.Pool.l2:
-            new = L2Pool(pool)
-        if settings.pool_scale != 1.0:
-            new = ScaledPool(new, settings.pool_scale)
-        _replace(model, path, new)
+    return maps
 
 
-def _set_padding(model: nn.Module, settings: config.Backbone) -> None:
-    if settings.padding is config.Padding.zeros:
+def least_size(encoder: Encoder) -> int:
+    """Find the side of the smallest square image for which no feature map is empty.
+
+    Nothing is computed: the network runs on torch's meta device.
+    """
+    shadow = copy.deepcopy(encoder).to("meta")
+
+    def works(side: int) -> bool:
+        try:
+            with torch.no_grad():
+                shadow(torch.empty(1, 3, side, side, device="meta"))
+            return True
+        except RuntimeError:
+            return False
+
+    sides = range(1, _LARGEST_LEAST_SIZE + 1)
+    return next((side for side in sides if works(side)), _LARGEST_LEAST_SIZE + 1)
+
+
+def _replace_padding(model: nn.Module, settings: schema.Backbone) -> None:
+    """Replace the zero padding of the first convolution."""
+    if settings.padding is schema.Padding.zeros:
         return
     path, first = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     if not isinstance(first.padding, tuple) or not any(first.padding):
         raise ConfigError(
             f"backbone.padding={settings.padding.name}: the first convolution of {settings.name} "
-            "pads nothing; use backbone.padding=zeros"
+            "has no padding; use backbone.padding=zeros"
         )
-    # A new module, since the amounts are worked out when a convolution is made.
+    # A new module, since a convolution derives the amounts of padding when it is built.
     new = nn.Conv2d(
         first.in_channels,
         first.out_channels,
@@ -170,18 +211,18 @@ def _set_padding(model: nn.Module, settings: config.Backbone) -> None:
         device=first.weight.device,
     )
     new.load_state_dict(first.state_dict(), assign=True)
-    _replace(model, path, new)
+    replace_module(model, path, new)
 
 
-def _resolve(model: nn.Module, settings: config.Backbone, wanted: Sequence[str]) -> dict[str, str]:
-    """{layer: node}; ConfigError lists every layer that the network lacks."""
-    table = layers.aliases(settings.name)
+def _resolve_layers(model: nn.Module, name: str, layers: Sequence[str]) -> dict[str, str]:
+    """Map each layer to its node; the error lists every layer that the network lacks."""
+    table = layer_names.aliases(name)
     _, nodes = get_graph_node_names(
-        model, tracer_kwargs={"leaf_modules": [ScaledPool, L2Pool]}, suppress_diff_warning=True
+        model, tracer_kwargs={"leaf_modules": LEAF_MODULES}, suppress_diff_warning=True
     )
-    found = {layer: table.get(layer, layer) for layer in wanted}
+    found = {layer: table.get(layer, layer) for layer in layers}
     problems = [
-        f"backbone={settings.name} has no layer '{layer}'{did_you_mean(layer, [*table, *nodes])}\n"
+        f"backbone={name} has no layer '{layer}'{did_you_mean(layer, [*table, *nodes])}\n"
         f"    its layers: {', '.join(table or nodes)}"
         for layer, node in found.items()
         if node not in nodes
@@ -191,8 +232,8 @@ def _resolve(model: nn.Module, settings: config.Backbone, wanted: Sequence[str])
     return found
 
 
-def _keep_read_maps(trunk: fx.GraphModule, nodes: Sequence[str]) -> None:
-    """Where a map is read, the operation behind it must not overwrite it (in-place ReLU)."""
+def _protect_outputs(trunk: fx.GraphModule) -> None:
+    """Keep operations after a returned map from overwriting it, as an in-place ReLU does."""
     outputs = next(n for n in trunk.graph.nodes if n.op == "output")
     for node in outputs.all_input_nodes:
         for user in node.users:
@@ -205,85 +246,16 @@ def _keep_read_maps(trunk: fx.GraphModule, nodes: Sequence[str]) -> None:
     trunk.recompile()
 
 
-def build_encoder(
-    settings: config.Backbone,
-    wanted: Sequence[str],
-    state_dict: Mapping[str, Tensor] | None,
-    seed: int = 0,
-    channels_last: bool = True,
-    winograd: bool = True,
-) -> Encoder:
-    """The network of ``settings``, cut behind the last of the ``wanted`` layers.
-
-    ``state_dict`` holds the weights under torchvision's names (more than needed is fine); None
-    draws random ones from ``seed``. ``winograd`` replaces the convolutions that gain by it.
-    Raises ConfigError for an unknown architecture or layer and WeightsError if a needed weight is
-    missing.
-    """
-    random = state_dict is None
-    with torch.device("cpu" if random else "meta"), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = _new_model(settings.name).eval()
-    _set_pooling(model, settings)
-    _set_padding(model, settings)
-    nodes = _resolve(model, settings, wanted)
-    trunk = create_feature_extractor(
-        model,
-        return_nodes={node: node for node in nodes.values()},
-        tracer_kwargs={"leaf_modules": [ScaledPool, L2Pool]},
-        suppress_diff_warning=True,
-    ).eval()
-    _keep_read_maps(trunk, list(nodes.values()))
-    if state_dict is None:
-        _draw_weights(trunk, settings.input, seed)
-    else:
-        needed = trunk.state_dict()
-        counters = {n for n in needed if n.endswith("num_batches_tracked")}
-        if missing := sorted(needed.keys() - state_dict.keys() - counters):
-            raise WeightsError(
-                f"backbone={settings.name}: the weights lack {', '.join(missing[:5])}, "
-                f"which {', '.join(wanted)} need"
-            )
-        weights = {name: state_dict[name] for name in needed if name in state_dict}
-        weights |= {name: torch.zeros((), dtype=torch.long) for name in counters - weights.keys()}
-        trunk.load_state_dict(weights, assign=True)
-    if winograd:
-        for path, module in list(trunk.named_modules()):
-            if isinstance(module, nn.Conv2d) and suits(module):
-                _replace(trunk, path, WinogradConv2d(module))
-    return Encoder(trunk, nodes, settings.input, channels_last, settings.map_scale)
-
-
-@torch.no_grad()
-def _draw_weights(trunk: nn.Module, convention: config.InputConvention, seed: int) -> None:
-    """Random weights under which activations keep their size from layer to layer.
-
-    Convolutions after He et al. 2015 (fan in); BatchNorm measures its statistics on noise, which
-    also keeps the sums of residual networks from growing much.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    convolutions = [m for m in trunk.modules() if isinstance(m, nn.Conv2d)]
-    for module in convolutions:
-        fan_in = module.weight[0].numel()
-        module.weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
-        if module.bias is not None:
-            module.bias.zero_()
-    spread = 1.0 if convention is config.InputConvention.imagenet else 255.0 * sum(IMAGENET_STD) / 3
-    if convolutions:
-        convolutions[0].weight.div_(spread)
-    norms = [m for m in trunk.modules() if isinstance(m, nn.BatchNorm2d)]
-    if norms:
-        # Coarse and fine: on fine noise alone all positions look the same to the deep layers, whose
-        # variance would be measured far too small for pictures.
-        noise = torch.randn(8, 3, 64, 64, generator=generator)
-        for side in (1, 4, 16):
-            coarse = torch.randn(8, 3, side, side, generator=generator)
-            noise += nn.functional.interpolate(coarse, size=(64, 64))
-        noise *= spread / 2
-        for norm in norms:
-            norm.train()
-            norm.momentum = None  # a plain average: of this one batch
-            norm.reset_running_stats()
-        trunk(noise)
-        for norm in norms:
-            norm.eval()
+def _load_weights(
+    trunk: nn.Module, state_dict: Mapping[str, Tensor], name: str, layers: Sequence[str]
+) -> None:
+    needed = trunk.state_dict()
+    counters = {n for n in needed if n.endswith("num_batches_tracked")}
+    if missing := sorted(needed.keys() - state_dict.keys() - counters):
+        raise WeightsError(
+            f"backbone={name}: the weights lack {', '.join(missing[:5])}, "
+            f"which {', '.join(layers)} need"
+        )
+    weights = {key: state_dict[key] for key in needed if key in state_dict}
+    weights |= {key: torch.zeros((), dtype=torch.long) for key in counters - weights.keys()}
+    trunk.load_state_dict(weights, assign=True)

@@ -1,15 +1,12 @@
 """Measures of a result that do not depend on how it was made; docs/metrics.md explains each.
 
-All are taken of the picture as it is saved, rounded to 8 bits, at its final size. Images are
-(1, 3, H, W), float32, RGB (sRGB) in 0..1.
+Images are (1, 3, H, W), float32, RGB (sRGB) in 0..1.
 """
 
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -18,158 +15,53 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchvision.transforms.functional import rgb_to_grayscale
 
 from nst_exp.config import schema
-from nst_exp.core.colors import color_distance
-from nst_exp.core.objective import Objective
-from nst_exp.core.objective import total_variation as objective_total_variation
-from nst_exp.core.targets import feature_maps
-from nst_exp.runner.network import REFERENCE, Network, reference_network
-from nst_exp.utils.errors import NstError
+from nst_exp.core.terms import ContentTerm, StyleTerm
+from nst_exp.core.terms import total_variation as image_variation
 
-Say = Callable[[str], None]
+SSIM_RADIUS = 5  # of the window, 11 x 11
+_SSIM_SIGMA = 1.5  # of its Gaussian weights
+_MAX_COLORS = 2**15  # pixels of an image; sorting them in every direction takes 0.1 s
+_DIRECTIONS = 64
+# IEC 61966-2-1; the sums of its rows are the white D65.
+_TO_XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))
 
-NAMES = (
-    "content_distance",
-    "style_distance",
-    "ssim",
-    "color_distance",
-    "total_variation",
-    "sharpness",
-    "peak_memory_mb",
-    "peak_gpu_memory_mb",  # of runs on CUDA
-)
-WINDOW = 5  # radius of SSIM's window, 11 x 11
-_SIGMA = 1.5  # of its Gaussian weights
+Maps = Mapping[str, Tensor]
 
 
-def names() -> list[str]:
-    """The metrics that a run on this machine may have."""
-    return [n for n in NAMES if n != "peak_gpu_memory_mb" or torch.cuda.is_available()]
+def content_distance(maps: Maps, content_maps: Maps, layers: Sequence[str]) -> float:
+    """Compute sum (F - P)^2 / sum P^2, the mean over ``layers`` of a network."""
+    settings = schema.ContentLoss(layers=list(layers), relative=True)
+    return _mean_loss(ContentTerm(settings, 1.0, content_maps), maps)
 
 
-def measure(
-    image: Tensor, content: Tensor, style: Tensor, device: torch.device, warn: Say, say: Say
-) -> dict[str, float]:
-    """Every metric of ``image`` that can be had, finite numbers by name.
+def style_distance(maps: Maps, style_maps: Maps, layers: Sequence[str]) -> float:
+    """Compute sum (G - A)^2 / sum A^2, the mean over ``layers`` of a network.
 
-    ``content`` has the image's size; ``style`` may have another. The reference network runs on
-    ``device``, that of the run. ``warn`` is told why a metric is left out, ``say`` of a download.
-    Nothing is raised for a metric that fails.
+    Gram matrices are per position, so the style image may have another size.
     """
-    found: dict[str, float] = {}
-
-    def attempt(name: str, compute: Callable[[], float]) -> None:
-        try:
-            value = compute()
-        except Exception as error:  # the picture is there: nothing may lose it now
-            _leave_out([name], _reason(error), warn)
-            return
-        if math.isfinite(value):
-            found[name] = value
-        else:
-            _leave_out([name], f"it is {value}", warn)
-
-    # First, so that it is the run's and not that of the reference network.
-    attempt("peak_memory_mb", peak_memory_mb)
-    if device.type == "cuda":
-        attempt("peak_gpu_memory_mb", lambda: torch.cuda.max_memory_allocated(device) / 1e6)
-    try:
-        network = reference_network(lambda line: _pass_on(line, warn, say))
-        network.backbone.to(device, torch.float32)
-        maps = feature_maps(network.backbone, image.to(device), "image")
-    except Exception as error:
-        _leave_out(["content_distance", "style_distance"], _reason(error), warn)
-    else:
-        where = content.to(device), style.to(device)
-        attempt("content_distance", lambda: content_distance(network, maps, where[0]))
-        attempt("style_distance", lambda: style_distance(network, maps, where[1]))
-        del maps
-    height, width = image.shape[2:]
-    radius = ssim_radius(height, width)
-    if 0 < radius < WINDOW:
-        side = 2 * radius + 1
-        warn(f"metrics: ssim has a window of {side}x{side}, not 11x11: {width}x{height} pixels")
-    attempt("ssim", lambda: ssim(image, content))
-    attempt("color_distance", lambda: color_distance(image, style))
-    attempt("total_variation", lambda: total_variation(image))
-    attempt("sharpness", lambda: sharpness(image))
-    return {name: found[name] for name in NAMES if name in found}
+    settings = schema.StyleLoss(layers=list(layers), relative=True)
+    return _mean_loss(StyleTerm("style", settings, 1.0, style_maps), maps)
 
 
-def _pass_on(line: str, warn: Say, say: Say) -> None:
-    """What goes wrong with the weights also belongs into the record."""
-    if line.startswith("warning: "):
-        warn(line.removeprefix("warning: "))
-    else:
-        say(line)
-
-
-def _leave_out(missing: Iterable[str], reason: str, warn: Say) -> None:
-    warn(
-        f"metrics: {' and '.join(missing)} left out: {reason}; "
-        "logging.metrics=false switches the metrics off"
-    )
-
-
-def _reason(error: Exception) -> str:
-    """One line; the advice that follows some messages is for a run that cannot start."""
-    text, _, advice = str(error).partition("\nWhat to do:")
-    if advice:
-        text += f"; python -m nst_exp.weights fetch {REFERENCE} fetches them"
-    line = " ".join(text.split())
-    return line if isinstance(error, NstError) else f"{type(error).__name__}: {line[:200]}"
-
-
-# Against the reference network
-
-
-def content_distance(network: Network, maps: dict[str, Tensor], content: Tensor) -> float:
-    """sum (F - P)^2 / sum P^2, F in ``maps``, the mean over the network's content layers.
-
-    Raises ConfigError if ``content`` is too small for the network.
-    """
-    layers = network.loss.content.layers
-    loss = schema.Loss(content=schema.ContentLoss(layers=layers, relative=True))
-    return _mean_term(loss, maps, network.maps(content, layers, "content"), {})
-
-
-def style_distance(network: Network, maps: dict[str, Tensor], style: Tensor) -> float:
-    """sum (G - A)^2 / sum A^2, G of ``maps``, the mean over the network's style layers.
-
-    Gram matrices are per position, so ``style`` may have another size. Raises ConfigError if it is
-    too small for the network.
-    """
-    layers = network.loss.style.layers
-    loss = schema.Loss(style=schema.StyleLoss(layers=layers, relative=True))
-    return _mean_term(loss, maps, {}, network.maps(style, layers, "style"))
-
-
-def _mean_term(
-    loss: schema.Loss,
-    maps: dict[str, Tensor],
-    content: dict[str, Tensor],
-    style: dict[str, Tensor],
-) -> float:
-    objective = Objective(loss, 1.0, 1.0, content, style)
-    blank = next(iter(maps.values())).new_zeros(1, 3, 1, 1)  # only for the terms of the pixels
-    with torch.no_grad():
-        terms = objective(blank, maps).layers.values()
-        return float(sum(terms) / len(terms))
-
-
-# Of the pixels alone
+@torch.no_grad()
+def _mean_loss(term: ContentTerm | StyleTerm, maps: Maps) -> float:
+    total, losses = term(next(iter(maps.values())), maps)
+    return float(total / len(losses))
 
 
 def ssim_radius(height: int, width: int) -> int:
-    """Radius of the largest window that fits, at most WINDOW; 0 if none of 3 x 3 does."""
-    return min(WINDOW, (min(height, width) - 1) // 2)
+    """Find the radius of the largest window that fits, at most SSIM_RADIUS; 0 if no 3 x 3 fits."""
+    return min(SSIM_RADIUS, (min(height, width) - 1) // 2)
 
 
 def ssim(image: Tensor, content: Tensor) -> float:
-    """Mean structural similarity of the luma, over all positions where the window fits.
+    """Compute the mean structural similarity of the luma, over all positions the window fits in.
 
     Wang, Bovik, Sheikh and Simoncelli 2004: a Gaussian window of 11 x 11 with a deviation of 1.5
-    (in proportion less for an image under 11 pixels), K1 = 0.01, K2 = 0.03. Raises ValueError for
-    images of different sizes, or under 3 pixels.
+    (in proportion less for an image under 11 pixels), K1 = 0.01, K2 = 0.03.
+
+    Raises:
+        ValueError: If the sizes differ, or are under 3 pixels.
     """
     if image.shape != content.shape:
         raise ValueError(f"sizes differ: {tuple(image.shape)}, {tuple(content.shape)}")
@@ -181,25 +73,28 @@ def ssim(image: Tensor, content: Tensor) -> float:
         structural_similarity_index_measure(
             _luma(image),
             _luma(content),
-            sigma=_SIGMA * radius / WINDOW,
+            sigma=_SSIM_SIGMA * radius / SSIM_RADIUS,
             data_range=1.0,
             return_full_image=True,
         ),
     )
-    # Nearer to the border torchmetrics reflects the image; other versions of it average otherwise.
+    # Closer to the border torchmetrics reflects the image; its versions average differently.
     return float(values[..., radius:-radius, radius:-radius].mean())
 
 
 def total_variation(image: Tensor) -> float:
-    """sum |dx| + |dy| over the number of values, in 0..2."""
+    """Compute sum |dx| + |dy| over the number of values, in 0..2."""
     settings = schema.TVLoss(kind=schema.TVKind.l1, reduction=schema.Reduction.mean)
-    return float(objective_total_variation(image, settings))
+    return float(image_variation(image, settings))
 
 
 def sharpness(image: Tensor) -> float:
-    """Variance of the luma's Laplacian (four neighbors), over all pixels that have them.
+    """Compute the variance of the luma's Laplacian (four neighbors), where all neighbors exist.
 
-    Pech-Pacheco et al. 2000, with luma in 0..1: 0..16. Raises ValueError under 3 pixels.
+    Pech-Pacheco et al. 2000, with luma in 0..1: 0..16.
+
+    Raises:
+        ValueError: If the image has under 3 pixels on a side.
     """
     luma = _luma(image)[0, 0].double()
     if min(luma.shape) < 3:
@@ -211,26 +106,56 @@ def sharpness(image: Tensor) -> float:
 
 
 def _luma(image: Tensor) -> Tensor:
-    """(1, 3, H, W) -> (1, 1, H, W): 0.299 R + 0.587 G + 0.114 B (BT.601)."""
+    """Convert (1, 3, H, W) to (1, 1, H, W): 0.299 R + 0.587 G + 0.114 B (BT.601)."""
     return cast(Tensor, rgb_to_grayscale(image))
 
 
-# Of the process
+def color_distance(image: Tensor, style: Tensor) -> float:
+    """Compute the sliced Wasserstein-1 distance of two images' colors in CIE Lab, in its units.
 
-
-def peak_memory_mb() -> float:
-    """The most memory that this process has had in RAM so far, in 10^6 bytes.
-
-    Raises OSError on Windows, where Python's library does not tell.
+    Colors are compared as sets, wherever in the image they are; the sizes may differ.
     """
-    if sys.platform == "win32":
-        raise OSError("this system does not tell a process's peak memory (no getrusage)")
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux, whose getrusage starts from the size of the calling process
-        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    import resource
+    return sliced_wasserstein(lab(_colors(image)), lab(_colors(style)))
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+def _colors(image: Tensor) -> Tensor:
+    """Take every k-th pixel of every k-th row, at most _MAX_COLORS: (n, 3), float64."""
+    height, width = image.shape[2:]
+    stride = math.ceil(math.sqrt(height * width / _MAX_COLORS))
+    return image[0, :, ::stride, ::stride].reshape(3, -1).T.double().cpu()
+
+
+def lab(rgb: Tensor) -> Tensor:
+    """Convert sRGB in 0..1, (n, 3), to CIE 1976 L*a*b* under D65; L* is in 0..100."""
+    linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = rgb.new_tensor(_TO_XYZ)
+    xyz = linear @ (to_xyz / to_xyz.sum(dim=1, keepdim=True)).T
+    edge = 6.0 / 29.0
+    x, y, z = torch.where(xyz > edge**3, xyz ** (1 / 3), xyz / (3.0 * edge**2) + 4.0 / 29.0).T
+    return torch.stack([116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)], dim=1)
+
+
+def directions() -> Tensor:
+    """Spread unit vectors (64, 3) evenly over half a sphere: a spherical Fibonacci lattice."""
+    index = torch.arange(_DIRECTIONS, dtype=torch.float64)
+    z = (index + 0.5) / _DIRECTIONS
+    angle = index * math.pi * (3.0 - math.sqrt(5.0))
+    radius = torch.sqrt(1.0 - z**2)
+    return torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=1)
+
+
+def sliced_wasserstein(first: Tensor, second: Tensor) -> float:
+    """Average the Wasserstein-1 distance of two point sets' projections over ``directions()``.
+
+    Points are (n, 3) and (m, 3), float64. If n and m differ, the quantile functions are compared
+    at max(n, m) levels. Rabin, Peyre, Delon and Bernot 2012, with the distance not squared.
+    """
+    count = max(len(first), len(second))
+    levels = (torch.arange(count) + 0.5) / count
+
+    def quantiles(points: Tensor) -> Tensor:
+        # float32 sorts twice as fast, and its rounding is 1e-5 of a unit of Lab.
+        ordered = (directions() @ points.T).float().sort(dim=1).values
+        return ordered[:, (levels * len(points)).long()]
+
+    return float((quantiles(first) - quantiles(second)).abs().mean(dtype=torch.float64))

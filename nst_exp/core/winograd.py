@@ -209,8 +209,15 @@ def _tiles(height: int, width: int) -> int:
     return -(-height // _OUT) * -(-width // _OUT)
 
 
-def suits(convolution: nn.Conv2d) -> bool:
-    """Whether ``convolution`` is one that may be replaced, and would gain by it."""
+def accelerate(model: nn.Module) -> None:
+    """Replace the convolutions of ``model`` that gain by Winograd's algorithm, in place."""
+    for path, module in list(model.named_modules()):
+        if isinstance(module, nn.Conv2d) and _gains(module):
+            parent, _, child = path.rpartition(".")
+            setattr(model.get_submodule(parent), child, WinogradConv2d(module))
+
+
+def _gains(convolution: nn.Conv2d) -> bool:
     return (
         convolution.kernel_size == (3, 3)
         and convolution.stride == convolution.dilation == (1, 1)

@@ -14,8 +14,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from nst_exp.config.schema import Config, Logging
 from nst_exp.config.serialize import config_as_dict, flat
-from nst_exp.core.metrics import names
 from nst_exp.results.record import KEYS_NOT_FINGERPRINTED
+from nst_exp.runner.evaluate import metric_names
 
 # Hyperparameters of every run; others are added if they differ from their default.
 USUAL_KEYS = (
@@ -64,7 +64,7 @@ def log_settings(logger: TensorBoardLogger, config: Config) -> None:
     # TensorBoard shows the last point that is logged under each of these tags.
     tags = [f"saved/{name}" for name in SAVED_LOSSES]
     if config.logging.metrics:
-        tags += [f"metrics/{name}" for name in names()]
+        tags += [f"metrics/{name}" for name in metric_names()]
     logger.log_hyperparams(_hyperparameters(config), dict.fromkeys(tags, math.nan))
     chart = ["Multiline", ["loss/content", "loss/style"]]
     logger.experiment.add_custom_scalars({"losses": {"content and style": chart}})

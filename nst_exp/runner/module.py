@@ -45,8 +45,7 @@ def _not_finite(losses: Losses) -> str:
 
     Terms of weight 0 count as well, since they go into the record.
     """
-    sums = {name: getattr(losses, name) for name in ("content", "style", "tv", "range")}
-    terms = losses.layers | sums | {"the total": losses.total}
+    terms = losses.layers | losses.sums | {"the total": losses.total}
     finite = torch.stack([term.detach() for term in terms.values()]).isfinite().tolist()
     bad = [name for name, good in zip(terms, finite, strict=True) if not good]
     return ", ".join(([name for name in bad if name in losses.layers] or bad)[:3])

@@ -21,9 +21,8 @@ from torch import Tensor
 from nst_exp.config import schema
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import plain
-from nst_exp.core.encoder import Encoder, build_encoder
+from nst_exp.core.encoder import Encoder, build_encoder, feature_maps
 from nst_exp.core.normalized import normalize_encoder
-from nst_exp.core.targets import feature_maps
 from nst_exp.results.record import Record
 from nst_exp.runner import calibration
 from nst_exp.runner.inputs import Inputs
@@ -140,7 +139,7 @@ def make_network(config: Config, inputs: Inputs, record: Record, warn: Say, say:
             *layout,
         )
         if pictures is not None:
-            _normalize(backbone, settings, mark, pictures, record, warn, say)
+            _normalize(backbone, settings, pictures, record, say)
         _networks.put(name, backbone)
     return Network(backbone, settings, loss, name)
 
@@ -254,16 +253,22 @@ def _calibration_pictures(
 def _normalize(
     backbone: Encoder,
     settings: schema.Backbone,
-    mark: str,
     pictures: list[calibration.CalibrationPicture],
     record: Record,
-    warn: Say,
     say: Say,
 ) -> None:
     """Rescale the network, as it will be used, and write down on which pictures."""
-    result = normalize_encoder(backbone, settings, mark, pictures, warn)
-    say(result.summary())
-    found = result.as_record()
+    result = normalize_encoder(backbone, settings.name, (p.image for p in pictures))
+    names = ", ".join(picture.path.name for picture in pictures[:8])
+    more = ", ..." if len(pictures) > 8 else ""
+    say(
+        f"normalized to a mean activation of 1 on {len(pictures)} images ({names}{more}): "
+        f"{result.summary()}"
+    )
+    found = {
+        "pictures": [{"path": str(p.path), "sha256": p.sha256} for p in pictures],
+        **result.as_record(),
+    }
     before = copy.deepcopy(record.normalized or found)["pictures"]
     if {p["sha256"] for p in before} != {p["sha256"] for p in found["pictures"]}:
         raise ConfigError(

@@ -19,8 +19,7 @@ from torch import Tensor
 from nst_exp.config.pyramid import Level, build_levels
 from nst_exp.config.schema import Config
 from nst_exp.core.init_image import starting_image
-from nst_exp.core.metrics import measure
-from nst_exp.core.objective import Objective
+from nst_exp.core.objective import build_objective
 from nst_exp.core.optimizers import carries_state, carry_adam_state
 from nst_exp.images import load_image
 from nst_exp.images.tensors import resize, to_array, to_tensor
@@ -29,6 +28,7 @@ from nst_exp.results.record import Record, compute_fingerprint, open_folder
 from nst_exp.runner.allocator import keep_freed_memory
 from nst_exp.runner.callbacks import Progress, Recorder, StopBetweenSteps, Stopped
 from nst_exp.runner.convergence import select_final_image
+from nst_exp.runner.evaluate import evaluate
 from nst_exp.runner.finished import open_finished
 from nst_exp.runner.inputs import (
     Inputs,
@@ -283,7 +283,7 @@ class _Run:
         size = content.shape[3], content.shape[2]
         if level is parts.levels[-1]:
             warn_if_scarce(backbone, config, size, device)
-        objective = Objective(
+        objective = build_objective(
             loss,
             config.alpha,
             config.beta,
@@ -296,7 +296,9 @@ class _Run:
             image = resize(before.result_image().float().cpu(), *content.shape[2:])
         module = StyleTransfer(
             image, backbone, objective, config.optimizer, config.resolution.averaging
-        ).to(dtype)  # Lightning would do it after it has restored a checkpoint
+        )
+        if dtype is torch.float64:  # Lightning would do it after it has restored a checkpoint
+            module.double()
         module.level = level.index
         if before is not None:
             module.evaluations, module.restarts = before.evaluations, before.restarts
@@ -338,7 +340,7 @@ class _Run:
             seen = pixels if path is None else load_image(path, key="out").image
             content, style, _ = tensors(config, parts.inputs, config.size)
             saved = to_tensor(seen, None)
-            metrics = measure(saved, content, style, device, log.warning, log.info)
+            metrics = evaluate(saved, content, style, device)
         parts.recorder.record_image(image, config.steps)
         if parts.logger is not None:
             parts.logger.log_metrics(result_values(losses, metrics), config.steps)

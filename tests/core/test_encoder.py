@@ -20,8 +20,9 @@ from torchvision import models
 from nst_exp.config import layer_names as layers
 from nst_exp.config.schema import Backbone as Settings
 from nst_exp.config.schema import ContentLoss, InputConvention, Loss, Padding, Pool, StyleLoss
-from nst_exp.core.encoder import Encoder, L2Pool, build_encoder
-from nst_exp.core.objective import Objective
+from nst_exp.core.encoder import Encoder, build_encoder
+from nst_exp.core.objective import build_objective
+from nst_exp.core.pooling import L2Pool
 from nst_exp.images import named_images
 from nst_exp.images.tensors import to_tensor
 from nst_exp.utils.errors import ConfigError, WeightsError
@@ -315,7 +316,7 @@ def test_replicate_padding_needs_padding_to_replace() -> None:
 
 
 def test_pooling_needs_pooling_to_replace() -> None:
-    with pytest.raises(ConfigError, match=r"backbone\.pool: mobilenet_v2 has no max pooling"):
+    with pytest.raises(ConfigError, match=r"backbone\.pool=average: mobilenet_v2 has no max"):
         build_encoder(Settings(name="mobilenet_v2", pool=Pool.average), ["features.0"], {})
 
 
@@ -361,7 +362,7 @@ def test_map_scale_is_nothing_to_a_relative_loss(random_image: MakeImage) -> Non
         with torch.no_grad():
             content, style = backbone(random_image(16, 16, 1)), backbone(random_image(20, 16, 2))
             image = random_image(16, 16, 3)
-            objective = Objective(loss, 1.0, 5.0, content, style)
+            objective = build_objective(loss, 1.0, 5.0, content, style)
             found.append(float(objective(image, backbone(image)).total))
     assert found[1] == pytest.approx(found[0], rel=1e-5)  # float32
 

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from nst_exp.app.api import make_config
-from nst_exp.core.encoder import build_encoder
-from nst_exp.core.objective import Losses, Objective
-from nst_exp.core.targets import feature_maps
+from nst_exp.core.encoder import build_encoder, feature_maps
+from nst_exp.core.objective import Losses, build_objective
 
 Maps = Mapping[int, Tensor]
 # Content, style and the image at which the loss is measured; the style is of another size.
@@ -59,7 +58,7 @@ def ours(overrides: list[str], weights: Mapping[str, Tensor], image: Tensor) -> 
     backbone = build_encoder(
         config.backbone, wanted, weights, config.seed, config.trainer.channels_last
     )
-    objective = Objective(
+    objective = build_objective(
         loss,
         config.alpha,
         config.beta,
@@ -152,10 +151,10 @@ def compare(
     double = single.detach().double().requires_grad_()
     losses = ours(overrides, weights, single)
     total, content, style = reference(double)
-    assert float((config.alpha * losses.content).detach()) == pytest.approx(
+    assert float((config.alpha * losses.sums["content"]).detach()) == pytest.approx(
         float(content.detach()), rel=1e-4
     )
-    assert float((config.beta * losses.style).detach()) == pytest.approx(
+    assert float((config.beta * losses.sums["style"]).detach()) == pytest.approx(
         float(style.detach()), rel=1e-4
     )
     assert float(losses.total.detach()) == pytest.approx(float(total.detach()), rel=1e-4)

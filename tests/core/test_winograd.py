@@ -14,7 +14,7 @@ from nst_exp.app.api import make_config
 from nst_exp.config.schema import Backbone as Settings
 from nst_exp.core import winograd
 from nst_exp.core.encoder import build_encoder
-from nst_exp.core.winograd import WinogradConv2d, suits, transform_kernels
+from nst_exp.core.winograd import WinogradConv2d, accelerate, transform_kernels
 from nst_exp.runner.run import run
 
 # Of the largest value. The transforms multiply by up to 5 and 8 and cancel again: seen were 7e-6,
@@ -229,8 +229,9 @@ def test_mixed_precision_and_small_pictures_are_torch_s(monkeypatch: pytest.Monk
 def test_other_convolutions_do_not_suit(options: dict[str, Any]) -> None:
     usual: dict[str, Any] = {"in_channels": 256, "out_channels": 256, "kernel_size": 3}
     usual |= {"padding": 1, "device": "meta"}
-    assert suits(nn.Conv2d(**usual))
-    assert not suits(nn.Conv2d(**usual | options))
+    model = nn.Sequential(nn.Conv2d(**usual), nn.Conv2d(**usual | options))
+    accelerate(model)
+    assert [type(module) for module in model] == [WinogradConv2d, nn.Conv2d]
 
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet18"])
@@ -270,5 +271,5 @@ def test_the_key_switches_it_off(wanted: bool, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(WinogradConv2d, "forward", noted)
     words = ["backbone=vgg11", "backbone.weights=random", "size=32", "steps=1"]
     words += ["logging.metrics=false", "logging.progress=false", f"trainer.winograd={wanted}"]
-    run(make_config(words), None, lambda line: None)
+    run(make_config(words))
     assert bool(replaced) is wanted

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nst_exp.core.objective import Features, Losses, Objective
+from nst_exp.core.objective import Losses, Objective
+from nst_exp.core.terms import Features
 from nst_exp.runner.module import StyleTransfer
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from nst_exp.config import schema as config
-from nst_exp.core.objective import Features, Losses, Objective
+from nst_exp.core.objective import Losses, Objective, build_objective
+from nst_exp.core.terms import Features
 from nst_exp.runner.module import LR_BACKOFF, StyleTransfer
 from nst_exp.utils.errors import NumericalError
 
@@ -57,7 +58,7 @@ class Setting:
         self.encoder, self.make = encoder, make
         self.image = make(12, 10, 1)
         content, style = encoder(make(12, 10, 1)), encoder(make(14, 14, 2))
-        self.objective = Objective(LOSS, 1.0, 20.0, content, style)
+        self.objective = build_objective(LOSS, 1.0, 20.0, content, style)
         self.lines: list[str] = []
 
     def module(
@@ -174,9 +175,9 @@ def test_a_start_that_is_already_perfect_is_kept(name: str, setting: Setting) ->
     """The gradient is exactly 0: L-BFGS stands still, and needs no further evaluation."""
     encoder = setting.encoder
     loss = config.Loss(content=config.ContentLoss(["relu2"]), style=config.StyleLoss())
-    setting.objective = Objective(loss, 1.0, 0.0, encoder(setting.image), {})
+    setting.objective = build_objective(loss, 1.0, 0.0, encoder(setting.image), {})
     module = setting.module(replace(OPTIMIZERS[name], parametrization=PIXELS))
-    setting.objective.P0.copy_(encoder(module.image())["relu2"])  # type: ignore[operator]
+    setting.objective.terms[0].target0_0.copy_(encoder(module.image())["relu2"])  # type: ignore[operator]
     trainer(4).fit(module)
     assert total(module) == 0.0
     torch.testing.assert_close(module.image(), setting.image, rtol=0, atol=1e-6)
@@ -250,7 +251,9 @@ def test_a_term_that_is_only_measured_must_be_finite_too(setting: Setting) -> No
     """It would end up in the record."""
     loss = replace(LOSS, content=config.ContentLoss(["relu2"], [], -2, -2, 3e38))
     maps = setting.encoder(setting.image)
-    setting.objective = Objective(loss, 0.0, 1.0, setting.encoder(setting.make(12, 10, 3)), maps)
+    setting.objective = build_objective(
+        loss, 0.0, 1.0, setting.encoder(setting.make(12, 10, 3)), maps
+    )
     with pytest.raises(NumericalError, match=r"not finite at the start \(content/relu2\); check"):
         trainer(3).fit(setting.module(WOLFE))
 

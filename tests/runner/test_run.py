@@ -18,7 +18,7 @@ from PIL import Image
 from nst_exp.app.api import make_config
 from nst_exp.config.serialize import config_as_dict
 from nst_exp.core.encoder import build_encoder
-from nst_exp.core.objective import Objective
+from nst_exp.core.objective import build_objective
 from nst_exp.images import read_metadata
 from nst_exp.runner.inputs import load_inputs, tensors
 from nst_exp.runner.run import Result
@@ -90,7 +90,7 @@ def test_losses_are_those_of_the_saved_picture(done: Result) -> None:
     layers = list(dict.fromkeys([*config.loss.content.layers, *config.loss.style.layers]))
     backbone = build_encoder(config.backbone, layers, None, config.seed, False)
     content, style, _ = tensors(config, load_inputs(config), config.size)
-    objective = Objective(
+    objective = build_objective(
         config.loss, config.alpha, config.beta, backbone(content), backbone(style)
     )
     with torch.no_grad():

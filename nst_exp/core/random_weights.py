@@ -1,0 +1,50 @@
+"""Random weights for tests and for studies of untrained networks."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from nst_exp.config.schema import InputConvention
+from nst_exp.core.preprocessing import IMAGENET_STD
+
+
+@torch.no_grad()
+def draw_weights(trunk: nn.Module, convention: InputConvention, seed: int) -> None:
+    """Draw weights under which activations keep their size from layer to layer.
+
+    Convolutions after He et al. 2015 (fan in). BatchNorm measures its statistics on noise, which
+    also keeps the sums of residual networks from growing much.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    convolutions = [m for m in trunk.modules() if isinstance(m, nn.Conv2d)]
+    for module in convolutions:
+        fan_in = module.weight[0].numel()
+        module.weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
+        if module.bias is not None:
+            module.bias.zero_()
+    spread = 1.0 if convention is InputConvention.imagenet else 255.0 * sum(IMAGENET_STD) / 3
+    if convolutions:
+        convolutions[0].weight.div_(spread)
+    norms = [m for m in trunk.modules() if isinstance(m, nn.BatchNorm2d)]
+    if norms:
+        _measure_statistics(trunk, norms, spread, generator)
+
+
+def _measure_statistics(
+    trunk: nn.Module, norms: list[nn.BatchNorm2d], spread: float, generator: torch.Generator
+) -> None:
+    # Coarse and fine: on fine noise alone all positions look the same to the deep layers, whose
+    # variance would be measured far too small for images.
+    noise = torch.randn(8, 3, 64, 64, generator=generator)
+    for side in (1, 4, 16):
+        coarse = torch.randn(8, 3, side, side, generator=generator)
+        noise += nn.functional.interpolate(coarse, size=(64, 64))
+    noise *= spread / 2
+    for norm in norms:
+        norm.train()
+        norm.momentum = None  # a plain average, of this one batch
+        norm.reset_running_stats()
+    trunk(noise)
+    for norm in norms:
+        norm.eval()

@@ -1,0 +1,23 @@
+"""Style statistics: one file per family, with one interface."""
+
+from __future__ import annotations
+
+from nst_exp.config import schema
+from nst_exp.core.statistics.gram import Gram
+from nst_exp.core.statistics.interface import Statistic, Summary
+from nst_exp.core.statistics.moments import Covariance, Mean, StandardDeviation, Wasserstein2
+
+__all__ = ["Statistic", "Summary", "build_statistic"]
+
+_STATISTICS: dict[schema.Statistic, type[Statistic]] = {
+    schema.Statistic.gram: Gram,
+    schema.Statistic.covariance: Covariance,
+    schema.Statistic.mean: Mean,
+    schema.Statistic.std: StandardDeviation,
+    schema.Statistic.wasserstein2: Wasserstein2,
+}
+
+
+def build_statistic(kind: schema.Statistic) -> Statistic:
+    """Build the statistic that the config names."""
+    return _STATISTICS[kind]()

@@ -1,0 +1,215 @@
+"""The terms of the objective: one small module per loss, each with its own target.
+
+Symbols as in Gatys, Ecker and Bethge (CVPR 2016): feature maps F (image) and P (content) with N
+channels and M positions, Gram matrices G (image) and A (style).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from nst_exp.config import schema
+from nst_exp.config.schema import TVKind
+from nst_exp.core.statistics import Summary, build_statistic
+
+Features = Mapping[str, Tensor]
+"""Feature maps (1, N, h, w) by layer."""
+
+
+class Term(nn.Module, ABC):
+    """One loss, a scalar, with the name under which it is logged and its weight in the total."""
+
+    def __init__(self, name: str, weight: float) -> None:
+        super().__init__()
+        self.name, self.weight = name, weight
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers whose feature maps the term reads."""
+        return []
+
+    @abstractmethod
+    def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
+        """Evaluate at an image (1, 3, H, W) in 0..1 and its feature maps.
+
+        Returns:
+            The loss without its weight, and the losses of the layers by their logged name.
+        """
+
+
+class LayerTerm(Term):
+    """A weighted sum of the losses of several layers.
+
+    Targets are buffers that do not go into checkpoints: they are made again from the images.
+    """
+
+    def __init__(
+        self, name: str, weight: float, settings: schema.ContentLoss | schema.StyleLoss
+    ) -> None:
+        super().__init__(name, weight)
+        self.settings = settings
+        weights = settings.weights or [1.0] * len(settings.layers)
+        self.layer_weights = dict(zip(settings.layers, weights, strict=True))
+        self.target_lengths: dict[str, int] = {}
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers whose feature maps the term reads."""
+        return list(self.layer_weights)
+
+    def keep_target(self, layer: str, target: Summary) -> None:
+        """Register a layer's target, and the sum of squares by which ``relative`` divides."""
+        index = self.layers.index(layer)
+        self.target_lengths[layer] = len(target)
+        for part, values in enumerate(target):
+            self.register_buffer(f"target{index}_{part}", values, persistent=False)
+        size = target[0].square().sum()
+        # All features of a layer may be 0 for a blank image: there is nothing to divide by.
+        size = torch.where(size > 0, size, torch.ones_like(size))
+        self.register_buffer(f"size{index}", size, persistent=False)
+
+    def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum over the layers; each layer's own loss is without its weight."""
+        total = image.new_zeros(())
+        losses: dict[str, Tensor] = {}
+        for index, (layer, weight) in enumerate(self.layer_weights.items()):
+            parts = range(self.target_lengths[layer])
+            target = tuple(self.get_buffer(f"target{index}_{part}") for part in parts)
+            size = self.get_buffer(f"size{index}")
+            loss = self.layer_loss(features[layer].to(image.dtype), target, size).to(image.dtype)
+            losses[f"{self.name}/{layer}"] = loss
+            total = total + weight * loss
+        return total, losses
+
+    @abstractmethod
+    def layer_loss(self, features: Tensor, target: Summary, size: Tensor) -> Tensor:
+        """Compare a layer's feature map (1, N, h, w) with its target."""
+
+
+class ContentTerm(LayerTerm):
+    """content_l = c * sum (F - P)^2 / (N^a M^b), or sum (F - P)^2 / sum P^2 if relative.
+
+    Eq. 1 of the paper is (a, b, c) = (0, 0, 1/2).
+    """
+
+    settings: schema.ContentLoss
+
+    def __init__(self, settings: schema.ContentLoss, weight: float, content: Features) -> None:
+        """Keep the feature maps of the content image as targets."""
+        super().__init__("content", weight, settings)
+        for layer in self.layers:
+            self.keep_target(layer, (content[layer].detach().clone(),))
+
+    def layer_loss(self, features: Tensor, target: Summary, size: Tensor) -> Tensor:
+        """Compare feature maps position by position."""
+        distance = (features - target[0]).square().sum()
+        if self.settings.relative:
+            return distance / size
+        _, channels, height, width = features.shape
+        a, b, c = self.settings.a, self.settings.b, self.settings.c
+        scale: float = c / (channels**a * (height * width) ** b)
+        return distance * scale
+
+
+class StyleTerm(LayerTerm):
+    """style_l = c * sum (G - A)^2 / (N^a M^b), or sum (G - A)^2 / sum A^2 if relative.
+
+    G and A are any statistic, times its number of positions. Both are computed per position and
+    compared at the image's M, so that the style image may have another size. Eq. 4 of the paper is
+    the Gram matrix with (a, b, c) = (2, 2, 1/4).
+    """
+
+    settings: schema.StyleLoss
+
+    def __init__(
+        self, name: str, settings: schema.StyleLoss, weight: float, style: Features
+    ) -> None:
+        """Summarize the feature maps of the style image as targets."""
+        super().__init__(name, weight, settings)
+        self.statistic = build_statistic(settings.statistic)
+        for layer in self.layers:
+            summary = self.statistic.summarize(style[layer].detach())
+            self.keep_target(layer, self.statistic.prepare_target(summary))
+
+    def layer_loss(self, features: Tensor, target: Summary, size: Tensor) -> Tensor:
+        """Compare the statistic of a feature map with that of the style image."""
+        distance = self.statistic.distance(self.statistic.summarize(features), target)
+        a, b, c = self.settings.a, self.settings.b, self.settings.c
+        if self.statistic.normalized:
+            return c * distance
+        if self.settings.relative:
+            return distance / size
+        _, channels, height, width = features.shape
+        scale: float = c * (height * width) ** (2.0 - b) / channels**a
+        return distance * scale
+
+
+class TotalVariationTerm(Term):
+    """How much neighboring pixels differ."""
+
+    def __init__(self, settings: schema.TVLoss) -> None:
+        super().__init__("tv", settings.weight)
+        self.settings = settings
+
+    def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
+        """Measure the total variation of the image."""
+        return total_variation(image, self.settings), {}
+
+
+class RangeTerm(Term):
+    """Mean square of what lies outside 0..1, which is cut off when the image is saved."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__("range", weight)
+
+    def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
+        """Measure how far the image leaves 0..1."""
+        return (image - image.clamp(0.0, 1.0)).square().mean(), {}
+
+
+def total_variation(image: Tensor, settings: schema.TVLoss) -> Tensor:
+    """Compute the total variation of an image (1, 3, H, W) in 0..1.
+
+    l1: sum |dx| + |dy|. l2: sum dx^2 + dy^2. l2_interior: l2 over the pixels that have a neighbor
+    both to the right and below. l2_nine: 2 (dx^2 / 3 + dy^2 / 3 + both diagonals^2 / 12) over the
+    image with its border repeated once. The mean is over all values that are summed; for l1 and l2
+    over the image's. Pixels are scaled to 0..pixel_range and divided by channel_std before.
+    """
+    x = image * settings.pixel_range
+    if settings.channel_std:
+        x = x / x.new_tensor(settings.channel_std).view(1, 3, 1, 1)
+    mean = settings.reduction is schema.Reduction.mean
+    if settings.kind is TVKind.l2_nine:
+        return _nine_point(x, mean)
+    if settings.kind is TVKind.l2_interior:
+        corner = x[..., :-1, :-1]
+        squares = (x[..., :-1, 1:] - corner).square() + (x[..., 1:, :-1] - corner).square()
+        # In a line of pixels none has both neighbors, and the mean of nothing is NaN.
+        return squares.sum() / max(1, squares.numel()) if mean else squares.sum()
+    dx = x[..., :, 1:] - x[..., :, :-1]
+    dy = x[..., 1:, :] - x[..., :-1, :]
+    if settings.kind is TVKind.l1:
+        total = dx.abs().sum() + dy.abs().sum()
+    else:
+        total = dx.square().sum() + dy.square().sum()
+    return total / image.numel() if mean else total
+
+
+def _nine_point(image: Tensor, mean: bool) -> Tensor:
+    x = pad(image, (1, 1, 1, 1), mode="replicate")
+    center = x[..., 1:-1, 1:-1]
+    total = x.new_zeros(())
+    for difference, weight in (
+        (x[..., 1:-1, 2:] - center, 1 / 3),
+        (x[..., 2:, 1:-1] - center, 1 / 3),
+        (x[..., 1:, 1:] - x[..., :-1, :-1], 1 / 12),
+        (x[..., 1:, :-1] - x[..., :-1, 1:], 1 / 12),
+    ):
+        squares = difference.square()
+        total = total + 2.0 * weight * (squares.mean() if mean else squares.sum())
+    return total

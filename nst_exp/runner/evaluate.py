@@ -1,0 +1,141 @@
+"""The metrics of a run's result; a metric that fails is left out with a warning."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nst_exp.core import metrics
+from nst_exp.core.encoder import feature_maps
+from nst_exp.runner.network import reference_network
+from nst_exp.utils.errors import NstError
+
+log = logging.getLogger(__name__)
+
+NAMES = (
+    "content_distance",
+    "style_distance",
+    "ssim",
+    "color_distance",
+    "total_variation",
+    "sharpness",
+    "peak_memory_mb",
+    "peak_gpu_memory_mb",  # of runs on CUDA
+)
+
+
+def metric_names() -> list[str]:
+    """List the metrics that a run on this machine may have."""
+    return [n for n in NAMES if n != "peak_gpu_memory_mb" or torch.cuda.is_available()]
+
+
+def evaluate(
+    image: Tensor, content: Tensor, style: Tensor, device: torch.device
+) -> dict[str, float]:
+    """Measure every metric of a result.
+
+    Nothing is raised for a metric that fails: it is left out, and a warning says why.
+
+    Args:
+        image: Result as it is saved, (1, 3, H, W), rounded to 8 bits.
+        content: Content image of the same size.
+        style: Style image, of any size.
+        device: Device of the run, on which the reference network runs too.
+
+    Returns:
+        Finite numbers by name.
+    """
+    found: dict[str, float] = {}
+
+    def attempt(name: str, compute: Callable[[], float]) -> None:
+        try:
+            value = compute()
+        except Exception as error:  # the image is saved: nothing may lose it now
+            _warn_left_out(name, _reason(error))
+            return
+        if math.isfinite(value):
+            found[name] = value
+        else:
+            _warn_left_out(name, f"it is {value}")
+
+    # First, so that it is the run's and not that of the reference network.
+    attempt("peak_memory_mb", peak_memory_mb)
+    if device.type == "cuda":
+        attempt("peak_gpu_memory_mb", lambda: torch.cuda.max_memory_allocated(device) / 1e6)
+    try:
+        network = reference_network(_log_line)
+        network.backbone.to(device, torch.float32)
+        maps = feature_maps(network.backbone, image.to(device), "image")
+    except Exception as error:
+        _warn_left_out("content_distance and style_distance", _reason(error))
+    else:
+        of_content, of_style = network.loss.content.layers, network.loss.style.layers
+        attempt(
+            "content_distance",
+            lambda: metrics.content_distance(
+                maps, network.maps(content.to(device), of_content, "content"), of_content
+            ),
+        )
+        attempt(
+            "style_distance",
+            lambda: metrics.style_distance(
+                maps, network.maps(style.to(device), of_style, "style"), of_style
+            ),
+        )
+    _warn_small_window(*image.shape[2:])
+    attempt("ssim", lambda: metrics.ssim(image, content))
+    attempt("color_distance", lambda: metrics.color_distance(image, style))
+    attempt("total_variation", lambda: metrics.total_variation(image))
+    attempt("sharpness", lambda: metrics.sharpness(image))
+    return {name: found[name] for name in NAMES if name in found}
+
+
+def peak_memory_mb() -> float:
+    """Find the most memory that this process has had in RAM so far, in 10^6 bytes.
+
+    Raises:
+        OSError: On Windows, where Python's library does not say.
+    """
+    if sys.platform == "win32":
+        raise OSError("this system does not report a process's peak memory (no getrusage)")
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux, whose getrusage starts from the size of the calling process
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _log_line(line: str) -> None:
+    if line.startswith("warning: "):
+        log.warning(line.removeprefix("warning: "))
+    else:
+        log.info(line)
+
+
+def _warn_small_window(height: int, width: int) -> None:
+    radius = metrics.ssim_radius(height, width)
+    if 0 < radius < metrics.SSIM_RADIUS:
+        side = 2 * radius + 1
+        log.warning(
+            f"metrics: ssim has a window of {side}x{side}, not 11x11: {width}x{height} pixels"
+        )
+
+
+def _warn_left_out(name: str, reason: str) -> None:
+    log.warning(f"metrics: {name} left out: {reason}; logging.metrics=false switches them off")
+
+
+def _reason(error: Exception) -> str:
+    """Shorten a message to one line, without the advice for a run that cannot start."""
+    line = " ".join(str(error).partition("\nWhat to do:")[0].split())
+    return line if isinstance(error, NstError) else f"{type(error).__name__}: {line[:200]}"
