@@ -17,7 +17,7 @@ from PIL import Image
 from nst_exp.app.api import make_config
 from nst_exp.runner.callbacks import StopBetweenSteps
 from nst_exp.runner.run import Result, run
-from tests.faults.tiny import TINY as TINY
+from tests.faults import TINY as TINY
 
 
 def silent(line: str) -> None:

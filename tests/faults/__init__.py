@@ -1,5 +1,17 @@
-"""The blocks of ``python -m tests.faults``: each injects one kind of fault many times.
+"""Fault injection: what the program does when things go wrong, many times over.
 
-A block is a module with ``torture(share, folder) -> Outcome``: it does ``share`` of its full
-number of trials in an empty scratch ``folder`` and reports how many ended as promised.
+``python -m tests.faults`` injects every kind of fault and prints the table of docs/reliability.md.
 """
+
+TINY = [  # a run that takes a fraction of a second
+    "content=chelsea",
+    "style=starry_night",
+    "backbone=squeezenet1_1",
+    "backbone.weights=random",
+    "size=48",
+    "steps=5",
+    "logging.progress=false",
+    "logging.metrics=false",  # they need trained weights
+    "trainer.accelerator=cpu",
+    "trainer.threads=1",  # sums do not depend on the number of cores
+]

@@ -1,4 +1,4 @@
-"""Disks that are full or gone, folders that may not be written to, names that are taken."""
+"""Disks that are full or gone, folders that are read-only, names that are taken."""
 
 from __future__ import annotations
 
@@ -7,202 +7,148 @@ import os
 import random
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults import children
-from tests.faults.crashes import LONG
-from tests.faults.folders import damaged, differences, leftovers, result_of
+from tests.faults.commands import import_all, run, start
+from tests.faults.folders import compare, damaged, results_of
+from tests.faults.kills import RUNS
 from tests.faults.outcome import Outcome, part
 
-LEAST = 2048  # bytes; what the command says on the screen goes to a file here
-COMMAND = [*children.TINY, *LONG, "init=noise"]
+FULL = 16
+LEAST = 2048  # bytes; what the command prints goes to a file here
+RUN = RUNS["noise"]
+SLOW = [*RUN, "steps=60"]
 
 
-def torture(share: float, folder: Path) -> Outcome:
-    """See the module."""
-    children.prepare()
+def inject(scale: float, folder: Path) -> Outcome:
+    """Let files grow to a random size only, and try every one of SPECIAL."""
+    import_all()
     outcome = Outcome(
         "disks full at a random size of file, folders read-only, removed or occupied",
-        "exit code 5 or 2, one line, earlier files whole, the same bytes once there is room",
+        "exit code 5 or 2, one message, earlier files complete, the same bytes once there is room",
     )
     chance = random.Random(2)
-    whole = folder / "whole"
-    children.run([*COMMAND, f"out={whole}"], folder / "text")
+    output, whole = folder / "output.txt", folder / "whole"
+    run([*RUN, f"out={whole}"], output)
+    wanted = results_of(whole)
     largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
-    half = _half(folder)
-    wanted = result_of(whole)
-    # No file may grow beyond a size: as on a full disk, each writer fails at another moment.
-    for trial in range(part(20, share)):
+    half = _interrupted(folder / "half", output)
+    # No file may exceed a size: as on a full disk, each writer fails at another moment.
+    for trial in range(part(FULL, scale)):
         size = LEAST + int(chance.uniform(0.0, 1.0) ** 3 * (largest - LEAST))
         place = folder / f"full-{trial}"
-        from_half = trial % 2 == 1
-        if from_half:
+        if trial % 2:
             shutil.copytree(half, place)
-        child = children.run([*COMMAND, f"out={place}"], folder / "text", largest_file=size)
-        problems = _refused(child, 5)
-        problems += damaged(place) if place.exists() else []
-        if from_half and not (place / "last.ckpt").exists():
+        problems = run([*RUN, f"out={place}"], output, largest_file=size).wrong(5)
+        problems += damaged(place)
+        if trial % 2 and not (place / "last.ckpt").exists():
             problems.append("the checkpoint is gone")
-        child = children.run([*COMMAND, f"out={place}"], folder / "text")
-        if child.code != 0:
-            problems.append(f"with room: {child.code}, {child.text()[-300:]}")
-        else:
-            problems += differences(result_of(place), wanted) + leftovers(place)
-        words = "going on" if from_half else "from the start"
-        outcome.expect(not problems, f"no file above {size} B, {words}: {'; '.join(problems)}")
-    for name, special in (TRIALS if share >= 1 else {}).items():
-        place = folder / name.replace(" ", "-").replace("=", "")
+        problems += run([*RUN, f"out={place}"], output).wrong(0) or compare(place, wanted)
+        outcome.expect(f"no file above {size} bytes, {'resumed' if trial % 2 else ''}", problems)
+    for special in SPECIAL[: part(len(SPECIAL), scale)]:
+        place = folder / special.__name__
         place.mkdir()
-        problems = special(place)
-        outcome.expect(not problems, f"{name}: {'; '.join(problems)}")
+        outcome.expect(special.__doc__, special(place, place / "output.txt"))
     outcome.notes.append(f"files cut at {LEAST / 1e3:.0f} to {largest / 1e3:.0f} kB")
     return outcome
 
 
-def _half(folder: Path) -> Path:
-    """A run that was stopped halfway."""
-    place = folder / "half"
+def _interrupted(place: Path, output: Path) -> Path:
+    """Make a run that was stopped halfway."""
     for _ in range(20):
         shutil.rmtree(place, ignore_errors=True)
-        child = children.start([*COMMAND, f"out={place}"], folder / "text")
-        while child.poll() is None and not (place / "last.ckpt").exists():
-            time.sleep(0.001)
-        child.send(signal.SIGTERM)
-        if child.wait() == 128 + signal.SIGTERM and (place / "last.ckpt").exists():
+        command = start([*RUN, f"out={place}"], output)
+        command.wait_for(place / "last.ckpt")
+        command.send(signal.SIGTERM)
+        if command.wait().code == 128 + signal.SIGTERM and (place / "last.ckpt").exists():
             return place
     raise RuntimeError("every run was faster than the signal")
 
 
-def _refused(child: children.Child, code: int) -> list[str]:
-    text = child.text()
-    errors = [line for line in text.splitlines() if line.startswith("error: ")]
-    if child.code != code or "Traceback" in text or "Exception" in text or len(errors) != 1:
-        return [f"exit code {child.code}: {text[-500:]}"]
-    return []
-
-
-def _without_privileges() -> None:
-    """Folders that are read-only are so for root, too, if it lays down its capabilities."""
+def _drop_privileges() -> None:
+    """Give up root's capabilities, so that read-only folders are read-only."""
     if os.getuid() == 0:
         version = (ctypes.c_uint32 * 2)(0x20080522, 0)
         if ctypes.CDLL(None).capset(version, (ctypes.c_uint32 * 6)()):
             raise OSError("capset")
 
 
-def _read_only(place: Path) -> list[str]:
-    (place / "out").mkdir()
-    (place / "out").chmod(0o555)
-    child = children.run([*COMMAND, f"out={place}/out"], place / "text", before=_without_privileges)
-    return _refused(child, 5)
+def _read_only(place: Path, output: Path) -> list[str]:
+    """out= is read-only"""
+    (place / "out").mkdir(mode=0o555)
+    return run([*RUN, f"out={place}/out"], output, before=_drop_privileges).wrong(5)
 
 
-def _below_read_only(place: Path) -> list[str]:
-    (place / "shut").mkdir()
-    (place / "shut").chmod(0o555)
-    child = children.run(
-        [*COMMAND, f"out={place}/shut/out"], place / "text", before=_without_privileges
-    )
-    return _refused(child, 5)
-
-
-def _below_a_file(place: Path) -> list[str]:
+def _file_on_the_way(place: Path, output: Path) -> list[str]:
+    """out= is a file, or lies below one"""
     (place / "file").write_bytes(b"mine")
-    child = children.run([*COMMAND, f"out={place}/file/out"], place / "text")
-    kept = (place / "file").read_bytes() == b"mine"
-    return _refused(child, 5) + ([] if kept else ["the file was changed"])
+    problems = run([*RUN, f"out={place}/file"], output).wrong(5)
+    problems += run([*RUN, f"out={place}/file/out"], output).wrong(5)
+    return problems + ([] if (place / "file").read_bytes() == b"mine" else ["it was changed"])
 
 
-def _a_file(place: Path) -> list[str]:
-    (place / "file").write_bytes(b"mine")
-    child = children.run([*COMMAND, f"out={place}/file"], place / "text")
-    kept = (place / "file").read_bytes() == b"mine"
-    return _refused(child, 5) + ([] if kept else ["the file was changed"])
+def _device(place: Path, output: Path) -> list[str]:
+    """out= is a device"""
+    return run([*RUN, "out=/dev/full"], output).wrong(5)
 
 
-def _a_device(place: Path) -> list[str]:
-    return _refused(children.run([*COMMAND, "out=/dev/full"], place / "text"), 5)
-
-
-def _picture_is_a_folder(place: Path) -> list[str]:
-    (place / "out" / "image.png").mkdir(parents=True)
-    child = children.run([*COMMAND, f"out={place}/out"], place / "text")
-    return _refused(child, 2)
-
-
-def _picture_of_somebody(place: Path) -> list[str]:
+def _other_image(place: Path, output: Path) -> list[str]:
+    """the folder holds a file image.png of somebody else"""
     (place / "out").mkdir()
     (place / "out" / "image.png").write_bytes(b"mine")
-    child = children.run([*COMMAND, f"out={place}/out"], place / "text")
+    problems = run([*RUN, f"out={place}/out"], output).wrong(2)
     kept = (place / "out" / "image.png").read_bytes() == b"mine"
-    return _refused(child, 2) + ([] if kept else ["the picture was changed"])
+    return problems + ([] if kept else ["the image was changed"])
 
 
-def _removed(place: Path) -> list[str]:
-    """The folder is removed while the run goes on: it may say so, or make it again."""
-    child = children.start([*COMMAND, f"out={place}/out", "steps=60"], place / "text")
-    while child.poll() is None and not (place / "out" / "last.ckpt").exists():
-        time.sleep(0.001)
+def _removed(place: Path, output: Path) -> list[str]:
+    """the folder is removed during the run: made again, or an error with the best image saved"""
+    command = start([*SLOW, f"out={place}/out"], output)
+    command.wait_for(place / "out" / "last.ckpt")
     shutil.rmtree(place / "out", ignore_errors=True)
-    child.wait()
-    if child.code == 0:
-        whole = (place / "out" / "image.png").exists() and not damaged(place / "out")
-        return [] if whole else ["done, but there is no picture"]
-    problems = _refused(child, 5)
-    return problems if "the best image is" in child.text() else [*problems, "the image is lost"]
+    if command.wait().code == 0:
+        complete = (place / "out" / "image.png").exists() and not damaged(place / "out")
+        return [] if complete else ["done without an image"]
+    return command.wrong(5, "the best image is")
 
 
-def _became_read_only(place: Path) -> list[str]:
-    out = place / "out"
-    child = children.start(
-        [*COMMAND, f"out={out}", "steps=60"], place / "text", before=_without_privileges
-    )
-    while child.poll() is None and not (out / "last.ckpt").exists():
-        time.sleep(0.001)
-    out.chmod(0o555)
-    child.wait()
-    out.chmod(0o755)
-    problems = _refused(child, 5) + damaged(out)
-    return problems if "the best image is" in child.text() else [*problems, "the image is lost"]
+def _became_read_only(place: Path, output: Path) -> list[str]:
+    """the folder becomes read-only during the run"""
+    command = start([*SLOW, f"out={place}/out"], output, before=_drop_privileges)
+    command.wait_for(place / "out" / "last.ckpt")
+    (place / "out").chmod(0o555)
+    problems = command.wait().wrong(5, "the best image is")
+    (place / "out").chmod(0o755)
+    return problems + damaged(place / "out")
 
 
-def _occupied(place: Path) -> list[str]:
-    """A second run in the folder of one that goes on, with the same settings."""
-    command = [*COMMAND, f"out={place}/out", "steps=60"]
-    first = children.start(command, place / "first")
-    while first.poll() is None and not (place / "out" / "last.ckpt").exists():
-        time.sleep(0.001)
-    second = children.run(command, place / "text")
-    first.wait()
-    problems = _refused(second, 2)
-    if "another process" not in second.text():
-        problems.append(second.text()[-300:])
-    if first.code != 0:
-        problems.append(f"the first ends with {first.code}: {first.text()[-300:]}")
-    return problems
+def _occupied(place: Path, output: Path) -> list[str]:
+    """two runs in one folder"""
+    first = start([*SLOW, f"out={place}/out"], place / "first.txt")
+    first.wait_for(place / "out" / "last.ckpt")
+    problems = run([*SLOW, f"out={place}/out"], output).wrong(2, "another process")
+    return problems + first.wait().wrong(0)
 
 
-def _at_once(place: Path) -> list[str]:
-    """Four runs that begin together, without a folder of their own choice."""
+def _at_once(place: Path, output: Path) -> list[str]:
+    """four runs at once, without out="""
     started = [
-        children.start([*COMMAND, "steps=2"], place / f"text-{n}", folder=place) for n in range(4)
+        start([*RUN, "steps=2"], place / f"output-{number}.txt", folder=place)
+        for number in range(4)
     ]
-    codes = [child.wait() for child in started]
-    made = list((place / "outputs").rglob("image.png"))
-    return [] if codes == [0] * 4 and len(made) == 4 else [f"codes {codes}, {len(made)} pictures"]
+    problems = [problem for command in started for problem in command.wait().wrong(0)]
+    images = len(list((place / "outputs").rglob("image.png")))
+    return problems + ([] if images == 4 else [f"{images} images"])
 
 
-TRIALS: dict[str, Callable[[Path], list[str]]] = {
-    "out= is read-only": _read_only,
-    "out= lies in a read-only folder": _below_read_only,
-    "out= lies below a file": _below_a_file,
-    "out= is a file": _a_file,
-    "out= is a device": _a_device,
-    "image= is a folder there": _picture_is_a_folder,
-    "image= is somebody's picture": _picture_of_somebody,
-    "folder removed on the way": _removed,
-    "folder made read-only on the way": _became_read_only,
-    "two runs in one folder": _occupied,
-    "four runs at once": _at_once,
-}
+SPECIAL: list[Callable[[Path, Path], list[str]]] = [
+    _read_only,
+    _file_on_the_way,
+    _device,
+    _other_image,
+    _removed,
+    _became_read_only,
+    _occupied,
+    _at_once,
+]

@@ -1,152 +1,241 @@
-"""Labeled pictures: each is loaded as a person sees it, or refused in one line.
+"""Damaged image files: cut, overwritten, with pieces lost, doubled or from other files.
 
-First by ``load_image`` alone, then some of them by the whole program, together with pictures that
-are too small or too narrow for the network.
+Mutant ``n`` is always the same: ``mutant(n)`` gives its name and its bytes.
 """
 
 from __future__ import annotations
 
+import io
+import multiprocessing
+import os
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+import resource
+import signal
+import struct
+import tempfile
+import zlib
+from collections import Counter
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageCms
 
-from tests.faults import children
-from tests.faults.labeled import Labeled
+from nst_exp.images import load_image
+from nst_exp.utils.errors import ConfigError
 from tests.faults.outcome import Outcome, part
-from tests.faults.picture_files import encoded, noise
-from tests.faults.pictures_right import right
-from tests.faults.pictures_wrong import wrong
-from tests.faults.trials import in_children
 
-# Files of the catalog that the whole program is given, too; pipes and links come by their names.
-GIVEN = (
-    *("directory", "dangling link", "loop", "FIFO", "/dev/zero", "empty.jpg", "lfs.jpg", "404.jpg"),
-    *("drawing.svg", "document.pdf", "half.jpg", "half.png", "half.deflate.tif", "0x8.png"),
-    *("14000x14000.png", "zTXt bomb.png", "float.tif", "signed.tif"),
-)
-T = TypeVar("T")
-VGG = ["backbone=vgg16", "backbone.weights=random"]
+FULL, BATCH = 20_000, 1000
+SECONDS, MEGABYTES = 5, 200  # that a mutant, and that a batch, may take
+MEGAPIXELS = 1.0  # what a damaged header may claim; a larger bound only takes longer
+PNG = b"\x89PNG\r\n\x1a\n"
+EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
-@dataclass(frozen=True)
-class Command:
-    """Arguments of the program, and what it must say before it ends."""
+@cache
+def originals() -> list[tuple[str, bytes]]:
+    """Return small valid files of every kind, as names with their suffix, and bytes."""
+    values = np.random.default_rng(0).integers(0, 256, (10, 12, 4), dtype=np.uint8)
+    rgba, rgb = Image.fromarray(values), Image.fromarray(values[..., :3])
+    gray, cmyk = rgb.convert("L"), Image.frombytes("CMYK", (12, 10), values.tobytes())
+    deep = Image.fromarray(values[..., 0].astype(np.uint16) * 257)
+    palette, bits = rgb.quantize(8), gray.convert("1")
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "described"
+    turned = {"exif": exif}
+    profile = {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()}
+    several = {"save_all": True, "append_images": [rgb.rotate(90), rgb.rotate(180)]}
+    files: list[tuple[str, Image.Image, str, dict[str, object]]] = [
+        ("gray.png", gray, "PNG", {}),
+        ("rgb.png", rgb, "PNG", turned),
+        ("rgba.png", rgba, "PNG", profile),
+        ("palette.png", palette, "PNG", {"transparency": b"\0\x80\xff"}),
+        ("deep.png", deep, "PNG", {}),
+        ("animated.png", rgb, "PNG", several),
+        ("baseline.jpg", rgb, "JPEG", turned),
+        ("progressive.jpg", rgb, "JPEG", {"progressive": True, **profile}),
+        ("cmyk.jpg", cmyk, "JPEG", {}),
+        ("restarts.jpg", rgb.resize((40, 32)), "JPEG", {"restart_marker_rows": 1}),
+        ("lossy.webp", rgb, "WEBP", turned),
+        ("lossless.webp", rgba, "WEBP", {"lossless": True, **profile}),
+        ("animated.webp", rgb, "WEBP", several),
+        ("lzw.tif", cmyk, "TIFF", {"compression": "tiff_lzw"}),
+        ("deflate.tif", rgba, "TIFF", {"compression": "tiff_adobe_deflate", **profile}),
+        ("pages.tif", rgb, "TIFF", {"compression": "packbits", **several}),
+        ("deep.tif", deep, "TIFF", {}),
+        ("jpeg.tif", rgb, "TIFF", {"compression": "jpeg"}),
+        ("fax.tif", bits, "TIFF", {"compression": "group4"}),
+        ("animated.gif", rgb, "GIF", several),
+        ("clear.gif", palette, "GIF", {"transparency": 1}),
+        ("rgb.bmp", rgb, "BMP", {}),
+        ("bits.bmp", bits, "BMP", {}),
+        ("x.avif", rgb, "AVIF", {"speed": 10}),
+        ("x.jp2", rgb, "JPEG2000", {}),
+        ("x.ico", rgba.resize((16, 16)), "ICO", {}),
+        ("x.pcx", palette, "PCX", {}),
+        ("x.dds", rgba, "DDS", {"pixel_format": "DXT1"}),
+        ("x.qoi", rgba, "QOI", {}),
+        ("x.ppm", rgb, "PPM", {}),
+        ("x.tga", palette, "TGA", {"compression": "tga_rle"}),
+    ]
+    found = []
+    for name, image, kind, options in files:
+        stream = io.BytesIO()
+        image.save(stream, kind, **options)
+        found.append((name, stream.getvalue()))
+    return found
 
-    arguments: Sequence[str]
-    words: Sequence[str]
-    code: int = 2
 
-
-def torture(share: float, folder: Path) -> Outcome:
-    """Full number: about 380 files and 35 commands."""
+def inject(scale: float, folder: Path) -> Outcome:
+    """Load every mutant in forked processes, so that a crash and a hang are seen."""
     outcome = Outcome(
-        "labeled pictures: damaged, strange, hostile, or right in an unusual way",
-        "the pixels that a person sees, or exit code 2 and one line with key, path and reason",
+        f"damaged images: mutants of {len(originals())} files",
+        "an image, or one message with key and path",
     )
-    for name in ("right", "wrong", "runs"):
-        (folder / name).mkdir()
-    good, bad = list(right(folder / "right")), list(wrong(folder / "wrong"))
-    _load(outcome, good + bad, share, folder)
-    outcome.notes.append(f"{len(good)} to be loaded, {len(bad)} to be refused")
-    if all(file.name != "unreadable" for file in bad):
-        outcome.notes.append("no unreadable file, since root reads every one")
-    commands = _some([*_of_files(good + bad), *_of_sizes(folder)], share, 2)
-    children.prepare()
-    for number, command in enumerate(commands):
-        broken = _broken(command, folder / "runs", number)
-        outcome.expect(not broken, f"{' '.join(command.arguments)}: {broken}")
-    outcome.notes.append(f"{len(commands)} through the whole program")
+    count = part(FULL, scale)
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else folder
+    ends: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(dir=memory) as fast:
+        verdicts = Path(fast) / "verdicts"
+        at = 0
+        while at < count:
+            end = min(at + BATCH, count)
+            process = multiprocessing.get_context("fork").Process(
+                target=_batch, args=(at, end, Path(fast), verdicts)
+            )
+            process.start()
+            process.join()
+            lines = verdicts.read_text(encoding="utf-8", errors="replace").splitlines()
+            if process.exitcode and at + len(lines) < end:
+                lines.append(f"the process ended with {process.exitcode}")
+            for number, verdict in enumerate(lines, start=at):
+                ends[verdict] += 1
+                name = originals()[number % len(originals())][0]
+                right = verdict in ("decoded", "refused")
+                outcome.expect(f"mutant {number} ({name})", [] if right else [verdict])
+            at += max(1, len(lines))
+    outcome.notes.append(f"{ends['decoded']:,} decoded, {ends['refused']:,} refused")
     return outcome
 
 
-def _some(things: Sequence[T], share: float, seed: int) -> list[T]:
-    """The same ones for the same share, in their order."""
-    chosen = random.Random(seed).sample(
-        range(len(things)), min(len(things), part(len(things), share))
-    )
-    return [things[index] for index in sorted(chosen)]
+def _batch(start: int, end: int, folder: Path, verdicts: Path) -> None:
+    """Write one line for each mutant; whatever else is printed is a failure."""
+    screen = os.open(folder / "screen", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    for descriptor in (1, 2):
+        os.dup2(screen, descriptor)
+    before, printed = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
+    with verdicts.open("w", encoding="utf-8") as stream:
+        for number in range(start, end):
+            signal.alarm(SECONDS)  # ends the process
+            verdict = judge(number, folder)
+            if os.fstat(screen).st_size > printed and not mutant(number)[0].endswith(".tif"):
+                verdict = f"printed {os.pread(screen, 200, printed)!r}"
+            printed = os.fstat(screen).st_size  # libtiff's own lines among it
+            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+            verdict = verdict if grown < MEGABYTES else f"the batch took {grown:.0f} MB"
+            stream.write(" ".join(verdict.split()) + "\n")
+            stream.flush()
 
 
-def _load(outcome: Outcome, files: Sequence[Labeled], share: float, folder: Path) -> None:
-    chosen = _some(files, share, 1)
-    slowest = 0.0
-    for ending in in_children(lambda i: chosen[i].broken(), range(len(chosen)), folder, batch=60):
-        file = chosen[ending.number]
-        printed = f"printed {ending.said!r}" if ending.said else ""
-        broken = ending.lost or ending.result or printed
-        outcome.expect(not broken, f"{Path(file.path).parent.name}/{file.name!r}: {broken}")
-        slowest = max(slowest, ending.seconds)
-    outcome.notes.append(f"slowest file {slowest:.1f} s")
+def judge(number: int, folder: Path) -> str:
+    """Return "decoded", "refused", or what is wrong."""
+    name, data = mutant(number)
+    path = folder / f"mutant{Path(name).suffix}"
+    path.write_bytes(data)
+    try:
+        loaded = load_image(path, key="content", max_megapixels=MEGAPIXELS)
+        image = loaded.picture
+        image.tobytes()
+    except ConfigError as error:
+        message = str(error)
+        good = message.startswith(f"content={path}: ") and message.isprintable() and "; " in message
+        return "refused" if good else f"a poor message: {message!r}"
+    except Exception as error:
+        return f"raised {type(error).__name__}: {error}"
+    if image.mode != "RGB" or not 0 < image.width * image.height <= MEGAPIXELS * 1e6:
+        return f"an image of mode {image.mode}, {image.size}"
+    return "decoded"
 
 
-def _of_files(files: Sequence[Labeled]) -> Iterator[Command]:
-    by_name = {file.name: file for file in files}
-    for index, name in enumerate(GIVEN):
-        file, key = by_name[name], ("content", "style")[index % 2]
-        words = ["name one picture in it"] if name == "directory" else file.words
-        yield Command([f"{key}={file.path}"], [f"error: {key}={file.path}: ", *words])
-    two = [f"content={by_name['empty.jpg'].path}", f"style={by_name['half.png'].path}"]
-    yield Command(two, [f"error: {argument}: " for argument in two])
-    first = f"init.file={by_name['text.jpg'].path}"
-    yield Command(["init=file", first], [f"error: {first}: it is a text file"])
-    yield Command([f"content={by_name['a near name'].path}"], ["no such file", "'photo.png'"])
-    yield Command(["content="], ["error: content=: ", "name an image file"])
-    # What is right must come through, or everything above could be said of any file.
-    for name, word in [("rgb.png", "16-bit"), ("cmyk.jpg", "CMYK"), ("6.jpg", "")]:
-        path = by_name[name].path
-        said = f"warning: content={path}: " if word else "result: "
-        yield Command([f"content={path}", "size=24", "steps=1"], [said, word], 0)
+def mutant(number: int) -> tuple[str, bytes]:
+    """Return the name of the valid file that it was made from, and its bytes."""
+    chance = random.Random(number)
+    name, data = originals()[number % len(originals())]
+    for _ in range(chance.choice((1, 1, 1, 2, 4))):
+        data = chance.choice((_cut, _bits, _bits, _run, _run, _number, _number, _pieces))(
+            data, chance
+        )
+    if data.startswith(PNG) and chance.random() < 0.6:
+        data = _with_check_sums(data)  # or the decoders after them would hardly be reached
+    return name, data
 
 
-def _of_sizes(folder: Path) -> Iterator[Command]:
-    def picture(width: int, height: int) -> str:
-        path = folder / f"{width}x{height}.png"
-        path.write_bytes(encoded(noise(width, height), "PNG"))
-        return str(path)
-
-    wide, narrow, square = picture(2000, 1), picture(8, 10_000), picture(64, 64)
-    few = "pixels are too few for these layers, which need {} on the shorter side"
-    nine, sixteen = few.format(9), few.format(16)
-    both = [f"content={square}", f"style={square}"]
-    area = "resolution.size_mode=area"
-    yield Command([f"content={wide}"], ["error: content: 48x1 " + nine])
-    yield Command([f"content={narrow}"], ["error: content: 1x48 " + nine])
-    yield Command([f"style={wide}"], ["error: style: 48x1 " + nine, "resolution.style_size"])
-    yield Command([f"content={narrow}", area], ["error: content: 1x1697 " + nine])
-    yield Command([*both, "size=8"], ["error: content: 8x8 " + nine])
-    yield Command([*both, "size=9", "steps=1"], ["result: "], 0)
-    yield Command([*both, "resolution.style_scale=0.1"], ["error: style: 5x5 " + nine])
-    yield Command([*both, *VGG, "size=15"], ["error: size=15: relu5_1 needs at least 16 pixels"])
-    yield Command([f"content={picture(64, 48)}", *VGG, "size=20"], ["content: 20x15 " + sixteen])
-    levels = ["resolution.pyramid=true", "resolution.min_size=6"]
-    yield Command([*both, *levels], ["error: content: 6x6 " + nine])
+def _cut(data: bytes, chance: random.Random) -> bytes:
+    return data[: chance.randrange(1, len(data) + 1)]
 
 
-def _broken(command: Command, folder: Path, number: int) -> str:
-    """Run the command; what is wrong with its end, or ``""``."""
-    place = folder / str(number)
-    place.mkdir()
-    arguments = [*children.TINY, "logging.tensorboard=false", *command.arguments]
-    child = children.run(arguments, folder / f"{number}.txt", 60.0, folder=place)
-    text = child.text()
-    lines = [line for line in text.splitlines() if not line.startswith("    ")]
-    if child.code != command.code:
-        return f"exit code {child.code}, not {command.code}: {text[-300:]!r}"
-    if "Traceback" in text:
-        return f"a traceback: {text[-300:]!r}"
-    if missing := [word for word in command.words if word not in text]:
-        return f"{missing} is not said in {text[-300:]!r}"
-    pictures = [path for path in place.rglob("image.*") if path.is_file()]
-    if command.code == 0:
-        for path in pictures:
-            with Image.open(path) as image:
-                image.load()
-        return "" if pictures else "no picture was written"
-    errors = sum(word.startswith("error: ") for word in command.words)
-    if len(lines) != max(1, errors) or not all(line.startswith("error: ") for line in lines):
-        return f"not one line for each error: {text[-300:]!r}"
-    return f"a picture was written: {pictures}" if pictures else ""
+def _bits(data: bytes, chance: random.Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 8))):
+        end = chance.choice((len(changed), min(64, len(changed))))  # decoders trust the start most
+        changed[chance.randrange(end)] ^= 1 << chance.randrange(8)
+    return bytes(changed)
+
+
+def _run(data: bytes, chance: random.Random) -> bytes:
+    at, length = chance.randrange(len(data)), chance.choice((1, 2, 4, 16, 64))
+    filling = chance.choice((bytes(length), b"\xff" * length, chance.randbytes(length)))
+    return data[:at] + filling + data[at + chance.choice((0, length)) :]
+
+
+def _number(data: bytes, chance: random.Random) -> bytes:
+    """Put an extreme where a length, a count or an offset may be."""
+    kind, order = chance.choice("HI"), chance.choice("<>")
+    value = chance.choice(EXTREMES) & (0xFFFF if kind == "H" else 0xFFFFFFFF)
+    at = chance.choice([chance.randrange(len(data)), chance.choice(_borders(data))])
+    at = max(0, at + chance.choice((-4, -2, 0, 0, 2, 4, 8)))
+    field = struct.pack(order + kind, value)
+    return data[:at] + field + data[at + len(field) :]
+
+
+def _pieces(data: bytes, chance: random.Random) -> bytes:
+    """Delete, double or swap pieces, or take one from another file."""
+    pieces, strangers = _split(data), _split(chance.choice(originals())[1])
+    at, other = chance.randrange(len(pieces)), chance.randrange(len(pieces))
+    match chance.randrange(4):
+        case 0:
+            del pieces[at]
+        case 1:
+            pieces.insert(other, pieces[at])
+        case 2:
+            pieces[at], pieces[other] = pieces[other], pieces[at]
+        case 3:
+            pieces[at] = chance.choice(strangers)
+    return b"".join(pieces) or b"\0"
+
+
+def _split(data: bytes) -> list[bytes]:
+    return [data[a:b] for a, b in pairwise([0, *_borders(data), len(data)])]
+
+
+def _borders(data: bytes) -> list[int]:
+    """Return where pieces may begin: chunks, segments, boxes, or every 16 bytes."""
+    found: list[int] = []
+    if data.startswith(b"\xff\xd8"):
+        found = [match.start() for match in re.finditer(rb"\xff[\xc0-\xfe]", data)]
+    elif data.startswith((PNG, b"RIFF")) or data[4:8] in (b"ftyp", b"jP  "):
+        found = [match.start() - 4 for match in re.finditer(rb"[A-Za-z]{4}", data)]
+    return [at for at in found if at > 0] or list(range(0, len(data), 16))
+
+
+def _with_check_sums(data: bytes) -> bytes:
+    fixed, at = bytearray(data), len(PNG)
+    while at + 12 <= len(fixed):
+        end = at + 8 + int.from_bytes(fixed[at : at + 4], "big")
+        if end + 4 > len(fixed):
+            break
+        fixed[end : end + 4] = struct.pack(">I", zlib.crc32(fixed[at + 4 : end]))
+        at = end + 4
+    return bytes(fixed)

@@ -1,32 +1,49 @@
-"""What a block of faults has found."""
+"""What a block of faults has found: one row of the table."""
 
 from __future__ import annotations
 
+import importlib
+import tempfile
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass
 class Outcome:
-    """One line of the table, and what went wrong."""
+    """Counts trials and keeps what went wrong."""
 
     title: str
-    promise: str  # what each trial must end in
+    promise: str  # how each trial must end
     tried: int = 0
     failures: list[str] = field(default_factory=list)  # one line each
-    notes: list[str] = field(default_factory=list)  # numbers worth knowing
+    notes: list[str] = field(default_factory=list)
 
-    def expect(self, kept: bool, what: str) -> None:
-        """Count a trial; ``what`` says which one and what happened, if its promise was broken."""
+    def expect(self, trial: object, problems: Sequence[str]) -> None:
+        """Count a trial, which kept its promise if there are no problems."""
         self.tried += 1
-        if not kept:
-            self.failures.append(what)
+        if problems:
+            self.failures.append(f"{trial}: {'; '.join(problems)}")
 
-    @property
-    def kept(self) -> int:
-        """How many trials ended as promised."""
-        return self.tried - len(self.failures)
+    def row(self, seconds: float) -> str:
+        """Return a row of the table in Markdown."""
+        kept = self.tried - len(self.failures)
+        return (
+            f"| {self.title} | {self.tried:,} | {self.promise} | {kept:,} "
+            f"| {seconds:.0f} | {'; '.join(self.notes)} |"
+        )
 
 
-def part(full: int, share: float) -> int:
-    """``share`` of ``full`` trials, at least one."""
-    return max(1, round(full * share))
+def part(full: int, scale: float) -> int:
+    """Return ``scale`` of ``full`` trials, at least one."""
+    return max(1, round(full * scale))
+
+
+def inject_block(block: str, scale: float) -> tuple[Outcome, float]:
+    """Do a block in a scratch folder; return what it found and its seconds."""
+    module = importlib.import_module(f"tests.faults.{block}")
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix=f"faults-{block}-") as folder:
+        outcome: Outcome = module.inject(scale, Path(folder))
+    return outcome, time.monotonic() - begun

@@ -1,157 +1,200 @@
-"""Wrong settings: every one is refused in one message, and nothing is begun.
+"""Wrong command lines, and names with one slip of the fingers.
 
-Each command line runs in a forked child that can reach neither the network nor torch: whatever
-passes the checks breaks there, instead of beginning a run.
+Each runs in a forked process that reaches neither the network nor torch: whatever passes the
+checks breaks there instead of beginning a run.
 """
 
 from __future__ import annotations
 
-import gc
-import os
+import random
 import shlex
 import socket
-import subprocess
+import string
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from hydra import compose, initialize_config_dir
-
-from tests.faults import children
-from tests.faults.mistakes import FILES, Mistake, mistakes
+from tests.faults.commands import Command, run
 from tests.faults.outcome import Outcome, part
 
-PROMISE = "exit code 2, every wrong key and value named with what is allowed, nothing begun"
-PLAIN = 5  # in processes of their own, for which torch must be as good as not installed
-SECONDS = 60.0
-
-_ALONE = """
-import sys
-from nst_exp.app.main import main
-try:
-    main()
-finally:
-    if "torch" in sys.modules:
-        print("torch was imported")
+FILES = {
+    "notes.txt": "hello",
+    "own/experiment/typo.yaml": "# @package _global_\nstepz: 3\n",
+    "own/experiment/open.yaml": "# @package _global_\nsteps: [3\nsize: 4\n",
+    "own/experiment/zero.yaml": "# @package _global_\nsteps: 0\n",
+    "own/experiment/grid.yaml": (
+        "# @package _global_\nhydra:\n  sweeper:\n    params:\n      steps: 1,0\n"
+    ),
+}
+# The command line, and the words that must be in its answer.
+WRONG = r"""
+optimizer.lr=abc                    | optimizer.lr=abc | number
+optimizer.lr=null                   | optimizer.lr
+steps=1.5                           | steps=1.5 | whole number
+steps=1e3                           | steps=1e3 | whole number
+size=[64]                           | size
+overwrite=maybe                     | overwrite=maybe | true or false
+optimizer.milestones=5              | optimizer.milestones=5 | list
+loss.style.weights=[1,a]            | loss.style.weights
+content=null                        | content
+content=[a,b]                       | content
+loss.style=3                        | loss.style
+alpha.x=3                           | alpha
+alpha=-1                            | alpha=-1 | at least 0
+steps=0                             | steps=0 | from 1 to
+seed=4294967296                     | seed=4294967296 | 4294967295
+size=100000                         | size=100000 | 65535
+bit_depth=12                        | bit_depth=12 | 8
+optimizer.lr=0                      | optimizer.lr=0 | greater than 0
+optimizer.lr=inf                    | optimizer.lr=inf | finite
+optimizer.milestones=[0]            | optimizer.milestones
+resolution.ratio=1                  | resolution.ratio=1 | greater than 1
+resolution.averaging=1              | resolution.averaging=1 | from 0 to
+init.noise_ratio=1.5                | init.noise_ratio=1.5 | from 0 to 1
+init.noise_mean=[nan]               | init.noise_mean | finite
+init.kind=noize                     | init.kind=noize | did you mean 'noise'?
+backbone.pool=avg                   | backbone.pool=avg | average
+optimizer.line_search=wolfe         | optimizer.line_search=wolfe | strong_wolfe
+trainer.precision=fp16              | trainer.precision=fp16 | bf16-mixed
+backbone=vgg18                      | backbone=vgg18 | did you mean 'vgg1
+optimizer=lbgfs                     | optimizer=lbgfs | did you mean 'lbfgs'?
++experiment=paper_fig33             | experiment=paper_fig33 | did you mean 'paper_fig3'?
+experiment=paper_fig3               | experiment | +experiment=paper_fig3
++experiment=paper_fig3 panel=Z      | panel=Z | B, C, D, E, F
+panel=B                             | panel=B
+loss.style.layers=[relu4_22]        | loss.style.layers | relu4_22 | did you mean 'relu4_2'?
+background=whit                     | background=whit | did you mean 'white'?
+stepz=10                            | stepz | did you mean 'steps'?
+++stepz=10                          | stepz | did you mean 'steps'?
+lr=3                                | lr | optimizer.lr
++loss.tv.wieght=1                   | loss.tv.wieght | did you mean 'loss.tv.weight'?
+bakbone=vgg16                       | bakbone | did you mean 'backbone'?
+hydra.runn.dir=x                    | hydra.runn.dir | did you mean 'hydra.run.dir'?
+~seed                               | seed
+steps                               | steps | KEY=VALUE
+optimizer.lr = 3                    | optimizer.lr
+seed=1,2                            | seed=1,2 | -m
+loss.style.layers=[relu1_1          | loss.style.layers
+'content=wave (1).png'              | content=wave (1).png | quote
+content='${x}'                      | content
+from_image=nope.png                 | from_image=nope.png | no such file
+from_image=notes.txt                | from_image=notes.txt
+content=nope.png                    | content=nope.png
+style=.                             | style=.
+loss.style.weights=[1,2]            | loss.style.weights | 2 | 5
+loss.style.weights=[-1,1,1,1,1]     | loss.style.weights | at least 0
+loss.style.layers=[relu1_1,relu1_1] | loss.style.layers | twice
+alpha=0 beta=0 loss.tv.weight=0     | alpha=0 beta=0
+trainer.precision=16-mixed          | trainer.precision=16-mixed | optimizer=adam
+optimizer.clamp=true                | optimizer.clamp=true | optimizer=adam
+size=8                              | size=8 | at least 16
+resolution=pyramid resolution.sizes=[64,32] size=32 | resolution.sizes
+stepz=1 alpha=-1 content=nope.png   | stepz
+alpha=-1 steps=0 content=nope.png   | alpha=-1 | steps=0 | content=nope.png
+-m steps=1,2,x,4                    | steps=x
+-m seed=1,2 alpha=-1,1              | alpha=-1
+-m content=chelsea,nope.png seed=1  | content=nope.png
+-m +experiment=paper_fig3 panel=B,Z | panel=Z
+-m stepz=1,2                        | stepz | did you mean 'steps'?
+--config-dir own +experiment=typo   | stepz | did you mean 'steps'?
+--config-dir own +experiment=open   | open
+--config-dir own +experiment=zero   | steps=0
+-m --config-dir own +experiment=grid | steps=0
+--config-dir nowhere                | nowhere
 """
+TYPOS, RIGHT = 100, 0.9  # of which so many must be answered with the name that was meant
 
 
-def torture(share: float, folder: Path) -> Outcome:
-    """Some 280 wrong command lines."""
-    outcome = Outcome("wrong settings", PROMISE)
-    every = list(mistakes())
-    count = part(len(every), share)
-    chosen = [every[i * len(every) // count] for i in range(count)]
-    warm_up()
-    for number, mistake in enumerate(m for m in chosen if not m.late):
-        outcome.expect(*_judged(mistake, folder / f"{number}"))
-    early = [mistake for mistake in chosen if not mistake.late and mistake.code == 2]
-    for number, mistake in enumerate(early[:: max(1, len(early) // part(PLAIN, share))]):
-        if number < PLAIN:
-            outcome.expect(*_alone(mistake, folder / f"alone{number}"))
-    if late := [mistake for mistake in chosen if mistake.late]:
-        children.prepare()
-        for number, mistake in enumerate(late):
-            outcome.expect(*_judged(mistake, folder / f"late{number}"))
-    outcome.notes.append(f"{sum(len(m.words) for m in chosen):,} words looked for")
+def inject(scale: float, folder: Path) -> Outcome:
+    """Give each of WRONG, then the typos."""
+    outcome = Outcome(
+        "wrong settings and one-edit typos",
+        "exit code 2, every wrong key and value named, nothing begun; the name that was meant is "
+        "offered for nine typos in ten",
+    )
+    import nst_exp.app.main  # noqa: F401  (without torch)
+
+    for name, text in FILES.items():
+        (folder / "place" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "place" / name).write_text(text, encoding="utf-8")
+    wrong = [line.split("|") for line in WRONG.strip().splitlines()]
+    count = part(len(wrong), scale)
+    for line, *words in [wrong[i * len(wrong) // count] for i in range(count)]:
+        command, problems = _run(shlex.split(line), folder)
+        missing = [f"no {w.strip()!r}" for w in words if w.strip() not in command.text]
+        outcome.expect(line.strip(), [*problems, *missing])
+    missed = []
+    count = part(TYPOS, scale)
+    for argument, meant in typos(count):
+        command, problems = _run([argument], folder)
+        outcome.expect(argument, problems)
+        if f"did you mean '{meant}'?" not in command.text:
+            missed.append(f"{argument} for {meant}")
+    outcome.notes.append(f"the name that was meant is offered for {1 - len(missed) / count:.0%}")
+    if len(missed) > max(1, (1 - RIGHT) * count):
+        outcome.failures.append(f"not offered: {', '.join(missed)}")
     return outcome
 
 
-def warm_up() -> None:
-    """Pay once for what every child would pay for: imports, Hydra's plugins, its parser's tables.
-
-    Torch is not among them.
-    """
-    import nst_exp.app.main  # noqa: F401  (which also registers the schema)
-    from nst_exp.utils.paths import CONFIGS
-
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-        compose("config", ["+experiment=quick", "loss.style.layers=[relu1_1]", "alpha=0.5"])
-    gc.freeze()  # memory that children share is not copied for the garbage collector's marks
-
-
-def _judged(mistake: Mistake, folder: Path) -> tuple[bool, str]:
-    """Whether the command ended as promised; which one, and what happened."""
-    place = _laid_out(folder)
-    output = folder / "output.txt"
-    child = children.run(
-        shlex.split(mistake.line),
-        output,
-        SECONDS,
-        folder=place,
-        environment=_surroundings(folder),
-        before=_no_network if mistake.late else nothing_begins,
-    )
-    return _verdict(mistake, child.code, child.text(), [] if mistake.late else _left(place))
-
-
-def _alone(mistake: Mistake, folder: Path) -> tuple[bool, str]:
-    """The same in a process that shares nothing with this one."""
-    place = _laid_out(folder)
-    done = subprocess.run(
-        [sys.executable, "-c", _ALONE, *shlex.split(mistake.line)],
-        cwd=place,
-        env=os.environ | _surroundings(folder),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        timeout=SECONDS,
-    )
-    return _verdict(mistake, done.returncode, done.stdout, _left(place))
-
-
-def _verdict(
-    mistake: Mistake, code: int | None, text: str, left: Sequence[str]
-) -> tuple[bool, str]:
-    lines = text.splitlines()
-    problems = []
-    if code != mistake.code:
-        problems.append(f"exit code {code}, not {mistake.code}")
-    if not lines or not all(line.startswith(("error: ", "    ")) for line in lines):
-        problems.append("more than errors is said")
-    if "Traceback" in text or "torch was imported" in text:
-        problems.append("a traceback, or torch")
-    problems += [f"no '{word}'" for word in mistake.words if word not in text]
-    problems += [f"left behind: {name}" for name in left]
-    said = lines[0] if lines else "nothing"
-    return not problems, f"{mistake.line}: {'; '.join(problems)}; it said: {said[:300]}"
-
-
-def _laid_out(folder: Path) -> Path:
-    """A folder with the files that the command lines name."""
+def _run(arguments: list[str], folder: Path) -> tuple[Command, list[str]]:
     place = folder / "place"
-    for name, content in FILES.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(content)
-    return place
+    before = set(place.rglob("*"))
+    command = run(
+        arguments,
+        folder / "output.txt",
+        folder=place,
+        environment={"NST_EXP_CACHE": str(folder / "cache"), "NST_EXP_DATA": ""},
+        before=_allow_nothing,
+    )
+    problems = [f"left: {path.name}" for path in {*place.rglob("*")} - before]
+    if (folder / "cache").exists():
+        problems.append("the cache was written")
+    lines = command.text.splitlines()
+    if command.code != 2 or not all(line.startswith(("error: ", " ")) for line in lines):
+        problems.append(f"exit code {command.code}, printed {command.text[-300:]!r}")
+    return command, problems
 
 
-def _left(place: Path) -> list[str]:
-    """What lies in the folder that did not before; also what was loaded into the cache."""
-    found = [path for path in place.rglob("*") if not path.is_dir()]
-    found += [path for path in place.iterdir() if path.name not in {n.split("/")[0] for n in FILES}]
-    names = [path.relative_to(place).as_posix() for path in found]
-    cache = place.parent / "cache"
-    return sorted({*names} - set(FILES)) + (["the cache"] if cache.exists() else [])
+def _allow_nothing() -> None:
+    """In the forked process: what would begin a run is not available."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("the network is used")
+
+    socket.getaddrinfo = refuse
+    sys.modules["torch"] = None  # type: ignore[assignment]
 
 
-def _surroundings(folder: Path) -> dict[str, str]:
-    root = str(Path(__file__).resolve().parents[2])
-    return {"NST_EXP_CACHE": str(folder / "cache"), "NST_EXP_DATA": "", "PYTHONPATH": root}
+def typos(count: int) -> Iterator[tuple[str, str]]:
+    """Yield arguments with one edit in the name of a key or of a preset, and the name meant."""
+    from nst_exp.config.keys import walk
+    from nst_exp.config.presets import groups
+    from nst_exp.config.schema import Config
+
+    chance = random.Random(20)
+    keys = [key for key, *_ in walk(Config())]
+    presets = [(group, name) for group, names in groups().items() for name in names]
+    known = {*keys, *groups(), *(name for _, name in presets)}
+    for number in range(count):
+        while True:
+            group, meant = chance.choice(presets) if number % 2 else ("", chance.choice(keys))
+            slip = _one_edit(meant, chance)
+            if slip not in known and len(meant) > 3:
+                break
+        plus = "+" if group == "experiment" else ""
+        yield (f"{plus}{group}={slip}" if group else f"{slip}=1"), meant
 
 
-def _refuse(*arguments: object, **options: object) -> NoReturn:
-    raise AssertionError("the network is asked")
-
-
-def _no_network() -> None:
-    """In the child: whoever asks for an address is found out."""
-    socket.getaddrinfo = _refuse
-
-
-def nothing_begins() -> None:
-    """In the child: what would begin a run cannot be imported."""
-    _no_network()
-    for name in ("torch", "nst_exp.runner.run"):
-        sys.modules[name] = None  # type: ignore[assignment]
+def _one_edit(name: str, chance: random.Random) -> str:
+    at = chance.choice([i for i, letter in enumerate(name[:-1]) if letter.isalpha()])
+    letter = chance.choice(string.ascii_lowercase)
+    return chance.choice(
+        (
+            name[:at] + name[at + 1 :],
+            name[:at] + letter + name[at:],
+            name[:at] + letter + name[at + 1 :],
+            name[:at] + name[at + 1] + name[at] + name[at + 2 :],
+            name[:at] + name[at].upper() + name[at + 1 :],
+        )
+    )

@@ -9,61 +9,64 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tests.faults import children
-from tests.faults.crashes import results
-from tests.faults.folders import damaged, differences, leftovers
+from tests.faults.commands import TINY, Command, import_all, run, start
+from tests.faults.folders import TEMPORARY, compare, damaged, results_of
 from tests.faults.outcome import Outcome, part
 
-ROUNDS = 6
-DONE, FAILED = 3, 9  # for each of three seeds: a damaged picture twice, and one that diverges
+ROUNDS = 4
+DONE, FAILED = 3, 9  # for each of three seeds: a damaged image twice, and one that diverges
+Jobs = dict[str, dict[str, Any]]
 
 
-def torture(share: float, folder: Path) -> Outcome:
-    """See the module."""
-    children.prepare()
+def inject(scale: float, folder: Path) -> Outcome:
+    """Kill a sweep ROUNDS times, then do every one of SPECIAL."""
+    import_all()
     outcome = Outcome(
-        "sweeps of 12 jobs with 9 that fail, killed and started again; two at once; both launchers",
+        "sweeps of 12 jobs of which 9 fail: killed and started again, two at once, two workers",
         "all other jobs done, a table, exit code 1, no job done twice, the same bytes",
     )
-    pictures = _pictures(folder)
-    whole = folder / "whole"
-    command = _command(pictures)
+    arguments, output, whole = _arguments(folder), folder / "output.txt", folder / "whole"
     begun = time.monotonic()
-    child = children.run([*command, f"out={whole}"], folder / "text")
+    command = run([*arguments, f"out={whole}"], output)
     seconds = time.monotonic() - begun
-    problems = _ended(child, whole)
-    outcome.expect(not problems, f"nobody kills it: {'; '.join(problems)}")
+    outcome.expect("undisturbed", _ended(command, whole))
+    wanted = results_of(whole)
     chance = random.Random(3)
-    for trial in range(part(ROUNDS, share)):
+    for trial in range(part(ROUNDS, scale)):
         place = folder / f"killed-{trial}"
-        problems = _killed(command, place, chance, seconds, whole)
-        outcome.expect(not problems, f"killed, {trial}: {'; '.join(problems)}")
-    for name, special in (SPECIAL if share >= 1 else {}).items():
-        place = folder / name.replace(" ", "-")
+        problems: list[str] = []
+        before: dict[str, int] = {}
+        for _ in range(3):
+            command = start([*arguments, f"out={place}"], output)
+            time.sleep(chance.uniform(0.1, 0.9) * seconds)
+            command.send(signal.SIGKILL)
+            command.wait()
+            problems += damaged(place)
+            before = _done(place)
+        problems += _ended(run([*arguments, f"out={place}"], output), place)
+        problems += _same(place, wanted) + _done_twice(place, before)
+        outcome.expect(f"killed three times, {trial}", problems)
+    for special in SPECIAL if scale >= 1 else ():
+        place = folder / special.__name__
         place.mkdir()
-        problems = special(command, place, whole)
-        outcome.expect(not problems, f"{name}: {'; '.join(problems)}")
+        outcome.expect(special.__doc__, special(arguments, place, wanted))
     return outcome
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
+def _arguments(folder: Path) -> list[str]:
     values = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     good, cut = folder / "good.png", folder / "cut.png"
     Image.fromarray(values).resize((64, 48), Image.Resampling.BICUBIC).save(good)
     cut.write_bytes(good.read_bytes()[:-200])
-    return {"good": good, "cut": cut}
-
-
-def _command(pictures: dict[str, Path]) -> list[str]:
-    quiet = [text for text in children.TINY if not text.startswith("content=")]
     return [
         "-m",
-        *quiet,
-        f"content={pictures['good']},{pictures['cut']}",
+        *TINY[1:],
+        f"content={good},{cut}",
         "init=noise",
         "optimizer.line_search=none",
         "optimizer.max_restarts=0",
@@ -74,106 +77,86 @@ def _command(pictures: dict[str, Path]) -> list[str]:
     ]
 
 
-def _ended(child: children.Child, place: Path) -> list[str]:
-    """What is wrong with the end of a whole sweep."""
-    text = child.text()
-    problems = []
-    if child.code != 1 or "Traceback" in text:
-        problems.append(f"exit code {child.code}: {text[-500:]}")
-    states = Counter(result.status for result in results(place).values())
-    # A grid that has grown keeps folders of failed jobs that it could not recognize.
-    if states["done"] != DONE or states["failed"] < FAILED or set(states) > {"done", "failed"}:
+def _ended(command: Command, place: Path) -> list[str]:
+    """Return what is wrong with a whole sweep."""
+    problems = command.wrong(1, f"{DONE} jobs done, {FAILED} failed")
+    states = Counter(result["status"] for result in results_of(place).values())
+    if states != {"done": DONE, "failed": FAILED}:
         problems.append(f"jobs {dict(states)}")
-    if f"{DONE} jobs done, {FAILED} failed" not in text:
-        problems.append(f"no summary: {text[-300:]}")
-    listed = sum(line.split()[:1] == ["failed"] or " failed" in line for line in text.splitlines())
+    listed = sum("failed" in line.split() for line in command.text.splitlines())
     if listed < FAILED:
         problems.append(f"the table lists {listed} failed jobs")
-    for name in ("sheet*.png", "results.csv", "report.html"):
-        if not list(place.glob(name)):
-            problems.append(f"no {name}")
-    return problems + damaged(place) + leftovers(place)
+    problems += [
+        f"no {name}"
+        for name in ("sheet*.png", "results.csv", "report.html")
+        if not list(place.glob(name))
+    ]
+    return problems + damaged(place)
 
 
-def _compare(place: Path, whole: Path) -> list[str]:
-    found, wanted = results(place), results(whole)
-    if sorted(found) != sorted(wanted):
-        return [f"jobs {sorted(found)}"]
-    good = [job for job, result in wanted.items() if result.status == "done"]
-    return [f"{job} differs in {d}" for job in good if (d := differences(found[job], wanted[job]))]
+def _same(place: Path, wanted: Jobs) -> list[str]:
+    """Return the finished jobs that differ; a failed one may have failed at another moment."""
+    found = results_of(place)
+    problems = [f"temporary file {path.name}" for path in place.rglob(TEMPORARY)]
+    done = {job: result for job, result in wanted.items() if result["status"] == "done"}
+    for job, result in done.items():
+        if result != found.get(job):
+            problems += compare(place / job, {"": result})
+    return problems
 
 
 def _done(place: Path) -> dict[str, int]:
-    """When each finished job of the sweep was finished, by its picture."""
+    """Return when each finished job was finished, from its image."""
     return {
-        path.parent.name: (path.parent / "image.png").stat().st_mtime_ns
+        path.parent.name: path.with_name("image.png").stat().st_mtime_ns
         for path in place.glob("*/result.json")
         if json.loads(path.read_text(encoding="utf-8"))["status"] == "done"
     }
 
 
-def _killed(
-    command: list[str], place: Path, chance: random.Random, seconds: float, whole: Path
-) -> list[str]:
-    """Killed up to three times, then left alone."""
-    problems: list[str] = []
-    text = place.with_name("text")
-    before: dict[str, int] = {}
-    for _ in range(3):
-        child = children.start([*command, f"out={place}"], text)
-        time.sleep(chance.uniform(0.1, 0.9) * seconds)
-        child.send(signal.SIGKILL)
-        child.wait()
-        problems += damaged(place) if place.exists() else []
-        before = _done(place)
-    child = children.run([*command, f"out={place}"], text)
-    problems += _ended(child, place) + _compare(place, whole)
+def _done_twice(place: Path, before: dict[str, int]) -> list[str]:
     now = _done(place)
-    problems += [f"{job} was done twice" for job, at in before.items() if now[job] != at]
-    return problems
+    return [f"{job} was done twice" for job, moment in before.items() if now.get(job) != moment]
 
 
-def _twice_at_once(command: list[str], place: Path, whole: Path) -> list[str]:
-    first = children.start([*command, f"out={place}/out"], place / "first")
-    while first.poll() is None and not list(place.glob("out/*/result.json")):
+def _two_at_once(arguments: list[str], place: Path, wanted: Jobs) -> list[str]:
+    """two commands at once in one folder"""
+    first = start([*arguments, f"out={place}/out"], place / "first.txt")
+    while first.code is None and not list(place.glob("out/*/result.json")):
         time.sleep(0.005)
-    second = children.run([*command, f"out={place}/out"], place / "second")
-    first.wait()
-    problems = _ended(first, place / "out") + _compare(place / "out", whole)
-    if second.code != 2 or "another process" not in second.text():
-        problems.append(f"the second ends with {second.code}: {second.text()[-300:]}")
-    return problems
+    problems = run([*arguments, f"out={place}/out"], place / "second.txt").wrong(
+        2, "another process"
+    )
+    return problems + _ended(first.wait(), place / "out") + _same(place / "out", wanted)
 
 
-def _fails_fast(command: list[str], place: Path, whole: Path) -> list[str]:
-    child = children.run([*command, f"out={place}/out", "fail_fast=true"], place / "text")
-    states = Counter(result.status for result in results(place / "out").values())
-    ok = child.code == 1 and "Traceback" not in child.text() and states["failed"] == 1
-    return [] if ok else [f"exit code {child.code}, {dict(states)}: {child.text()[-300:]}"]
+def _fail_fast(arguments: list[str], place: Path, wanted: Jobs) -> list[str]:
+    """fail_fast=true"""
+    command = run([*arguments, f"out={place}/out", "fail_fast=true"], place / "output.txt")
+    failed = [r for r in results_of(place / "out").values() if r["status"] == "failed"]
+    return command.wrong(1) + ([] if len(failed) == 1 else [f"{len(failed)} failed"])
 
 
-def _side_by_side(command: list[str], place: Path, whole: Path) -> list[str]:
+def _two_workers(arguments: list[str], place: Path, wanted: Jobs) -> list[str]:
+    """two workers of joblib"""
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    child = children.run([*command, *launcher, f"out={place}/out"], place / "text", 240.0)
-    return _ended(child, place / "out") + _compare(place / "out", whole)
+    command = run([*arguments, *launcher, f"out={place}/out"], place / "output.txt", 240.0)
+    return _ended(command, place / "out") + _same(place / "out", wanted)
 
 
-def _grown(command: list[str], place: Path, whole: Path) -> list[str]:
-    """A smaller grid first, then the whole: no job is done twice."""
-    smaller = ["seed=1" if text == "seed=1,2,3" else text for text in command]
-    children.run([*smaller, f"out={place}/out"], place / "text")
+def _grown(arguments: list[str], place: Path, wanted: Jobs) -> list[str]:
+    """a smaller grid first"""
+    smaller = ["seed=1" if text == "seed=1,2,3" else text for text in arguments]
+    run([*smaller, f"out={place}/out"], place / "output.txt")
     before = _done(place / "out")
-    child = children.run([*command, f"out={place}/out"], place / "text")
-    now = _done(place / "out")
-    problems = _ended(child, place / "out")
-    if len(before) != 1 or any(now[job] != at for job, at in before.items()):
-        problems.append(f"{len(before)} jobs before, or one of them done again")
-    return problems
+    command = run([*arguments, f"out={place}/out"], place / "output.txt")
+    problems = command.wrong(1, f"{DONE} jobs done, {FAILED} failed")
+    return problems + _done_twice(place / "out", before) + ([] if before else ["none done first"])
 
 
-SPECIAL: dict[str, Callable[[list[str], Path, Path], list[str]]] = {
-    "two at once": _twice_at_once,
-    "fail_fast": _fails_fast,
-    "two workers": _side_by_side,
-    "grown": _grown,
-}
+SPECIAL: list[Callable[[list[str], Path, Jobs], list[str]]] = [
+    _two_at_once,
+    _fail_fast,
+    _two_workers,
+    _grown,
+]

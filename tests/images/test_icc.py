@@ -8,10 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
-from nst_exp.images import load_image
-from nst_exp.images.srgb import srgb_icc
-from tests.faults.profiles import (
+from profiles import (
     ADOBE,
     P3,
     SRGB,
@@ -21,6 +18,9 @@ from tests.faults.profiles import (
     gray_profile,
     rgb_profile,
 )
+
+from nst_exp.images import load_image
+from nst_exp.images.srgb import srgb_icc
 
 
 def colors() -> np.ndarray:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_files import GRAY, RGB, RGBA, bmp, chunk, noise, png, tiff
 from PIL import Image, PngImagePlugin
 
 from nst_exp import images
 from nst_exp.images import LoadedImage, load_image, read_metadata
 from nst_exp.utils.errors import ConfigError
 from tests.faults import picture_files as files
-from tests.faults.picture_files import GRAY, RGB, RGBA, bmp, chunk, noise, png, tiff
 
 RED = (255, 0, 0)
 

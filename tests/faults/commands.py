@@ -1,0 +1,131 @@
+"""``python -m nst_exp`` in forked processes, whose parent has paid for the imports once.
+
+Each command has a process of its own, with its own signals, limits and exit code. POSIX only.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tests.faults import TINY as TINY
+
+
+def import_all() -> None:
+    """Import what a run imports; compute no tensor, since torch's threads do not survive a fork."""
+    import nst_exp.app.main
+    import nst_exp.report
+    import nst_exp.runner.run  # noqa: F401
+
+
+class Command:
+    """A command that runs or has ended."""
+
+    def __init__(self, process: multiprocessing.Process, output: Path) -> None:
+        self._process = process
+        self.output = output  # stdout and stderr
+
+    @property
+    def code(self) -> int | None:
+        """Exit code, negative for a signal; None while it runs."""
+        return self._process.exitcode
+
+    @property
+    def text(self) -> str:
+        """What it has printed so far."""
+        return self.output.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def errors(self) -> list[str]:
+        """The error messages among its lines."""
+        return [line for line in self.text.splitlines() if line.startswith("error: ")]
+
+    def send(self, number: int) -> None:
+        """Send a signal if it still runs."""
+        if self._process.is_alive() and self._process.pid:
+            os.kill(self._process.pid, number)
+
+    def wait(self, seconds: float = 120.0) -> Command:
+        """Wait for the end; kill it if it does not come."""
+        self._process.join(seconds)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        return self
+
+    def wait_for(self, path: Path, seconds: float = 60.0) -> None:
+        """Wait until the path exists or the command has ended."""
+        until = time.monotonic() + seconds
+        while self.code is None and not path.exists() and time.monotonic() < until:
+            time.sleep(0.001)
+
+    def wrong(self, code: int, *words: str) -> list[str]:
+        """Return what is wrong with its end: exit code, one error message, words in the text."""
+        text = self.text
+        found = []
+        if self.code != code:
+            found.append(f"exit code {self.code}, not {code}")
+        if "Traceback" in text:
+            found.append("a traceback")
+        if code != 1 and len(self.errors) != bool(code):  # a sweep has an error per failed job
+            found.append(f"{len(self.errors)} error messages")
+        found += [f"no {word!r}" for word in words if word not in text]
+        return [*found, f"printed: {text[-500:]!r}"] if found else []
+
+
+def start(
+    arguments: Sequence[str],
+    output: Path,
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    largest_file: int | None = None,
+    before: Callable[[], None] | None = None,
+) -> Command:
+    """Start the command line.
+
+    Args:
+        arguments: What follows ``python -m nst_exp``.
+        output: File for what it prints.
+        folder: Working directory.
+        environment: Changes to the environment.
+        largest_file: Bytes that no file may exceed, as on a full disk.
+        before: Called in the new process before the command.
+    """
+
+    def work() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.update(environment or {})
+        tempfile.tempdir = None  # TMPDIR decides
+        if folder is not None:
+            os.chdir(folder)
+        stream = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        for descriptor in (1, 2):
+            os.dup2(stream, descriptor)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+        if before is not None:
+            before()
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
+        sys.argv = ["nst_exp", *arguments]
+        from nst_exp.__main__ import run
+
+        run()
+
+    output.unlink(missing_ok=True)
+    output.touch()
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return Command(process, output)  # type: ignore[arg-type]
+
+
+def run(arguments: Sequence[str], output: Path, seconds: float = 120.0, **how: object) -> Command:
+    """Start the command line and wait for its end; ``how`` as for ``start``."""
+    return start(arguments, output, **how).wait(seconds)  # type: ignore[arg-type]
