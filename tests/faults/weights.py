@@ -281,6 +281,7 @@ def inject(scale: float, folder: Path) -> Outcome:
         "not finite": _saved(broken),
     }
     with serving() as server:
+        server.content = good
         first = Trial(server, folder, good, bad)
         (folder / "good.pth").write_bytes(good)
         command = first.start(f"backbone.file={folder}/good.pth").wait()
