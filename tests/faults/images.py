@@ -146,7 +146,7 @@ def judge(number: int, folder: Path) -> str:
     path.write_bytes(data)
     try:
         loaded = load_image(path, key="content", max_megapixels=MEGAPIXELS)
-        image = loaded.picture
+        image = loaded.image
         image.tobytes()
     except ConfigError as error:
         message = str(error)
