@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import picture_files as files
 import pytest
 from picture_files import GRAY, RGB, RGBA, bmp, chunk, noise, png, tiff
 from PIL import Image, PngImagePlugin
@@ -20,7 +21,6 @@ from PIL import Image, PngImagePlugin
 from nst_exp import images
 from nst_exp.images import LoadedImage, load_image, read_metadata
 from nst_exp.utils.errors import ConfigError
-from tests.faults import picture_files as files
 
 RED = (255, 0, 0)
 
