@@ -1,11 +1,9 @@
-"""The names of layers: the papers' and the seeds' names -> torchvision's node names. No torch.
+"""Names of layers, as papers use them, and torchvision's names of the nodes of its graphs.
 
-Torchvision's own node names (``features.21``, ``layer2.0.relu_1``) are accepted as well.
+Node names (``features.21``, ``layer2.0.relu_1``) are accepted wherever a layer is named.
 """
 
 from __future__ import annotations
-
-import re
 
 from nst_exp.utils.suggest import did_you_mean
 
@@ -29,14 +27,10 @@ RESNET_BLOCKS = {
 def _vgg(name: str) -> dict[str, str]:
     blocks = VGG_BLOCKS[name.removesuffix("_bn")]
     kinds = ("conv", "bn", "relu") if name.endswith("_bn") else ("conv", "relu")
-    names = [
-        layer
-        for block, convolutions in enumerate(blocks, start=1)
-        for layer in [
-            *(f"{kind}{block}_{k}" for k in range(1, convolutions + 1) for kind in kinds),
-            f"pool{block}",
-        ]
-    ]
+    names = []
+    for block, convolutions in enumerate(blocks, start=1):
+        names += [f"{kind}{block}_{k + 1}" for k in range(convolutions) for kind in kinds]
+        names.append(f"pool{block}")
     return {layer: f"features.{index}" for index, layer in enumerate(names)}
 
 
@@ -45,44 +39,41 @@ def _resnet(name: str) -> dict[str, str]:
     table = {"conv1": "conv1", "bn1": "bn1", "relu1": "relu", "pool1": "maxpool"}
     for stage, blocks in enumerate(stages, start=1):
         for block in range(blocks):
-            # A block ends in its last ReLU, which the graph numbers from the second on.
+            # A block ends in its last ReLU, which the graph numbers from the second.
             table[f"layer{stage}_{block + 1}"] = f"layer{stage}.{block}.relu_{convolutions - 1}"
         table[f"layer{stage}"] = table[f"layer{stage}_{blocks}"]
-    # out_0 ... out_5: the six outputs that the ResNet-50 style transfer posts count.
+    # out_0 ... out_5: the outputs as posts about style transfer with ResNet-50 number them.
     outputs = ["conv1", "pool1", "layer1", "layer2", "layer3", "layer4"]
     return table | {f"out_{i}": table[layer] for i, layer in enumerate(outputs)}
 
 
-def _squeezenet1_1() -> dict[str, str]:
-    table = {"conv1": "features.0", "relu1": "features.1", "pool1": "features.2"}
-    table |= {"pool3": "features.5", "pool5": "features.8"}
-    fires = {2: 3, 3: 4, 4: 6, 5: 7, 6: 9, 7: 10, 8: 11, 9: 12}
-    return table | {f"fire{number}": f"features.{i}.cat" for number, i in fires.items()}
-
-
-def _alexnet() -> dict[str, str]:
-    names = "conv1 relu1 pool1 conv2 relu2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5"
-    return {layer: f"features.{index}" for index, layer in enumerate(names.split())}
+_ALEXNET = "conv1 relu1 pool1 conv2 relu2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5"
+_FIRES = {2: 3, 3: 4, 4: 6, 5: 7, 6: 9, 7: 10, 8: 11, 9: 12}  # number -> index
+_SQUEEZENET = {"conv1": 0, "relu1": 1, "pool1": 2, "pool3": 5, "pool5": 8}
+_OTHERS = {
+    "alexnet": {layer: f"features.{index}" for index, layer in enumerate(_ALEXNET.split())},
+    "squeezenet1_1": {layer: f"features.{index}" for layer, index in _SQUEEZENET.items()}
+    | {f"fire{number}": f"features.{index}.cat" for number, index in _FIRES.items()},
+}
 
 
 def aliases(architecture: str) -> dict[str, str]:
-    """Documented layer names of ``architecture`` -> node names; empty for other classifiers."""
+    """Return torchvision's node name for each layer name; empty for other classifiers."""
     if architecture.removesuffix("_bn") in VGG_BLOCKS:
         return _vgg(architecture)
     if architecture in RESNET_BLOCKS:
         return _resnet(architecture)
-    if architecture == "squeezenet1_1":
-        return _squeezenet1_1()
-    if architecture == "alexnet":
-        return _alexnet()
-    return {}
+    return dict(_OTHERS.get(architecture, {}))
 
 
-def problem(architecture: str, layer: str, key: str) -> str | None:
-    """What is wrong with the layer's name, as far as can be told without torch; None if nothing."""
+def layer_problem(architecture: str, layer: str, key: str) -> str | None:
+    """Describe what is wrong with the name of a layer, as far as that is known without torch.
+
+    Node names are checked when the network is built.
+    """
     table = aliases(architecture)
     if not table or layer in table or "." in layer or layer in table.values():
-        return None  # node names are checked against the network itself when it is built
+        return None
     names = ", ".join(name for name in table if not name.startswith("out_"))
     return (
         f"{key}: {architecture} has no layer '{layer}'{did_you_mean(layer, table)}\n"
@@ -91,12 +82,10 @@ def problem(architecture: str, layer: str, key: str) -> str | None:
 
 
 def least_size(architecture: str, layer: str) -> int:
-    """The smallest side in pixels for which the layer of a VGG is not empty; 1 for others."""
+    """Return the smallest side in pixels for which a layer of a VGG is not empty; 1 for others."""
     if architecture.removesuffix("_bn") not in VGG_BLOCKS:
         return 1
-    named = {node: name for name, node in aliases(architecture).items()}
-    name = layer if layer in aliases(architecture) else named.get(layer, "")
-    if name.startswith("pool"):
-        return int(2 ** int(name.removeprefix("pool")))
-    match = re.fullmatch(r"(?:conv|bn|relu)(\d)_\d", name)
-    return int(2 ** (int(match[1]) - 1)) if match else 1
+    names = {node: name for name, node in _vgg(architecture).items()}
+    name = names.get(layer, layer)
+    block = name.lstrip("bcelnopruv")[:1]  # the digit after conv, bn, relu or pool
+    return 2 ** (int(block) - (not name.startswith("pool"))) if block.isdecimal() else 1

@@ -74,7 +74,7 @@ def _layers(config: Config) -> Iterator[str]:
                 f"{len(used)} layers ({', '.join(used)}); give one for each layer"
             )
         for layer in dict.fromkeys(used):
-            if problem := layer_names.problem(config.backbone.name, layer, key):
+            if problem := layer_names.layer_problem(config.backbone.name, layer, key):
                 yield problem
 
 

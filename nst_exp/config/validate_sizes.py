@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import starmap
 
 from nst_exp.config.layer_names import least_size
 from nst_exp.config.pyramid import build_levels, level_sizes
@@ -50,45 +49,39 @@ def _image_too_small(config: Config, smallest: int) -> Iterator[str]:
     # The image passes through every layer, the style image through those of the style.
     layer, least = _needs_most(config, "content", "style")
     resolution = config.resolution
-    if config.size < least:
+    key, value = "size", config.size
+    if smallest < least <= config.size:
+        key, value = "resolution.min_size", resolution.min_size
+    if smallest < least and resolution.sizes:
         yield (
-            f"size={config.size}: {layer} needs at least {least} pixels on the shorter side; use "
-            f"size={least} or more"
-        )
-    elif smallest < least and resolution.sizes:
-        yield (
-            f"{typed('resolution.sizes', resolution.sizes)}: {layer} needs at least {least} "
-            f"pixels; begin with {least} or more"
+            f"{typed('resolution.sizes', resolution.sizes)}: {layer} needs at least {least} pixels "
+            f"on the shorter side; begin with {least} or more"
         )
     elif smallest < least:
         yield (
-            f"resolution.min_size={resolution.min_size}: makes a level of {smallest} pixels, but "
-            f"{layer} needs at least {least}; use resolution.min_size={least} or more"
+            f"{key}={value}: {layer} needs at least {least} pixels on the shorter side; use "
+            f"{key}={least} or more"
         )
 
 
 def _style_too_small(config: Config, smallest: int) -> Iterator[str]:
-    resolution = config.resolution
     layer, least = _needs_most(config, "style")
-    scale = (resolution.style_size or config.size) / config.size * resolution.style_scale
-    side = max(1, round(smallest * scale))
+    size, scale = config.resolution.style_size, config.resolution.style_scale
+    side = max(1, round(smallest * (size or config.size) / config.size * scale))
     if side < least <= smallest:
-        given: dict[str, float] = {}
-        if resolution.style_size is not None:
-            given["resolution.style_size"] = resolution.style_size
-        if resolution.style_scale != 1:
-            given["resolution.style_scale"] = resolution.style_scale
+        given = [f"resolution.style_size={size}"] if size else []
+        given += [f"resolution.style_scale={scale}"] if scale != 1 else []
+        keys = " or ".join(key.partition("=")[0] for key in given)
         yield (
-            f"{' '.join(starmap(typed, given.items()))}: makes a style image of {side} pixels, but "
-            f"{layer} needs at least {least}; increase {' or '.join(given)}"
+            f"{' '.join(given)}: makes a style image of {side} pixels, but {layer} needs at least "
+            f"{least}; increase {keys}"
         )
 
 
 def _late_milestones(config: Config) -> Iterator[str]:
     milestones = config.optimizer.milestones
-    longest = max(
-        level.steps for level in build_levels(config.resolution, config.size, config.steps)
-    )
+    levels = build_levels(config.resolution, config.size, config.steps)
+    longest = max(level.steps for level in levels)
     # lr decreases after step n, so the last step of a level uses no milestone of its own number.
     if late := [str(step) for step in milestones if step >= longest]:
         level = "the longest level has" if config.resolution.pyramid else "the run has"

@@ -120,13 +120,13 @@ def test_least_size_of_other_networks_is_left_to_them() -> None:
 
 
 def test_wrong_names_are_answered_with_the_nearest() -> None:
-    message = layers.problem("vgg19", "relu4_9", "loss.content.layers")
+    message = layers.layer_problem("vgg19", "relu4_9", "loss.content.layers")
     assert message is not None
     assert message.startswith("loss.content.layers: vgg19 has no layer 'relu4_9'; did you mean")
     assert "relu4_4" in message
     assert "bn1_1" not in message
-    assert layers.problem("vgg16", "relu4_4", "k") is not None  # vgg19 has it, vgg16 has not
-    assert layers.problem("vgg16", "bn1_1", "k") is not None
+    assert layers.layer_problem("vgg16", "relu4_4", "k") is not None  # vgg19 has it, vgg16 has not
+    assert layers.layer_problem("vgg16", "bn1_1", "k") is not None
 
 
 @pytest.mark.parametrize(
@@ -134,4 +134,4 @@ def test_wrong_names_are_answered_with_the_nearest() -> None:
     [("vgg16", "relu4_3"), ("vgg16", "features.3"), ("resnet18", "maxpool"), ("densenet121", "x")],
 )
 def test_names_that_may_exist_are_left_to_the_network(name: str, layer: str) -> None:
-    assert layers.problem(name, layer, "k") is None
+    assert layers.layer_problem(name, layer, "k") is None
