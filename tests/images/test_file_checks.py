@@ -1,0 +1,88 @@
+"""Config keys that name files: what is refused before any work."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from helpers_run import picture
+
+from nst_exp.config.schema import Config, InitKind
+from nst_exp.images.validate import file_problems
+
+
+def problems(**values: object) -> list[str]:
+    """Return the lines about a good config with these keys; a double underscore is a dot."""
+    config = Config()
+    for key, value in values.items():
+        group, _, name = key.rpartition("__")
+        setattr(getattr(config, group) if group else config, name, value)
+    return list(file_problems(config))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"content": "chelse"}, "content=chelse: no such file; did you mean 'chelsea'?"),
+        ({"style": ""}, "style=: is empty; name an image file, or one of summer_palace"),
+        ({"content": "/"}, "content=/: it is a folder; name one"),
+        ({"content": "x" * 300}, "no such file"),  # too long for any file system
+        ({"content": "~nobody-of-that-name/a.jpg"}, "no such file"),
+        ({"init__kind": InitKind.file}, "name the image with init.file=PATH"),
+        ({"init__file": "chelsea"}, "init.file=chelsea: only read with init=file"),
+        ({"backbone__file": "none.pth"}, "backbone.file=none.pth: no such file; correct the path"),
+        ({"backbone__file": "/"}, ".pth, .pt, .safetensors"),
+        ({"image": "image.gif"}, "image=image.gif: must be a file name in .jpeg, .jpg, .png"),
+        ({"image": "sub/image.png"}, "image=sub/image.png: must be a file name without a folder"),
+        ({"image": "a" * 250 + ".png"}, "longer than 200 bytes; give a shorter name"),
+        ({"background": "whit"}, "background=whit: must be an opaque color"),
+        ({"background": "#ffffff80"}, "background=#ffffff80: must be an opaque color"),
+        ({"bit_depth": 16, "image": "a.jpg"}, "bit_depth=16: image=a.jpg holds 8 bits"),
+    ],
+)
+def test_refused(values: dict[str, object], said: str) -> None:
+    found = problems(**values)
+    assert any(said in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"bit_depth": 16, "image": "a.TIF"},
+        {"init__kind": InitKind.file, "init__file": "chelsea"},
+        {"content": "tuebingen", "stand_ins": False},
+    ],
+)
+def test_allowed_without_the_network(
+    values: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("network"))
+    assert problems(**values) == []
+
+
+def test_near_names_are_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "holiday.png", (8, 8))
+    (line,) = problems(content=str(tmp_path / "holidy.png"))
+    assert "did you mean 'holiday.png'?" in line
+    monkeypatch.setenv("NST_EXP_DATA", str(tmp_path))
+    assert problems(content="holiday") == []
+    (line,) = problems(content="holidy")
+    assert "content=holidy: no such file; did you mean 'holiday'?" in line
+    (line,) = problems(style="Shipwrek")
+    assert "did you mean 'shipwreck'?" in line
+
+
+def test_folder_of_images_must_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    assert problems(images=str(tmp_path)) == []
+    for place in (tmp_path / "none", tmp_path / "file"):
+        (line,) = problems(images=str(place))
+        assert line.startswith(f"images={place}: ")
+    monkeypatch.setenv("NST_EXP_DATA", str(tmp_path / "none"))
+    (line,) = problems()
+    assert line.startswith(f"NST_EXP_DATA={tmp_path}/none: ")
+    assert problems(images=str(tmp_path)) == []  # the key has priority
+    monkeypatch.setenv("NST_EXP_DATA", "")
+    assert problems() == []
