@@ -84,9 +84,9 @@ class ContentLoss:
 
 @dataclass
 class StyleLoss:
-    """style_l = c * sum (G - A)^2 / (N^a M^b), with each Gram matrix F F^T over its own M."""
+    """style_l = c * sum (G - A)^2 / (N^a M^b), with G and A a statistic times its positions, M."""
 
-    layers: list[str] = key([], "[] = the backbone's style_layers")
+    layers: list[str] = key([], "[] = the backbone's style_layers; of loss.more, loss.style's")
     weights: list[float] = key([], "w_l, one per layer; [] = all 1", bounds=(0, inf))
     # wasserstein2: between normal distributions with the mean and covariance of the feature maps
     statistic: Statistic = key(Statistic.gram, "wasserstein2: of the keys below only c is used")

@@ -10,10 +10,20 @@ from typing import Any
 
 from nst_exp.config import layer_names
 from nst_exp.config.keys import Key, walk
+from nst_exp.config.loss_layers import layer_terms, resolve_layers
 from nst_exp.config.presets import groups
-from nst_exp.config.schema import LBFGS, Adam, Config, LineSearch, Statistic
+from nst_exp.config.schema import (
+    LBFGS,
+    Adam,
+    Config,
+    ContentLoss,
+    LineSearch,
+    Statistic,
+    StyleLoss,
+)
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
+NAMES_OF_TERMS = {"content", "style", "tv", "range", "total"}  # those of loss.more must differ
 CHAINS = (*layer_names.VGG_BLOCKS, "alexnet")  # chains of layers, which can be normalized
 
 
@@ -33,11 +43,6 @@ def combination_problems(config: Config) -> Iterator[str]:
     yield from _backbone(config)
     yield from _trainer(config)
     yield from _optimizer(config)
-
-
-def used_layers(config: Config, part: str) -> list[str]:
-    """Return the layers of the ``content`` or the ``style`` loss."""
-    return list(getattr(config.loss, part).layers or getattr(config.backbone, f"{part}_layers"))
 
 
 def typed(key: str, value: Any) -> str:
@@ -60,17 +65,16 @@ def _value_problem(info: Key, value: Any) -> str | None:
 
 
 def _layers(config: Config) -> Iterator[str]:
-    for part, weight in (("content", config.alpha), ("style", config.beta)):
-        used, weights = used_layers(config, part), getattr(config.loss, part).weights
-        key = f"loss.{part}.layers"
-        if not used and weight > 0:
+    for name, term in layer_terms(resolve_layers(config.loss, config.backbone)).items():
+        used, weights, key = term.layers, term.weights, f"{name}.layers"
+        if not used and (config.alpha if isinstance(term, ContentLoss) else config.beta) > 0:
             yield f"{key}=[]: backbone.name={config.backbone.name} has no default; name a layer"
         if len(set(used)) < len(used):
             twice = next(layer for layer in used if used.count(layer) > 1)
             yield f"{typed(key, used)}: '{twice}' is given twice; remove one"
         if weights and len(weights) != len(used):
             yield (
-                f"{typed(f'loss.{part}.weights', weights)}: has {len(weights)} entries for "
+                f"{typed(f'{name}.weights', weights)}: has {len(weights)} entries for "
                 f"{len(used)} layers ({', '.join(used)}); give one for each layer"
             )
         for layer in dict.fromkeys(used):
@@ -80,14 +84,19 @@ def _layers(config: Config) -> Iterator[str]:
 
 def _objective(config: Config) -> Iterator[str]:
     loss = config.loss
-    parts = ((config.alpha, loss.content.weights), (config.beta, loss.style.weights))
+    parts = [(config.alpha, loss.content.weights), (config.beta, loss.style.weights)]
+    parts += [(config.beta * term.weight, term.weights) for term in loss.more.values()]
     if loss.tv.weight == 0 and not any(w and (any(ws) or not ws) for w, ws in parts):
         yield (
             f"alpha={config.alpha:g} beta={config.beta:g}: nothing to optimize, since content and "
             "style both have the weight 0; set one of alpha and beta, and weights of its layers"
         )
-    if loss.style.statistic is not Statistic.gram and loss.style.relative:
-        yield "loss.style.relative=true: only with loss.style.statistic=gram; leave one of them out"
+    for name, term in layer_terms(loss).items():
+        normalized = isinstance(term, StyleLoss) and term.statistic is Statistic.wasserstein2
+        if normalized and term.relative:
+            yield f"{name}.relative=true: not with {name}.statistic=wasserstein2; leave it out"
+    for name in sorted(NAMES_OF_TERMS & set(loss.more)):
+        yield f"loss.more.{name}: this name has another meaning in the log; use another"
     if len(loss.tv.channel_std) not in (0, 3):
         yield f"{typed('loss.tv.channel_std', loss.tv.channel_std)}: give three values (R, G, B)"
     if len(config.init.noise_mean) not in (1, 3):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from nst_exp.config.layer_names import least_size
+from nst_exp.config.loss_layers import layers_read, resolve_layers, style_layers
 from nst_exp.config.pyramid import build_levels, level_sizes
-from nst_exp.config.schema import Config
-from nst_exp.config.validate import typed, used_layers
+from nst_exp.config.schema import Config, Loss
+from nst_exp.config.validate import typed
 
 
 def size_problems(config: Config) -> Iterator[str]:
@@ -38,16 +39,16 @@ def size_problems(config: Config) -> Iterator[str]:
             yield from _late_milestones(config)
 
 
-def _needs_most(config: Config, *parts: str) -> tuple[str, int]:
+def _needs_most(config: Config, layers_of: Callable[[Loss], list[str]]) -> tuple[str, int]:
     """Return the layer that needs the largest image, and the shorter side that it needs."""
-    layers = [layer for part in parts for layer in used_layers(config, part)]
+    layers = layers_of(resolve_layers(config.loss, config.backbone))
     needs = {layer: least_size(config.backbone.name, layer) for layer in layers}
     return max(needs.items(), key=lambda item: item[1], default=("", 1))
 
 
 def _image_too_small(config: Config, smallest: int) -> Iterator[str]:
     # The image passes through every layer, the style image through those of the style.
-    layer, least = _needs_most(config, "content", "style")
+    layer, least = _needs_most(config, layers_read)
     resolution = config.resolution
     key, value = "size", config.size
     if smallest < least <= config.size:
@@ -65,7 +66,7 @@ def _image_too_small(config: Config, smallest: int) -> Iterator[str]:
 
 
 def _style_too_small(config: Config, smallest: int) -> Iterator[str]:
-    layer, least = _needs_most(config, "style")
+    layer, least = _needs_most(config, style_layers)
     size, scale = config.resolution.style_size, config.resolution.style_scale
     side = max(1, round(smallest * (size or config.size) / config.size * scale))
     if side < least <= smallest:

@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from nst_exp.config import schema
+from nst_exp.config.loss_layers import layers_read, resolve_layers
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import plain
 from nst_exp.core.encoder import Encoder, build_encoder, feature_maps
@@ -117,11 +118,13 @@ def make_network(config: Config, inputs: Inputs, record: Record, warn: Say, say:
         settings, weights = obtained.settings, obtained.weights
         _note(config.backbone, obtained, record, warn)
         mark = weights.sha256
-    loss = copy.deepcopy(config.loss)
-    loss.content.layers = loss.content.layers or settings.content_layers
-    loss.style.layers = loss.style.layers or settings.style_layers
-    record.layers = {"content": loss.content.layers, "style": loss.style.layers}
-    wanted = list(dict.fromkeys([*loss.content.layers, *loss.style.layers]))
+    loss = resolve_layers(config.loss, settings)
+    record.layers = {
+        "content": loss.content.layers,
+        "style": loss.style.layers,
+        **{name: term.layers for name, term in loss.more.items()},
+    }
+    wanted = layers_read(loss)
     layout = config.trainer.channels_last, config.trainer.winograd
     parts = _parts(settings, mark, wanted, *layout)
     pictures = None

@@ -16,6 +16,7 @@ from PIL import Image
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
+from nst_exp.config.loss_layers import style_layers
 from nst_exp.config.pyramid import Level, build_levels
 from nst_exp.config.schema import Config
 from nst_exp.core.init_image import starting_image
@@ -288,7 +289,7 @@ class _Run:
             config.alpha,
             config.beta,
             network.maps(content.to(device, dtype), loss.content.layers, "content"),
-            network.maps(style.to(device, dtype), loss.style.layers, "style"),
+            network.maps(style.to(device, dtype), style_layers(loss), "style"),
         )
         if before is None:
             image = starting_image(config.init, content, start, config.seed)

@@ -48,8 +48,17 @@ def problems(**values: object) -> list[str]:
                 "loss__style__statistic": schema.Statistic.wasserstein2,
                 "loss__style__relative": True,
             },
-            "loss.style.relative=true: only with loss.style.statistic=gram",
+            "loss.style.relative=true: not with loss.style.statistic=wasserstein2",
         ),
+        (
+            {"loss__more": {"std": schema.StyleTerm(["relu9_1"])}},
+            "loss.more.std.layers: vgg16 has no layer 'relu9_1'",
+        ),
+        (
+            {"loss__more": {"std": schema.StyleTerm(weights=[1.0])}},
+            "loss.more.std.weights=[1]: has 1 entries for 2 layers (relu1_1, relu2_1)",
+        ),
+        ({"loss__more": {"tv": schema.StyleTerm()}}, "loss.more.tv: this name has another"),
         ({"backbone__name": ""}, "backbone.name=: is empty; name a torchvision classifier"),
         ({"backbone__calibration": "."}, "only read with backbone.normalized=true"),
         (
