@@ -27,7 +27,7 @@ class Key:
     def allows(self, value: Any) -> bool:
         """Tell whether a value of the right type is among the choices or within the bounds."""
         if self.choices:
-            return (value.name if isinstance(value, Enum) else value) in self.choices
+            return value in self.choices
         low, high = self.bounds
         return not isinstance(value, int | float) or (low <= value <= high and value > self.above)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nst_exp.config.schema import Resolution
-from nst_exp.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,10 @@ def level_sizes(resolution: Resolution, size: int) -> list[int]:
 
 
 def level_steps(shares: list[float], steps: int, levels: int) -> list[int]:
-    """Divide ``steps`` in proportion to ``shares``, whose last entry repeats; at least 1 each.
+    """Divide ``steps`` in proportion to ``shares``, whose last entry repeats.
 
-    Raises:
-        ConfigError: If there are fewer steps than levels.
+    Every level has at least one step, so there must be at least as many steps as levels.
     """
-    if steps < levels:
-        raise ConfigError(f"steps={steps}: {levels} levels need at least one step each")
     filled = (shares or [1.0])[:levels]
     filled = filled + [filled[-1]] * (levels - len(filled))
     parts: list[int] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from enum import Enum
 from typing import Any
 
 from nst_exp.config import layer_names
@@ -50,7 +49,7 @@ def typed(key: str, value: Any) -> str:
     if isinstance(value, list):
         entries = [f"{entry:g}" if isinstance(entry, float) else str(entry) for entry in value]
         return f"{key}=[{as_utf8(','.join(entries))}]"
-    return f"{key}={as_utf8(str(value.name if isinstance(value, Enum) else value))}"
+    return f"{key}={as_utf8(str(value))}"
 
 
 def _value_problem(info: Key, value: Any) -> str | None:

@@ -1,0 +1,1 @@
+"""Errors, files, paths and signals: what every other package builds on."""

@@ -18,5 +18,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def as_utf8(text: str) -> str:
-    """Return ``text``, with bytes that are not UTF-8 written as ``\\udc..``."""
+    r"""Return ``text``, with bytes that are not UTF-8 written as ``\udc..``."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
