@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import logging
 import os
 import tempfile
@@ -24,6 +23,8 @@ from nst_exp.utils.errors import ConfigError, NstError, reason_of
 
 TIMEOUT_S = 10.0
 MAX_BYTES = 60_000_000
+# Wikimedia refuses clients that do not describe themselves.
+_AGENT = "nst-exp (neural style transfer; fetches a paper's example images once)"
 
 log = logging.getLogger(__name__)
 
@@ -31,27 +32,22 @@ log = logging.getLogger(__name__)
 def resolve_image(
     value: str, key: str, images: str | None = None, stand_ins: bool = True
 ) -> ResolvedImage:
-    """Find the file for an image key, download it, or choose its substitute.
+    """Find the file for an image key, download it, or choose its substitute with a warning.
 
     Args:
-        value: A path or a name.
+        value: A path or a name. An unknown name is returned as a path, which cannot be loaded.
         key: Config key, for messages and the record.
         images: The key ``images`` of the config.
-        stand_ins: Whether a named image that is not available is replaced, with a warning.
-
-    Returns:
-        The file. An unknown value is returned as a path, which cannot be loaded.
+        stand_ins: Whether a named image that is not available may be replaced.
 
     Raises:
-        ConfigError: If a named image is not available and ``stand_ins`` is false.
+        ConfigError: If a named image is not available and must not be replaced.
     """
     found, entry = find_image(value, images), find_entry(value)
     if entry is None:
         return found or ResolvedImage(Path(os.path.expanduser(value)))
-    reason = ""
-    if found is None:
-        reason = _download(entry)
-        found = find_image(entry.name, images)
+    reason = "" if found else _download(entry)
+    found = found or find_image(entry.name, images)
     if found is not None:
         if found.path.parent == downloads_folder():
             _check_md5(entry, found.path, key)
@@ -63,11 +59,10 @@ def resolve_image(
     instead = entry.substitute or ""
     substitute = find_image(instead, images)
     if not stand_ins or substitute is None:
-        allow = "" if stand_ins else ", or allow a substitute with stand_ins=true"
-        raise ConfigError(f"{key}={value}: {reason}; {advice}{allow}")
+        raise ConfigError(f"{key}={value}: {reason}; {advice}, or set stand_ins=true")
     log.warning(
-        f"{key}={value}: {reason}, so {instead} is used instead; {advice}, or make "
-        "this an error with stand_ins=false"
+        f"{key}={value}: {reason}, so {instead} is used instead; {advice}, or make this an error "
+        "with stand_ins=false"
     )
     record = {key: entry.name, "by": instead, "because": reason}
     return ResolvedImage(substitute.path, substitute.credit, record)
@@ -75,11 +70,7 @@ def resolve_image(
 
 @lru_cache  # one try per process, since each job of a sweep asks for its images
 def _download(entry: CatalogEntry) -> str:
-    """Download an image into the cache, complete and readable or not at all.
-
-    Returns:
-        Why that failed, or an empty string.
-    """
+    """Download an image into the cache, complete and readable; return why that failed, or ""."""
     if entry.url is None:
         return "it has no address to download it from"
     log.info(f"downloading {entry.name} from {entry.url}")
@@ -99,29 +90,13 @@ def _fetch(name: str, url: str) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         partial = Path(temporary) / f"{name}{suffix}"
         download.download(
-            url,
-            partial,
-            max_bytes=MAX_BYTES,
-            timeout_s=TIMEOUT_S,
-            retries=0,
-            user_agent=_user_agent(),
+            url, partial, max_bytes=MAX_BYTES, timeout_s=TIMEOUT_S, retries=0, user_agent=_AGENT
         )
         try:
             sha256 = load_image(partial, key=name).sha256  # decodes all of it
         except ConfigError as error:
             raise NstError(str(error).removeprefix(f"{name}={partial}: ")) from error
-        path = folder / f"{name}-{sha256}{suffix}"
-        partial.replace(path)
-    return path
-
-
-def _user_agent() -> str:
-    """Name the program; Wikimedia refuses clients that do not."""
-    try:
-        version = importlib.metadata.version("nst-exp")
-    except importlib.metadata.PackageNotFoundError:  # run from a folder of sources
-        version = "unknown"
-    return f"nst-exp/{version} (neural style transfer; fetches a paper's example images once)"
+        return partial.replace(folder / f"{name}-{sha256}{suffix}")
 
 
 def _check_md5(entry: CatalogEntry, path: Path, key: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import math
 import threading
 import warnings
 from collections.abc import Iterator
@@ -27,10 +25,7 @@ MAX_MEGAPIXELS = 178.0
 
 # Formats that Pillow decodes itself, so that Ghostscript and the like never run.
 # JPEG includes MPO, the container of some phones.
-FORMATS = (
-    *("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000", "ICO"),
-    *("PCX", "DDS", "QOI"),
-)
+FORMATS = "JPEG PNG WEBP TIFF GIF BMP DIB PPM AVIF JPEG2000 ICO PCX DDS QOI".split()
 _TGA_SUFFIXES = (".tga", ".vda", ".icb", ".vst")  # TGA has no signature: much else looks like it
 
 _UPRIGHT = {
@@ -55,10 +50,6 @@ class LoadedImage:
     sha256: str  # of the file
     original_size: tuple[int, int]  # width, height, upright; ``image`` is smaller after a hint
     warnings: list[str] = field(default_factory=list)  # "KEY=PATH: fact"
-
-    @property
-    def picture(self) -> Image.Image:
-        return self.image
 
 
 def load_image(
@@ -90,8 +81,9 @@ def load_image(
     with _open_image(path, key, max_megapixels) as (image, stream):
         full = image.size
         if hint is not None:
-            _shrink_on_decode(image, hint)
-        is_shrunk = image.size != full
+            # The JPEG decoder may halve the image three times, never below the size asked for:
+            # twice the hint, since its reduction is crude and the resampling after it is not.
+            image.draft(None, (2 * hint, 1) if full[0] >= full[1] else (1, 2 * hint))
         rawmode = _rawmode(image)
         check_samples(image)
         image.load()
@@ -106,15 +98,11 @@ def load_image(
     if frames > 1:
         notes.append(f"it holds {frames} frames or pages, and the first is used")
     result.info.clear()  # files saved from this image must not inherit its profile
-    if not is_shrunk:
-        full = result.size
-    elif orientation >= 5:
-        full = full[::-1]
     return LoadedImage(
         image=result,
         path=Path(path).expanduser(),
         sha256=sha256,
-        original_size=full,
+        original_size=full[::-1] if orientation >= 5 else full,
         warnings=[f"{key}={escape(path)}: {note}" for note in notes + remarks],
     )
 
@@ -186,19 +174,16 @@ def _formats(path: str | Path, head: bytes) -> list[str]:
 
 @contextmanager
 def _pillow_settings(max_megapixels: float) -> Iterator[None]:
-    """Replace Pillow's size limit by ours and keep it silent; both are global, hence the lock."""
-    tiff_log = logging.getLogger("PIL.TiffImagePlugin")
+    """Replace Pillow's size limit and keep it silent; both are global, hence the lock."""
     with _pillow_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # up to twice the limit
-        before = Image.MAX_IMAGE_PIXELS, tiff_log.disabled
-        is_finite = math.isfinite(max_megapixels)
-        Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6) if is_finite else None
-        tiff_log.disabled = True
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = int(min(max_megapixels, 1e9) * 1e6)  # it may be infinite
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS, tiff_log.disabled = before
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def _diagnose(error: Exception, head: bytes, max_megapixels: float) -> tuple[str, str]:
@@ -220,18 +205,10 @@ def _diagnose(error: Exception, head: bytes, max_megapixels: float) -> tuple[str
     return reason, "copy or export it again"
 
 
-def _shrink_on_decode(image: ImageFile.ImageFile, hint: int) -> None:
-    """Let the JPEG decoder reduce the image; Pillow never goes below the size asked for."""
-    # Twice the hint, since the decoder's reduction is crude and the resampling after it is not.
-    is_wide = image.width >= image.height
-    image.draft(None, (2 * hint, 1) if is_wide else (1, 2 * hint))
-
-
 def _rawmode(image: ImageFile.ImageFile) -> str:
-    args = image.tile[0].args if image.tile else None
-    if isinstance(args, tuple):
-        args = args[0] if args else None
-    return args if isinstance(args, str) else ""
+    args = image.tile[0].args if image.tile else ""
+    first = args[:1] if isinstance(args, tuple) else (args,)
+    return "".join(arg for arg in first if isinstance(arg, str))
 
 
 def _note_gamma(image: ImageFile.ImageFile, notes: list[str]) -> None:

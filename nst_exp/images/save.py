@@ -36,8 +36,8 @@ def save_image(
         pixels: Floats of shape (H, W, 3), sRGB; clipped to 0..1 and rounded.
         path: The file; its suffix, one of SUFFIXES, is the format.
         bit_depth: 8, or 16 for SUFFIXES_16_BIT.
-        metadata: Text chunks of a PNG (names: 1 to 79 Latin-1 characters); for the other formats
-            their description, as JSON (JPEG: 64 kB at most).
+        metadata: Text chunks of a PNG (names of 1 to 79 Latin-1 characters), or else the
+            description, as JSON (JPEG: 64 kB at most).
 
     Raises:
         NumericalError: If a value is not finite.

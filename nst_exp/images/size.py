@@ -10,15 +10,8 @@ from nst_exp.config.schema import SizeMode
 def target_size(width: int, height: int, size: int, mode: SizeMode) -> tuple[int, int]:
     """Compute a size with the same aspect ratio.
 
-    Args:
-        width: Width of the original.
-        height: Height of the original.
-        size: Pixels of the side that ``mode`` names; with ``area``, about ``size * size`` in all.
-        mode: What ``size`` measures.
-
-    Returns:
-        Width and height. The side that ``mode`` names is exactly ``size``; the other one is
-        rounded, halves up, and is at least 1.
+    The side that ``mode`` names gets exactly ``size`` pixels; with ``area`` the image gets about
+    ``size * size``. The other side is rounded, halves up, and is at least 1.
 
     Raises:
         ValueError: If a number is not positive.

@@ -18,16 +18,10 @@ _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}  # by mode
 
 
 class UnsupportedPixels(ValueError):
-    """Pixels without a defined meaning as colors.
+    """Pixels without a defined meaning as colors, and what the user can do about it."""
 
-    Args:
-        reason: What is wrong with them.
-        advice: What the user can do.
-    """
-
-    def __init__(
-        self, reason: str, advice: str = "export it with 8 or 16 bits per channel"
-    ) -> None:
+    def __init__(self, reason: str, advice: str = "export it with 8 or 16 bits per channel"):
+        """Keep the advice beside the message."""
         super().__init__(reason)
         self.advice = advice
 
@@ -37,14 +31,8 @@ def to_srgb(
 ) -> tuple[Image.Image, list[str]]:
     """Convert a decoded image to 8-bit sRGB, composited over ``background``.
 
-    Args:
-        image: The image, decoded, with its ``info``.
-        rawmode: How the file stores its samples, from Pillow's tile ("RGB;16B", "L;4").
-        background: Color behind transparent parts.
-        inverted: Whether 0 is white in samples of more than 8 bits.
-
-    Returns:
-        The image in mode RGB and the warnings about its conversion.
+    ``rawmode`` is how the file stores its samples, from Pillow's tile ("RGB;16B", "L;4"). With
+    ``inverted``, 0 is white in samples of more than 8 bits. Returns the image and warnings.
 
     Raises:
         UnsupportedPixels: If samples are floats, or integers beyond 16 bits.
@@ -74,36 +62,26 @@ def _split_alpha(
     """Return the colors in a mode of _SPACES and, if there is transparency, the opacity (L)."""
     mode, key = image.mode, image.info.get("transparency")
     if mode == "F":
-        raise UnsupportedPixels("its samples are floats, for which white is not defined")
+        raise UnsupportedPixels("its samples are floats: white is not defined")
     if mode.startswith("I"):
         white = 4095 if rawmode.startswith("I;12") else 65535
         return _scale_to_8_bits(np.asarray(image), key, white, inverted)
-    if mode in ("La", "LA"):
-        image = image.convert("LA")
-        return image.getchannel("L"), image.getchannel("A")
-    if mode in ("1", "L"):
-        gray = image.convert("L")
-        if not isinstance(key, int):
-            return gray, None
-        # Pillow widens samples of 2 and 4 bits to 8, but not the transparent value
-        key *= {"L;2": 85, "L;4": 17}.get(rawmode, 1)
-        return gray, gray.point([0 if level == key else 255 for level in range(256)])
-    if mode == "RGB" and key is not None and _has_16_bits(rawmode):
+    if isinstance(key, int):  # Pillow widens samples of 2 and 4 bits to 8, but not this value
+        image.info["transparency"] = key * {"L;2": 85, "L;4": 17}.get(rawmode, 1)
+    elif mode == "RGB" and key is not None and _has_16_bits(rawmode):
         image.info["transparency"] = tuple(value >> 8 for value in key)  # as with the samples
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        alpha = image.getchannel("A")
-        return Image.merge("RGB", image.split()[:3]), alpha
-    return (image if mode in _SPACES else image.convert("RGB")), None
+    is_gray = mode in ("1", "L", "LA", "La")
+    if not image.has_transparency_data:
+        return image if mode in _SPACES else image.convert("L" if is_gray else "RGB"), None
+    *channels, alpha = image.convert("LA" if is_gray else "RGBA").split()
+    return channels[0] if is_gray else Image.merge("RGB", channels), alpha
 
 
 def _scale_to_8_bits(
     values: NDArray[Any], key: object, white: int, inverted: bool
 ) -> tuple[Image.Image, Image.Image | None]:
     if values.min() < 0 or values.max() > 65535:
-        raise UnsupportedPixels(
-            "its integer samples go beyond 16 bits, for which white is not defined"
-        )
+        raise UnsupportedPixels("its integer samples go beyond 16 bits: white is not defined")
     levels = ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)  # rounded
     gray = Image.fromarray(255 - levels if inverted else levels)
     if not isinstance(key, int):
@@ -123,9 +101,7 @@ def _apply_profile(base: Image.Image, icc: object, notes: list[str]) -> Image.Im
                 return _transform_gray(base, profile)
             if space == _SPACES[base.mode]:
                 return _transform(base, profile)
-            notes.append(
-                f"its color profile is for {escape(space)}, not {base.mode}, and is ignored"
-            )
+            notes.append(f"its color profile is for {escape(space)}, not {base.mode}: ignored")
         except Exception as error:  # PyCMSError, OSError, TypeError: a bad profile
             reason = escape(" ".join(str(error).split())[:200] or type(error).__name__)
             notes.append(f"its color profile cannot be used ({reason}) and is ignored")

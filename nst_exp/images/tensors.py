@@ -13,17 +13,11 @@ from torch.nn.functional import interpolate
 
 
 def to_tensor(image: Image.Image, size: tuple[int, int] | None) -> Tensor:
-    """Convert an RGB image to a tensor, resampled.
+    """Convert an RGB image, resampled to ``size`` (width, height), to float32 (1, 3, H, W) in 0..1.
 
     Lanczos where both sides shrink, since it keeps the fine texture that the style is measured on;
-    bicubic otherwise, since Lanczos adds rings to enlarged edges. Both are antialiased.
-
-    Args:
-        image: The image, mode RGB.
-        size: Width and height; None and the image's own size change no value.
-
-    Returns:
-        Float32 of shape (1, 3, H, W) in 0..1.
+    bicubic otherwise, since Lanczos adds rings to enlarged edges. Both are antialiased. None and
+    the image's own size change no value.
 
     Raises:
         ValueError: If the mode is not RGB.

@@ -112,8 +112,8 @@ def test_unusable_profiles_are_ignored_with_a_warning(tmp_path: Path) -> None:
     cases = [
         (rgb, b"garbage", "its color profile cannot be used ("),
         (rgb, rgb_profile(P3, 2.2)[:200], "its color profile cannot be used ("),
-        (rgb, gray_profile(1.0), "its color profile is for GRAY, not RGB, and is ignored"),
-        (rgb, cmyk_profile(), "its color profile is for CMYK, not RGB, and is ignored"),
+        (rgb, gray_profile(1.0), "its color profile is for GRAY, not RGB: ignored"),
+        (rgb, cmyk_profile(), "its color profile is for CMYK, not RGB: ignored"),
         (rgb.convert("CMYK"), rgb_profile(P3, 2.2), "its color profile is for RGB, not CMYK"),
     ]
     for image, icc, warning in cases:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from picture_files import RGB, encoded, png, tiff
 
-from nst_exp.images import SUFFIXES_16_BIT, load_image, save_image
+from nst_exp.images import load_image, save_image
+from nst_exp.images.save import SUFFIXES_16_BIT
 
 few = settings(max_examples=15, deadline=None)
 sizes = array_shapes(min_dims=2, max_dims=2, max_side=9)

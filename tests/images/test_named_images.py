@@ -18,19 +18,17 @@ from PIL import Image
 
 from nst_exp.config.schema import Config, Init, InitKind
 from nst_exp.images import (
-    ResolvedImage,
     catalog,
     fetch,
     find_image,
     input_hashes,
-    known_names,
     load_image,
     named_images,
     resolve_image,
 )
-from nst_exp.images.catalog import CatalogEntry, find_entry
+from nst_exp.images.catalog import CatalogEntry, find_entry, known_names
 from nst_exp.images.load import FORMATS
-from nst_exp.images.lookup import IMAGE_SUFFIXES
+from nst_exp.images.lookup import IMAGE_SUFFIXES, ResolvedImage
 from nst_exp.utils import download
 from nst_exp.utils.errors import ConfigError
 
@@ -233,7 +231,7 @@ def test_download_is_kept_under_its_hash(
     fetch.clear_caches()  # as in the next process
     assert resolve("wave") == got
     (agent,) = server.agents  # one request, which names the program
-    assert agent.startswith("nst-exp/")
+    assert agent.startswith("nst-exp (")
 
 
 def test_a_damaged_download_is_fetched_again(server: Server) -> None:
@@ -320,8 +318,8 @@ def test_without_substitutes_it_is_an_error(
         resolve("shipwreck", stand_ins=False)
     assert str(caught.value) == (
         "content=shipwreck: no folder of images is given, and it has no address to download it "
-        "from; put shipwreck.jpg into the folder of images=DIR or NST_EXP_DATA, or allow a "
-        "substitute with stand_ins=true"
+        "from; put shipwreck.jpg into the folder of images=DIR or NST_EXP_DATA, or set "
+        "stand_ins=true"
     )
     assert warnings(caplog) == []
 

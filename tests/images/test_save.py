@@ -11,7 +11,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageFile
 
-from nst_exp.images import SUFFIXES, SUFFIXES_16_BIT, load_image, read_metadata, save_image
+from nst_exp.images import load_image, read_metadata, save_image
+from nst_exp.images.save import SUFFIXES, SUFFIXES_16_BIT
 from nst_exp.images.srgb import srgb_icc
 from nst_exp.utils.errors import ConfigError, NumericalError, OutputError
 
