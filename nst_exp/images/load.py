@@ -25,7 +25,8 @@ MAX_MEGAPIXELS = 178.0
 
 # Formats that Pillow decodes itself, so that Ghostscript and the like never run.
 # JPEG includes MPO, the container of some phones.
-FORMATS = "JPEG PNG WEBP TIFF GIF BMP DIB PPM AVIF JPEG2000 ICO PCX DDS QOI".split()
+FORMATS = ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000"]
+FORMATS += ["ICO", "PCX", "DDS", "QOI"]
 _TGA_SUFFIXES = (".tga", ".vda", ".icb", ".vst")  # TGA has no signature: much else looks like it
 
 _UPRIGHT = {
