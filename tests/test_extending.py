@@ -1,0 +1,82 @@
+"""The examples of docs/extending.md, applied to a copy of the source and run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers_run import TINY, environment
+
+ROOT = Path(__file__).resolve().parents[1]
+FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
+
+
+def sections() -> dict[str, list[tuple[str, str, str]]]:
+    """Language, path and content of each code block, by the heading above it."""
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    parts = re.split(r"^## (.*)$", text, flags=re.M)[1:]
+    found = {
+        title: FENCE.findall(body) for title, body in zip(parts[::2], parts[1::2], strict=True)
+    }
+    return {title: blocks for title, blocks in found.items() if blocks}
+
+
+def apply_diff(path: Path, diff: str) -> None:
+    """Replace the lines before by the lines after; lines with a space are in both."""
+    lines = diff.splitlines(keepends=True)
+    before = "".join(line[1:] for line in lines if line[0] != "+")
+    after = "".join(line[1:] for line in lines if line[0] != "-")
+    text = path.read_text(encoding="utf-8")
+    assert text.count(before) == 1, f"{path.name}: {before}"
+    path.write_text(text.replace(before, after), encoding="utf-8")
+
+
+EXPECTED = {
+    "A statistic of style": lambda record, out: record["losses"]["style"] > 0,
+    "A loss term": lambda record, out: record["losses"]["laplacian"] > 0,
+    "A backbone": lambda record, out: record["config"]["backbone"]["name"] == "densenet121",
+    "An experiment": lambda record, out: record["layers"]["style"] == ["relu1", "fire3"],
+    "A logger": lambda record, out: len((out / "losses.jsonl").read_text().splitlines()) == 5,
+}
+
+
+def test_every_section_is_tested() -> None:
+    assert sections().keys() == EXPECTED.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", sections())
+def test_example(title: str, tmp_path: Path) -> None:
+    for folder in ("nst_exp", "configs"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    command = ""
+    for language, path, content in sections()[title]:
+        if language == "bash":
+            command = content
+        elif language == "diff":
+            apply_diff(tmp_path / path, content)
+        else:
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(content, encoding="utf-8")
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "nst_exp"]
+    given = {word.lstrip("+").partition("=")[0] for word in words}
+    small = [text for text in TINY if text.partition("=")[0] not in given]
+    done = subprocess.run(
+        [sys.executable, "-m", "nst_exp", *words[3:], *small, "out=out"],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    record: dict[str, Any] = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert EXPECTED[title](record, tmp_path / "out")
