@@ -5,8 +5,13 @@ import sys
 
 
 def run() -> None:
-    """The command line, deaf to signals in the moments before it is ready and when all is done."""
+    """Run the command line; signals before it starts and after it ends exit without traceback."""
     try:
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            from nst_exp.app.help import help_text
+
+            print(help_text())
+            return
         from nst_exp.app.main import main
     except KeyboardInterrupt:
         sys.exit(130)

@@ -93,9 +93,7 @@ def test_beta_moves_the_balance_over_four_decades() -> None:
 
 
 def test_noise_leads_to_a_picture_too() -> None:
-    result = stylize(
-        overrides=["init=noise", "size=96", "steps=40", "logging.progress=false"], report=str
-    )
+    result = stylize(overrides=["init=noise", "size=96", "steps=40", "logging.progress=false"])
     found = pixels(result.image, result.image.size)
     assert found.std() > 0.1  # neither gray nor black
     assert result.losses["style"] < 0.5  # 1 is that of no style at all

@@ -1,64 +1,45 @@
-"""Lines for the person at the terminal."""
+"""What the user sees: the handler of the logger ``nst_exp``, and errors."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
 from nst_exp.utils.errors import NstError
 
-
-def show(line: str) -> None:
-    """A line on standard output, at once."""
-    with suppress(OSError, ValueError):  # a terminal or pipe that is gone is no reason to stop
-        tqdm.write(line)  # above the progress bar
-        sys.stdout.flush()
+log = logging.getLogger("nst_exp")
 
 
-def show_error(line: str) -> None:
-    """A line on standard error, at once."""
-    with suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)
+class ConsoleHandler(logging.Handler):
+    """Prints messages at once, above progress bars: errors to stderr, all others to stdout."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message; a terminal or pipe that is gone does not stop the run."""
+        prefix = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
+        stream = sys.stderr if record.levelno >= logging.ERROR else sys.stdout
+        with suppress(OSError, ValueError):
+            tqdm.write(prefix + record.getMessage(), file=stream)
+            stream.flush()
+
+
+def install_console() -> None:
+    """Print what this package logs, once per process."""
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, ConsoleHandler) for handler in log.handlers):
+        log.addHandler(ConsoleHandler())
 
 
 def fail(error: NstError) -> int:
-    """Say what is wrong, a line for each problem; the exit code that it calls for."""
+    """Log each problem of an error and return the exit code."""
     for problem in getattr(error, "problems", [str(error)]):
-        show_error(f"error: {problem}")
+        log.error(problem)
     return error.exit_code
 
 
-def shown(folder: Path) -> Path:
-    """``folder`` as a person would write it here."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-
-
-class _LineHandler(logging.Handler):
-    """Passes every line that is logged to a function."""
-
-    def __init__(self, write: Callable[[str], None]) -> None:
-        super().__init__(logging.INFO)
-        self.write = write
-
-    def emit(self, record: logging.LogRecord) -> None:
-        warning = "warning: " if record.levelno >= logging.WARNING else ""
-        self.write(f"{warning}{record.getMessage()}")
-
-
-@contextmanager
-def logged_lines(write: Callable[[str], None] = show) -> Iterator[None]:
-    """Pass what nst_exp logs to ``write``."""
-    logger = logging.getLogger("nst_exp")
-    handler, level = _LineHandler(write), logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
+def display_path(path: Path) -> Path:
+    """Return ``path`` relative to the working directory if it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -8,14 +8,15 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from nst_exp.app.sweep.search import LOSSES, METRICS, distances
 from nst_exp.images import load_image
 from nst_exp.report.drawings import drawn_by, save_drawing
 from nst_exp.report.grid import Panel, draw
@@ -29,6 +30,16 @@ __all__ = ["SHEET", "TABLE", "front", "main", "write_pareto"]
 SHEET, TABLE = "pareto.png", "pareto.csv"
 _SOFTWARE = "nst_exp pareto"  # in the file: only sheets made here are replaced
 _COLUMNS = 6
+METRICS = ("content_distance", "style_distance")
+LOSSES = ("content", "style")
+
+
+def distances(record: dict[str, Any], names: tuple[str, ...]) -> tuple[float, float] | None:
+    """Return the values of two metrics or losses; None if not both are finite numbers."""
+    values = record.get("metrics" if names == METRICS else "losses")
+    found = [values.get(name) for name in names] if isinstance(values, dict) else []
+    numbers = [float(v) for v in found if isinstance(v, int | float) and math.isfinite(v)]
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else None
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -94,13 +94,13 @@ def write_plan(plan: SweepPlan, earlier: Mapping[str, SweepJob]) -> None:
         raise OutputError(f"out={plan.folder}: cannot be written ({error.strerror})") from error
 
 
-def start_search(folder: Path) -> None:
-    """Keep the jobs of earlier commands, but not the order of the last launch.
+def start_search(plan: SweepPlan) -> None:
+    """Write a plan without jobs, for a sweeper that chooses them as it goes.
 
-    A sweeper that chooses its jobs as it goes would otherwise get the folders of an earlier grid.
+    It keeps the jobs of earlier commands, but not the order of the last launch: the search would
+    otherwise get the folders of an earlier grid.
     """
-    if earlier := read_plan(folder):
-        write_plan(SweepPlan(folder, []), earlier)
+    write_plan(plan, read_plan(plan.folder))
 
 
 def add_finished_jobs(folder: Path, varied: Sequence[str]) -> None:
@@ -141,28 +141,29 @@ def job_name(number: int, values: Mapping[str, str]) -> str:
     return f"{number:03d}_{name}" if name else f"{number:03d}"
 
 
-def folder_of_job(
-    sweep: Path, number: int, overrides: Sequence[str], varied: Sequence[str] = ()
-) -> str:
+def folder_of_job(sweep: Path, number: int, overrides: Sequence[str]) -> str:
     """Return the name of the folder of Hydra's job ``number``.
 
     Args:
         sweep: Folder of the sweep.
         number: Place of the job in its launch.
         overrides: Overrides of the job.
-        varied: Keys that vary; all keys of ``overrides`` if empty.
 
     Returns:
-        The planned folder; for a sweep without a plan a name made from the values.
+        The planned folder; for a job of a search a name made from the values that vary.
     """
+    keys: list[str] = []
     try:
-        planned = str(_read(sweep)["launch"][number])
+        content = _read(sweep)
+        keys = [str(key) for key in content["varied"]]
+        planned = str(content["launch"][number])
         if _is_name(planned):
             return planned
     except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
         pass
-    keys = varied or [override.lstrip("+").partition("=")[0] for override in overrides]
-    values = values_of(overrides, keys)
+    values = values_of(
+        overrides, keys or [text.lstrip("+").partition("=")[0] for text in overrides]
+    )
     return job_name(number, {key: _rounded(value) for key, value in values.items()})
 
 

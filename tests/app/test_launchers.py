@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from helpers_run import TINY, command_line, environment, picture, pixels
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from nst_exp.app.sweep.worker import leave_no_trace
 from omegaconf import OmegaConf
 
 from nst_exp.app.api import make_config
 from nst_exp.app.sweep import launchers as launch
 from nst_exp.app.sweep.search import check_search, first_values, objectives
-from nst_exp.app.sweep.worker import leave_no_trace
 from nst_exp.results.losses_csv import read_losses
 from nst_exp.results.record import record_failure
 from nst_exp.results.sweep_plan import add_finished_jobs, folder_of_job, read_plan

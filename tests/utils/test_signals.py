@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from helpers_run import TINY, tiny_run
 
 import nst_exp.runner.run
 from nst_exp.app.api import make_config
-from nst_exp.app.console import show_error
+from nst_exp.app.console import install_console
 from nst_exp.runner.callbacks import StopBetweenSteps
 from nst_exp.runner.run import Result, run
 from nst_exp.utils.atomic_files import write_atomically
@@ -214,7 +215,8 @@ def test_closed_terminal_is_no_reason_to_lose_the_step(
     with pytest.raises(Interrupted, match="stopped after step 3") as caught:
         _run(tmp_path)
     assert caught.value.exit_code == 129
-    show_error("lost, and no exception")
+    install_console()
+    logging.getLogger("nst_exp").error("lost, and no exception")
 
 
 def test_signal_is_found_behind_what_torch_makes_of_it(tmp_path: Path) -> None:

@@ -1,43 +1,43 @@
-"""Hydra's callbacks: what happens before the jobs of a command, and around each."""
+"""Hydra's callbacks: what happens before a run, and before, during and after a sweep."""
 
 from __future__ import annotations
 
 import copy
+import logging
 import sys
-from collections.abc import Sequence
+import traceback
+from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from hydra.errors import HydraException
+from hydra.core.utils import JobReturn, configure_log
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
-from nst_exp.app.complaints import complaint
-from nst_exp.app.compose import to_config
-from nst_exp.app.console import fail, show, shown
-from nst_exp.app.sweep import launchers as launch
-from nst_exp.app.sweep.config_cache import share_presets
-from nst_exp.app.sweep.grid import plan
-from nst_exp.app.sweep.progress import JobWatch, SweepProgress, words_of
-from nst_exp.app.sweep.resolvers import varied_keys
-from nst_exp.app.sweep.search import directions, is_optuna
-from nst_exp.app.sweep.stops import Stops
+from nst_exp.app.compose import COMPOSITION_ERRORS, to_config
+from nst_exp.app.console import display_path, fail
+from nst_exp.app.job import JobFailure, write_figures_of
+from nst_exp.app.messages import describe_error
+from nst_exp.app.sweep.grid import format_values, plan_sweep
+from nst_exp.app.sweep.launchers import check_launcher, is_basic
+from nst_exp.app.sweep.progress import SweepProgress
 from nst_exp.images import input_hashes
-from nst_exp.results.lock import check_free, folder_lock
-from nst_exp.results.record import LOCK, check_compatible, compute_fingerprint
-from nst_exp.results.run_folder import find_run_folders, read_run_folder
+from nst_exp.results.lock import LOCK, check_free, folder_lock
+from nst_exp.results.record import check_compatible, fingerprint, read_record
+from nst_exp.results.run_folder import find_run_folders
 from nst_exp.results.sweep_plan import SweepPlan, add_finished_jobs, values_of
 from nst_exp.runner.validate import validate
 from nst_exp.utils.errors import ConfigError, NstError
 
+log = logging.getLogger(__name__)
 
-class CheckFirst(Callback):
-    """Refuses a bad config before Hydra makes the run's folder."""
+
+class ValidateConfig(Callback):
+    """Refuses a bad config before Hydra makes the folder of a single run."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called before a single run."""
+        """Validate the config, and whether its folder is free."""
         plain = copy.deepcopy(config)
         with open_dict(plain):
             del plain["hydra"]
@@ -45,135 +45,124 @@ class CheckFirst(Callback):
             typed = to_config(plain)
             validate(typed)
             if typed.trainer.accelerator in ("gpu", "cuda", "mps"):
-                from nst_exp.runner.trainer import check_device  # torch alone knows
+                from nst_exp.runner.trainer import check_device  # imports torch
 
                 check_device(typed.trainer)
             # Hydra writes its own files into the folder even before the run can refuse it.
-            with suppress(OSError):  # of a picture that cannot be read; loading it says so
-                mark = compute_fingerprint(typed, input_hashes(typed))
-                check_free(Path(config.hydra.run.dir))
-                check_compatible(Path(config.hydra.run.dir), mark, typed.overwrite)
+            folder = Path(config.hydra.run.dir)
+            with suppress(OSError):  # an image that cannot be read; loading it raises the error
+                mark = fingerprint(typed, input_hashes(typed))
+                check_free(folder)
+                check_compatible(folder, mark, typed.image, typed.overwrite)
         except NstError as error:
             sys.exit(fail(error))
 
 
-def _claim_and_plan(config: DictConfig, folder: Path) -> SweepPlan | None:
-    """Claim the folder, then plan; a sweep that is refused leaves no folder that was not there."""
-    fresh = not folder.exists()
-    SweepJobs.claim.enter_context(folder_lock(folder))
-    try:
-        return plan(config)
-    except BaseException:
-        SweepJobs.claim.close()
-        if fresh:
-            with suppress(OSError):
-                (folder / LOCK).unlink(missing_ok=True)
-                folder.rmdir()
-        raise
+class SweepSession(Callback):
+    """One sweep, from its plan to its report, in the process that starts it."""
 
+    def __init__(self) -> None:
+        self.plan: SweepPlan | None = None
+        self.search = False  # the sweeper chooses its jobs as it goes
+        self.progress: SweepProgress | None = None  # of jobs that run in this process
+        self.lock = ExitStack()  # keeps other commands out of the folder
 
-class SweepJobs(Callback):
-    """Plans a sweep before its first job starts, and shows how far it is.
-
-    What is kept here belongs to the process that starts the sweep, not to those of a launcher.
-    """
-
-    folder: ClassVar[Path | None] = None  # of the sweep that this process has started
-    sweep: ClassVar[SweepPlan | None] = None  # its jobs, where they are known beforehand
-    varied: ClassVar[list[str]] = []  # the keys that differ between jobs
-    progress: ClassVar[SweepProgress | None] = None
-    watch: ClassVar[JobWatch | None] = None  # in the place of ``progress`` with a launcher
-    stops: ClassVar[Stops | None] = None  # likewise
-    claim: ClassVar[ExitStack] = ExitStack()  # keeps other commands out of the folder
-    on_cluster: ClassVar[bool] = False  # jobs outlive this process
-    seeks_compromises: ClassVar[bool] = False  # a search with two objectives
-
-    @classmethod
-    def forget(cls) -> None:
-        """As if no sweep had been started."""
-        cls.claim.close()
-        cls.folder = cls.sweep = cls.progress = cls.watch = cls.stops = None
-        cls.varied, cls.on_cluster, cls.seeks_compromises = [], False, False
-
-    @classmethod
-    def finish(cls) -> None:
-        """No job is waited for any more: the bar ends, and signals do what they did before."""
-        if cls.progress is not None:
-            cls.progress.close()
-        if cls.watch is not None:
-            cls.watch.close()
-        if cls.stops is not None:
-            cls.stops.close()
-        if cls.folder is not None and cls.sweep is None:
-            try:
-                add_finished_jobs(cls.folder, cls.varied)
-            except NstError as error:
-                fail(error)
-
-    @classmethod
-    def jobs(cls) -> list[Path]:
-        """The folders of the jobs that have begun."""
-        if cls.folder is None:
-            return []
-        if cls.sweep is None:
-            return find_run_folders(cls.folder)
-        return [folder for folder in cls.sweep.folders if folder.is_dir()]
+    def __reduce__(self) -> tuple[type[SweepSession], tuple[()]]:
+        """Give the workers of a launcher a session without a plan, which does nothing."""
+        return SweepSession, ()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called before the jobs of a sweep, which find the time of day in ``dir`` as it is now."""
-        hydra = config.hydra
-        folder = Path(hydra.sweep.dir)
+        """Lock the folder, plan the jobs and start counting them."""
         try:
-            launch.check_launcher(hydra)
-            share_presets()
-            sweep = SweepJobs.sweep = _claim_and_plan(config, folder)
+            plan = self._open(config)
         except NstError as error:
             sys.exit(fail(error))
-        except (HydraException, OmegaConfBaseException) as error:  # Hydra would swallow them here
-            sys.exit(fail(ConfigError(complaint(error, sys.argv[1:]))))
-        SweepJobs.folder = folder
-        SweepJobs.varied = varied_keys(hydra.sweeper.get("params"))
-        SweepJobs.seeks_compromises = is_optuna(hydra.sweeper) and directions(hydra.sweeper) == 2
-        total = hydra.sweeper.get("n_trials") if sweep is None else len(sweep.jobs)
-        if sweep is not None:
-            done = sweep.count_done()
-            there = f", {done} of them done already" if done else ""
-            show(f"{len(sweep.jobs)} jobs{there}: {shown(folder)}")
-        elif total:
-            show(f"a search of {total} jobs: {shown(folder)}")
-        if launch.is_basic(hydra):
-            if (folder / launch.LAUNCH).exists():  # jobs of an earlier launch may still be there
-                launch.stop(folder)
-            SweepJobs.progress = SweepProgress(total, config.logging.progress)
-            return
-        together = len(sweep.jobs) if sweep is not None else int(hydra.sweeper.get("n_jobs") or 1)
-        try:
-            launch.begin(folder, launch.workers(hydra, together))
-        except (NstError, OSError) as error:
-            SweepJobs.folder = None
-            sys.exit(fail(ConfigError(f"out={folder}: {error}")))
-        SweepJobs.on_cluster = str(hydra.launcher._target_).endswith(".SlurmLauncher")
-        SweepJobs.stops = Stops(folder)
-        SweepJobs.watch = JobWatch(
-            folder, total, SweepJobs.words, config.logging.progress, SweepJobs.stops
-        )
+        except COMPOSITION_ERRORS as error:
+            sys.exit(fail(ConfigError(describe_error(error, sys.argv[1:]))))
+        except Exception:  # a bug; Hydra would warn and start the jobs
+            traceback.print_exc()
+            sys.exit(1)
+        total = int(config.hydra.sweeper.n_trials) if self.search else len(plan.jobs)
+        done = f", {plan.count_done()} of them done already" if plan.count_done() else ""
+        jobs = f"a search of {total} jobs" if self.search else f"{total} jobs{done}"
+        log.info(f"{jobs}: {display_path(plan.folder)}")
+        if is_basic(config.hydra.launcher):
+            self.progress = SweepProgress(total, config.logging.progress)
 
-    @classmethod
-    def words(cls, job: Path, overrides: Sequence[str] = ()) -> str:
-        """The values that tell a job from the others."""
-        for planned in cls.sweep.jobs if cls.sweep is not None else []:
-            if planned.folder == job.name:
-                return words_of(planned.values)
-        overrides = overrides or read_run_folder(job).overrides
-        return words_of(values_of(overrides, cls.varied)) or job.name
+    def _open(self, config: DictConfig) -> SweepPlan:
+        """Plan the sweep in its locked folder; a refused one leaves no folder that is new."""
+        check_launcher(config.hydra.launcher)
+        folder = Path(config.hydra.sweep.dir)
+        fresh = not folder.exists()
+        self.lock.enter_context(folder_lock(folder))
+        try:
+            self.plan = plan_sweep(config)
+            self.search = not self.plan.jobs
+        except BaseException:
+            self.lock.close()
+            if fresh:
+                with suppress(OSError):
+                    (folder / LOCK).unlink(missing_ok=True)
+                    folder.rmdir()
+            raise
+        return self.plan
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called before each job, in the process that does it."""
-        if SweepJobs.progress is not None:
-            job = Path(config.hydra.runtime.output_dir)
-            SweepJobs.progress.start(SweepJobs.words(job, list(config.hydra.overrides.task)))
+        """Log which job begins."""
+        if self.plan is not None and self.progress is not None:
+            values = values_of(config.hydra.overrides.task, self.plan.varied)
+            self.progress.start(format_values(values))
 
-    def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
-        """Called behind each job, in the process that does it."""
-        if SweepJobs.progress is not None:
-            SweepJobs.progress.finish()
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """End the sweep after an interrupted job, or after a failed one with ``fail_fast``."""
+        if self.progress is None:
+            return
+        self.progress.finish()
+        failure = job_return.return_value
+        if isinstance(failure, JobFailure):
+            if failure.interrupted:
+                self._end(config, interrupted=True)
+                sys.exit(failure.exit_code)
+            if config.fail_fast:
+                log.error("fail_fast=true: the sweep stops here")
+                sys.exit(self._end(config))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write the report and exit with code 1 if a job failed."""
+        if code := self._end(config):
+            sys.exit(code)
+
+    def _end(self, config: DictConfig, interrupted: bool = False) -> int:
+        """Log what was done, write the report unless interrupted, and return the exit code."""
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # not the last job's file
+        if self.plan is None:
+            return 1
+        if self.progress is not None:
+            self.progress.close()
+        folder, code = display_path(self.plan.folder), 0
+        jobs = find_run_folders(folder) if self.search else self.plan.folders
+        states = Counter(str(read_record(job).get("status", "not started")) for job in jobs)
+        if set(states) - {"done"}:
+            code = 1
+            others = ", ".join(f"{n} {state}" for state, n in states.items() if state != "done")
+            log.error(
+                f"{states['done']} jobs done, {others}; the same command with out={folder} does "
+                "what is left"
+            )
+        try:
+            if self.search:
+                add_finished_jobs(folder, self.plan.varied)
+            self._report(folder, interrupted)
+            write_figures_of([job for job in jobs if job.is_dir()], folder)
+        except NstError as error:
+            code = code or fail(error)
+        self.lock.close()
+        return code
+
+    def _report(self, folder: Path, interrupted: bool) -> None:
+        from nst_exp.report import table, write_report
+
+        if find_run_folders(folder):
+            log.info(table([folder]))
+            for path in [] if interrupted else write_report([folder], folder):
+                log.info(f"report: {path}")

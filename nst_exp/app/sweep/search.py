@@ -1,7 +1,7 @@
-"""Sweepers that make up their jobs as they go, looking for good ones: what they are told.
+"""Optuna's sweeper, which chooses its jobs itself: what it minimizes, and what it cannot do.
 
-Of Optuna's, with two directions, the objectives are the distances to content and to style; with
-one, the total loss.
+With two directions the objectives are the distances to content and to style; with one it is the
+total loss.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, Transformer
@@ -17,32 +17,27 @@ from omegaconf import ListConfig
 
 from nst_exp.utils.errors import ConfigError
 
-Distances = tuple[float, float]
+log = logging.getLogger(__name__)
 
-METRICS = ("content_distance", "style_distance")
-LOSSES = ("content", "style")
+Objectives = float | tuple[float, ...]
 
 
 def is_optuna(sweeper: Any) -> bool:
-    """``sweeper`` is that section of Hydra's config."""
+    """Tell whether the jobs are chosen by Optuna.
+
+    Args:
+        sweeper: That section of Hydra's config.
+    """
     return str(sweeper._target_).endswith(".OptunaSweeper")
 
 
-def directions(sweeper: Any) -> int:
-    """How many objectives Optuna is asked to look after."""
-    return len(sweeper.direction) if isinstance(sweeper.direction, ListConfig) else 1
-
-
 def check_search(sweeper: Any) -> None:
-    """Raise ConfigError for what Optuna would stumble over in the midst of a search."""
-    if not is_optuna(sweeper):
-        return
-    _quiet()
+    """Raise ConfigError for settings with which Optuna would fail in the middle of a search."""
     problems = []
-    if (count := directions(sweeper)) > 2:
+    if (count := _directions(sweeper)) > 2:
         problems.append(
-            f"hydra.sweeper.direction: {count} directions; give two, [minimize,minimize], for the "
-            "distances to content and style, or one, minimize, for the total loss"
+            f"hydra.sweeper.direction: has {count} directions; give two, [minimize,minimize], for "
+            "the distances to content and style, or one, minimize, for the total loss"
         )
     if sweeper.storage is not None and _sqlalchemy() >= 2:
         problems.append(
@@ -51,14 +46,15 @@ def check_search(sweeper: Any) -> None:
         )
     if problems:
         raise ConfigError(problems)
-
-
-def _quiet() -> None:
-    """Failed jobs are told of here, and once."""
+    # Failed jobs are logged here already.
     logging.getLogger("hydra_plugins.hydra_optuna_sweeper").setLevel(logging.CRITICAL)
-    import optuna  # which sets the level when it is imported
+    import optuna  # sets its level when it is imported
 
     optuna.logging.set_verbosity(logging.WARNING)
+
+
+def _directions(sweeper: Any) -> int:
+    return len(sweeper.direction) if isinstance(sweeper.direction, ListConfig) else 1
 
 
 def _sqlalchemy() -> int:
@@ -68,12 +64,13 @@ def _sqlalchemy() -> int:
         return 0
 
 
-def first_values(overrides: list[Override]) -> list[str]:
-    """The overrides of one job that the search might make: everything at its first value."""
-    lines = [(override, str(override.input_line)) for override in overrides]
+def first_values(overrides: Sequence[Override]) -> list[str]:
+    """Return the overrides of one possible job of a search: the first value of each key."""
     return [
-        f"{line.partition('=')[0]}={_first(override)}" if override.is_sweep_override() else line
-        for override, line in lines
+        f"{str(override.input_line).partition('=')[0]}={_first(override)}"
+        if override.is_sweep_override()
+        else str(override.input_line)
+        for override in overrides
     ]
 
 
@@ -84,29 +81,25 @@ def _first(override: Override) -> Any:
     return next(override.sweep_iterator(transformer=Transformer.encode))
 
 
-def objectives(sweeper: Any, record: dict[str, Any], metrics: bool) -> float | Distances | None:
-    """What Optuna is told of a finished run; None, a failure, where a number is missing.
+def objectives(sweeper: Any, record: Mapping[str, Any], metrics: bool) -> Objectives | None:
+    """Return what Optuna minimizes; None, a failed trial, if a number is missing.
 
-    The two distances are the run's metrics, or its losses if ``metrics`` are not measured.
+    Args:
+        sweeper: That section of Hydra's config.
+        record: Record of a finished run.
+        metrics: Whether the two distances are the run's metrics, or else its losses.
     """
     if not is_optuna(sweeper):
         return None
-    if directions(sweeper) == 1:
-        total = _finite(record.get("losses"), ("total",))
-        return total[0] if total else None
-    return distances(record, METRICS if metrics else LOSSES)
-
-
-def distances(record: dict[str, Any], names: tuple[str, ...]) -> Distances | None:
-    """To content and style, by these names of metrics or losses; None if not both are there."""
-    found = _finite(record.get("metrics" if names == METRICS else "losses"), names)
-    return (found[0], found[1]) if found else None
-
-
-def _finite(values: Any, names: tuple[str, ...]) -> list[float] | None:
-    if not isinstance(values, Mapping):
+    if _directions(sweeper) == 1:
+        found = [(record.get("losses") or {}).get("total")]
+    elif metrics:
+        measured = record.get("metrics") or {}
+        found = [measured.get("content_distance"), measured.get("style_distance")]
+    else:
+        found = [(record.get("losses") or {}).get(name) for name in ("content", "style")]
+    values = tuple(float(v) for v in found if isinstance(v, int | float) and math.isfinite(v))
+    if len(values) < len(found):
+        log.warning("a number that the search needs is missing: the search counts a failed job")
         return None
-    found = [values.get(name) for name in names]
-    if all(isinstance(v, int | float) and math.isfinite(v) for v in found):
-        return [float(v) for v in found if v is not None]
-    return None
+    return values[0] if len(values) == 1 else values

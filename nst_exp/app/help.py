@@ -1,0 +1,45 @@
+"""The text of ``--help``, made from the schema without Hydra: it appears at once."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import is_dataclass
+
+from nst_exp.config.keys import metadata_of
+from nst_exp.config.presets import groups
+from nst_exp.config.schema import Config
+
+USAGE = """\
+nst_exp: neural style transfer by optimization, driven by configs.
+
+Usage: python -m nst_exp [KEY=VALUE ...]
+
+  python -m nst_exp                                    the packaged images
+  python -m nst_exp content=cat.jpg style=wave.jpg     your own images
+  python -m nst_exp size=512 steps=300 beta=20         larger, longer, more style
+  python -m nst_exp init=noise seed=1                  from noise
+  python -m nst_exp resolution=pyramid size=512        coarse to fine
+  python -m nst_exp -m beta=0.5,5,50                   a sweep: one run for each value
+  python -m nst_exp from_image=old.png beta=20         as the run that made old.png, but ...
+  python -m nst_exp --cfg job                          print every key and its value
+  tensorboard --logdir outputs                         losses and images over time
+"""
+
+
+def help_text() -> str:
+    """Return the usage, the top-level keys with their defaults and the groups of presets."""
+    lines = [USAGE, "Keys (all of them, with their groups: docs/configuration.md):", ""]
+    config = Config()
+    for name, info in metadata_of(config).items():
+        value = getattr(config, name)
+        if not is_dataclass(value):
+            default = "null" if value is None else str(value).lower()
+            lines.append(_entry(name, f"{info.help} [{default}]"))
+    lines += ["", "Groups of presets, chosen as GROUP=NAME:", ""]
+    lines += [_entry(group, ", ".join(names)) for group, names in groups().items()]
+    lines += ["", "An experiment is chosen as +experiment=NAME; own presets: --config-dir FOLDER."]
+    return "\n".join(lines)
+
+
+def _entry(name: str, text: str) -> str:
+    return textwrap.fill(f"  {name:<15} {text}", 98, subsequent_indent=" " * 18)

@@ -1,0 +1,260 @@
+"""Checks of a command line before Hydra composes it: options, keys, presets and types of values.
+
+Hydra stops at the first problem, and accepts some others; here every problem is found.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nst_exp.app.known_keys import OPTIMIZERS, kinds_of, known_keys, type_of, unknown_key
+from nst_exp.app.messages import expected, quote
+from nst_exp.config.presets import groups
+from nst_exp.config.schema import Config
+from nst_exp.config.validate import value_problems
+from nst_exp.utils.errors import ConfigError
+from nst_exp.utils.suggest import as_utf8, did_you_mean
+
+# Options of Hydra's command line, and whether each takes a value.
+OPTIONS = {
+    **dict.fromkeys(("--help", "-h", "--hydra-help", "--version", "--resolve"), False),
+    **dict.fromkeys(("--run", "-r", "--multirun", "-m", "--shell-completion", "-sc"), False),
+    **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--info", "-i"), True),
+    **dict.fromkeys(("--config-path", "-cp", "--config-name", "-cn"), True),
+    **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), True),
+}
+EXCLUSIVE = ("--run", "-r", "--multirun", "-m", "--cfg", "-c", "--info", "-i")
+# Presets of Hydra's plugins -> the plugin's module and the extra that installs it.
+PLUGINS = {
+    "hydra/launcher=joblib": ("joblib_launcher", "joblib"),
+    "hydra/launcher=submitit_local": ("submitit_launcher", "submitit"),
+    "hydra/launcher=submitit_slurm": ("submitit_launcher", "submitit"),
+    "hydra/launcher=ray": ("ray_launcher", "ray"),
+    "hydra/sweeper=optuna": ("optuna_sweeper", "optuna"),
+}
+_MOST = 1000  # values of one key of a sweep that are checked
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Check the arguments of a command line, without its ``from_image``.
+
+    Raises:
+        ConfigError: With every problem of options, keys, presets and values.
+    """
+    if bad := [text for text in arguments if as_utf8(text) != text]:
+        raise ConfigError([f"{as_utf8(text)}: is not UTF-8; use another name" for text in bad])
+    split = split_arguments(arguments)
+    problems = split.problems
+    # The values of unknown options cannot be told from overrides.
+    if not problems and not {"-sc", "--shell-completion"} & split.options.keys():
+        check = _Check(split)
+        problems += check.problems()
+        if problems:  # otherwise the whole config is validated later
+            problems += check.values_out_of_bounds()
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A command line, split."""
+
+    options: dict[str, str]  # with their values
+    overrides: list[str]
+    problems: list[str]  # of the options
+
+    @property
+    def own_presets(self) -> list[str]:
+        """The option that names the folder of the user's own presets."""
+        return [f"{o}={self.options[o]}" for o in ("--config-dir", "-cd") if o in self.options]
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether keys may have several values."""
+        return "-m" in self.options or "--multirun" in self.options
+
+
+def split_arguments(arguments: Sequence[str]) -> Arguments:
+    """Split a command line into Hydra's options and overrides."""
+    split = Arguments({}, [], [])
+    rest = iter(arguments)
+    for text in rest:
+        name, _, value = text.partition("=")
+        if not text.startswith("-"):
+            split.overrides.append(text)
+        elif name in OPTIONS:
+            split.options[name] = value or (next(rest, "") if OPTIONS[name] else "")
+        else:
+            split.problems.append(_unknown_option(text))
+    chosen = [option for option in EXCLUSIVE if option in split.options]
+    if len(chosen) > 1:
+        split.problems.append(f"{' '.join(chosen)}: exclude one another; choose one")
+    return split
+
+
+def _unknown_option(text: str) -> str:
+    """Word the problem of an option: mostly a key with dashes, as other programs have it."""
+    name = text.partition("=")[0]
+    key = name.lstrip("-").replace("-", "_")
+    same = next((known for known in known_keys() if key == known.split(".")[-1]), None)
+    options = [option for option in OPTIONS if option.startswith("--")]
+    if same is None and len(key) > 1 and (near := did_you_mean(name, options)):
+        return f"{text}: no such option{near}"
+    key = same or unknown_key(key).partition("did you mean '")[2].rstrip("'?") or "KEY"
+    return f"{text}: no such option; write {key}=VALUE without dashes"
+
+
+class _Check:
+    """One pass over the overrides of a command line."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        self.overrides = arguments.overrides
+        self.sweep = arguments.is_sweep or "hydra.mode=MULTIRUN" in self.overrides
+        self.presets = {group: list(names) for group, names in groups().items()}
+        for option in arguments.own_presets:
+            for path in Path(option.partition("=")[2]).glob("*/*.yaml"):
+                self.presets.setdefault(path.parent.name, []).append(path.stem)
+        self.parser = OverridesParser.create()
+        self.optimizer = self._optimizer()
+        self.checked: dict[str, DictConfig] = {}  # optimizer -> schema with the good values
+        self.typed: set[str] = set()
+
+    def _optimizer(self) -> str:
+        """Return the kind of optimizer if the overrides alone decide it, else an empty string."""
+        chosen = [text.partition("=")[2] for text in self.overrides if "optimizer=" in text[:10]]
+        if chosen:
+            return next((kind for kind in OPTIMIZERS if chosen[-1].startswith(kind)), "")
+        return "" if any("experiment=" in text for text in self.overrides) else "lbfgs"
+
+    def problems(self) -> Iterator[str]:
+        """Yield every problem."""
+        for text in self.overrides:
+            try:
+                override = self.parser.parse_override(text)
+            except HydraException:
+                yield self._unreadable(text)
+                continue
+            yield from self._override(text, override)
+
+    def _override(self, text: str, override: Override) -> Iterator[str]:
+        key, typed = override.key_or_group, text.lstrip("+~")
+        group = key in self.presets
+        if not key:
+            yield f"{text}: cannot be read; write KEY=VALUE"
+        elif key.partition(".")[0].partition("/")[0] == "hydra":
+            yield from self._of_hydra(text, key, override)
+        elif key.partition("/")[0] in self.presets and "/" in key:
+            return  # a folder inside a group
+        elif key == "from_image":
+            yield "from_image: only on the command line, as from_image=IMAGE"
+        elif not group and type_of(key) is None:
+            yield unknown_key(key)
+        elif not group and self.optimizer and type_of(key, self.optimizer) is None:
+            yield f"{key}: only with optimizer={' or '.join(kinds_of(key))}"
+        elif override.is_delete():
+            if key != "experiment":
+                advice = f"choose another preset, {key}=NAME" if group else f"set {key}=VALUE"
+                yield f"{text}: cannot be removed; {advice}"
+        elif key == "experiment" and not override.is_add():
+            yield f"experiment: needs a plus sign; write +{typed}"
+        elif text.startswith("+") and self._is_set(key, override):
+            yield f"{key}: is set already; write it without the plus sign: {typed}"
+        elif override.is_sweep_override():
+            yield from self._sweep(typed, key, override)
+        else:
+            yield from self._value(typed, key, override)
+
+    def _is_set(self, key: str, override: Override) -> bool:
+        if key in self.presets:
+            return key in groups() and key != "experiment"
+        return override.is_add() and Any not in (type_of(key), type_of(key.rpartition(".")[0]))
+
+    def _of_hydra(self, text: str, key: str, override: Override) -> Iterator[str]:
+        module, extra = PLUGINS.get(text, ("", ""))
+        if module and (not find_spec("hydra_plugins") or not _installed(module)):
+            yield f"{text}: its plugin is not installed; pip install 'nst_exp[{extra}]'"
+        elif key.startswith("hydra.sweeper.params.") and not override.is_add():
+            yield f"{text}: use -m {key.removeprefix('hydra.sweeper.params.')}=1,2,3 for a sweep"
+        elif override.is_sweep_override() and key in ("hydra.sweep.dir", "hydra.run.dir"):
+            yield f"{text}: a sweep has one folder, with one for each job in it; give one {key}=DIR"
+
+    def _sweep(self, text: str, key: str, override: Override) -> Iterator[str]:
+        value: Any = override.value()
+        if not self.sweep:
+            yield f"{self._unreadable(text)}; for a sweep over several values add -m"
+        elif key == "out":
+            yield f"{text}: a sweep has one folder, with one for each job in it; give one out=DIR"
+        elif isinstance(value, Glob):
+            if key not in self.presets:
+                yield f"{text}: glob() is for presets; list the values, {key}=1,2,3"
+        elif isinstance(value, IntervalSweep):
+            yield from self._value(text, key, self.parser.parse_override(f"{key}={value.start}"))
+        elif isinstance(value, RangeSweep) and (value.step == 0 or not list(value.range())[:1]):
+            yield f"{text}: has no values; give range(START,STOP,STEP)"
+        else:
+            for one in islice(override.sweep_string_iterator(), _MOST):
+                single = f"{key}={one}"
+                yield from self._value(single, key, self.parser.parse_override(single))
+
+    def _value(self, text: str, key: str, override: Override) -> Iterator[str]:
+        value: Any = override.value()
+        if "${" in text:
+            return  # checked when it is resolved
+        if key in self.presets and not isinstance(value, dict):
+            names = self.presets[key]
+            if not isinstance(value, str):
+                yield f"{text}: a group needs the name of a preset; choose {key}=NAME"
+            elif value not in names and "/" not in value:
+                near = did_you_mean(value, names)
+                yield f"{text}: no such preset{near}\n    presets: {', '.join(names)}"
+            return
+        for kind in [self.optimizer] if self.optimizer else kinds_of(key):
+            before = self.checked.get(kind)
+            config = before or OmegaConf.structured(Config(optimizer=OPTIMIZERS[kind]()))
+            tried = OmegaConf.merge(config)
+            try:
+                OmegaConf.update(tried, key, value, merge=True, force_add=True)
+            except (OmegaConfBaseException, ValueError, TypeError) as error:
+                yield f"{text}: {expected(key, value, error)}"
+                return
+            self.checked[kind] = cast(DictConfig, tried)
+        self.typed.add(key)
+
+    def values_out_of_bounds(self) -> Iterator[str]:
+        """Yield a line for each typed value outside its bounds, once the others are converted."""
+        for config in self.checked.values():
+            with_defaults = cast(Config, OmegaConf.to_object(config))
+            for problem in value_problems(with_defaults):
+                if re.split("[=:]", problem)[0] in self.typed:
+                    yield problem
+
+    def _unreadable(self, text: str) -> str:
+        """Word the problem of a text that is not in the grammar of Hydra's overrides."""
+        key, equals, value = text.partition("=")
+        if not equals:
+            blanks = any(other.strip("=") != other for other in self.overrides)
+            return f"{text}: cannot be read; write KEY=VALUE" + (" without blanks" * blanks)
+        if not re.fullmatch(r"[+~]{0,2}\w[\w./@-]*", key):
+            return f"{text}: cannot be read, since '{key}' is not a key; write KEY=VALUE"
+        quoted = shlex.quote(f"{key}=" + quote(value, '"'))
+        return f"{text}: cannot be read; quote the value: {quoted}"
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(f"hydra_plugins.hydra_{module}") is not None
+    except ImportError:
+        return False

@@ -1,0 +1,237 @@
+"""What a user reads after a mistake on the command line: key, value, what is allowed."""
+
+from __future__ import annotations
+
+import random
+import shlex
+import string
+from pathlib import Path
+
+import pytest
+
+from nst_exp.app import overrides
+from nst_exp.app.compose import make_config
+from nst_exp.app.known_keys import known_keys, type_of, unknown_key
+from nst_exp.app.messages import describe_error, quote
+from nst_exp.app.overrides import check_arguments
+from nst_exp.utils.errors import ConfigError
+
+WHOLE = "must be a whole number, written out (1000, not 1e3)"
+MISTAKES = {
+    # a key that does not exist, in every way to write it
+    "contnt=a": "contnt: no such key; did you mean 'content'?",
+    "+contnt=a": "contnt: no such key; did you mean 'content'?",
+    "++loss.tv.wieght=1": "loss.tv.wieght: no such key; did you mean 'loss.tv.weight'?",
+    "bakbone=vgg16": "bakbone: no such key; did you mean 'backbone'?",
+    "~contnt=a": "contnt: no such key; did you mean 'content'?",
+    "hydra.runn.dir=a": "hydra.runn.dir: no such key; did you mean 'hydra.run.dir'?",
+    # a key that exists, in the wrong way
+    "~seed": "~seed: cannot be removed; set seed=VALUE",
+    "~optimizer": "~optimizer: cannot be removed; choose another preset, optimizer=NAME",
+    "~loss=tutorial": "~loss=tutorial: cannot be removed; choose another preset, loss=NAME",
+    "+seed=1": "seed: is set already; write it without the plus sign: seed=1",
+    "+loss=tutorial": "loss: is set already; write it without the plus sign: loss=tutorial",
+    "experiment=nope": "experiment: needs a plus sign; write +experiment=nope",
+    "optimizer.beta1=0.5": "optimizer.beta1: only with optimizer=adam",
+    "optimizer=adam optimizer.history=3": "optimizer.history: only with optimizer=lbfgs",
+    "+experiment=crowsonkb optimizer.history=3": "optimizer.history: only with optimizer=lbfgs",
+    "optimizer.kind=sgd": "optimizer.kind=sgd: is set by the preset; choose optimizer=adam or "
+    "optimizer=lbfgs",
+    "from_image=a.png": "from_image: only on the command line, as from_image=IMAGE",
+    "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: only with hydra/launcher=NAME",
+    "hydra/launcher=basic hydra.launcher.n_jobs=2": (
+        "hydra.launcher.n_jobs: hydra/launcher=basic has no such key"
+    ),
+    # a value of the wrong type
+    "steps=abc": f"steps=abc: {WHOLE}",
+    "steps=1e3": f"steps=1e3: {WHOLE}",
+    "seed=true": f"seed=true: {WHOLE}",
+    "steps=": f"steps=: {WHOLE}",
+    "size=[1]": f"size=[1]: {WHOLE}",
+    "alpha=big": "alpha=big: must be a number",
+    "content=[a,b]": "content=[a,b]: must be a single text; quote it",
+    "loss.style.weights=[1,x]": "loss.style.weights=[1,x]: every entry must be a number",
+    "optimizer.clamp=maybe": "optimizer.clamp=maybe: must be true or false",
+    "steps=null": "steps=null: needs a value",
+    "backbone.content_layers=relu4_2": (
+        "backbone.content_layers=relu4_2: must be a list: backbone.content_layers=[...]"
+    ),
+    "loss.content=3": "loss.content=3: has keys of its own; set loss.content.KEY=VALUE",
+    "loss=3": "loss=3: a group needs the name of a preset; choose loss=NAME",
+    "init.kind=noize": (
+        "init.kind=noize: must be one of content, style, noise, file, blend; did you mean 'noise'?"
+    ),
+    # what Hydra's grammar does not accept
+    "seed": "seed: cannot be read; write KEY=VALUE",
+    "=3": "=3: cannot be read; write KEY=VALUE",
+    "lr =3": "lr: cannot be read; write KEY=VALUE without blanks",
+    "content=a=b.jpg": "content=a=b.jpg: cannot be read; quote the value: 'content=\"a=b.jpg\"'",
+    "beta=1,2": "beta=1,2: cannot be read; quote the value: 'beta=\"1,2\"'; for a sweep over "
+    "several values add -m",
+    # options
+    "--lr 3": "--lr: no such option; write optimizer.lr=VALUE without dashes",
+    "--content=a": "--content=a: no such option; write content=VALUE without dashes",
+    "--multirunn": "--multirunn: no such option; did you mean '--multirun'?",
+    "--run --multirun": "--run --multirun: exclude one another; choose one",
+    # sweeps
+    "-m steps=range(1,9,0)": "steps=range(1,9,0): has no values; give range(START,STOP,STEP)",
+    "-m steps=range(9,1)": "steps=range(9,1): has no values; give range(START,STOP,STEP)",
+    "-m steps=glob(*)": "steps=glob(*): glob() is for presets; list the values, steps=1,2,3",
+    "-m out=a,b": "out=a,b: a sweep has one folder, with one for each job in it; give one out=DIR",
+}
+
+
+@pytest.mark.parametrize("typed", MISTAKES)
+def test_mistake_is_answered_in_one_line(typed: str) -> None:
+    check = check_arguments if typed.startswith("-") else make_config
+    with pytest.raises(ConfigError) as caught:
+        check(typed.split())
+    assert MISTAKES[typed] in caught.value.problems
+    assert len(caught.value.problems) == (2 if "lr =" in typed else 1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (
+            ["stepz=3", "sise=4", "alpha=x"],
+            [
+                "stepz: no such key; did you mean 'steps'?",
+                "sise: no such key; did you mean 'size'?",
+                "alpha=x: must be a number",
+            ],
+        ),
+        (["alpha=x", "beta=-1"], ["alpha=x: must be a number", "beta=-1.0: must be at least 0"]),
+        (["optimizer=adamm", "optimizer.beta1=0.5"], ["optimizer=adamm: no such preset"]),
+        (
+            ["content=a=b", "style=c=d"],
+            [
+                "content=a=b: cannot be read; quote the value: 'content=\"a=b\"'",
+                "style=c=d: cannot be read; quote the value: 'style=\"c=d\"'",
+            ],
+        ),
+        (["-m", "steps=1,x,3,y"], [f"steps=x: {WHOLE}", f"steps=y: {WHOLE}"]),
+        (["-m", "loss=tutoril,default"], ["loss=tutoril: no such preset; did you mean 'tutorial'"]),
+    ],
+)
+def test_every_problem_comes_at_once(typed: list[str], said: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_arguments(typed)
+    for line, expected in zip(caught.value.problems, said, strict=True):
+        assert line.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("typed", "nearest", "listed"),
+    [
+        ("backbone=vgg_16", "did you mean 'vgg16'?", "presets: alexnet"),
+        ("optimizer=adamm", "did you mean 'adam'?", "presets: adam, lbfgs"),
+        ("+experiment=zzz", "no such preset\n", "crowsonkb"),
+    ],
+)
+def test_unknown_preset_lists_those_that_exist(typed: str, nearest: str, listed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_config([typed])
+    (message,) = caught.value.problems
+    assert message.startswith(f"{typed.lstrip('+')}: no such preset")
+    assert nearest in message
+    assert listed in message
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "-m steps=1,2 size=range(64,128,32) +experiment=glob(paper*) out=s",
+        "-m hydra/sweeper=optuna beta=tag(log,interval(0.1,100))",
+        "--cfg job steps=3",
+        "-sc query=bash",
+        "~hydra.callbacks.sweep_session",
+        "loss=tutorial backbone.pool=max ++seed=3 init={kind:noise}",
+        "+figure.panels.b.weights=[1,0.5] backbone.pool=${loss.x}",
+        "steps=1 steps=2",
+    ],
+)
+def test_what_is_right_is_left_to_hydra(typed: str) -> None:
+    check_arguments(typed.split())
+
+
+def test_own_presets_are_known_and_their_mistakes_are_named(tmp_path: Path) -> None:
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "mine.yaml").write_text("tv: {weight: 0.1}\n")
+    check_arguments(["--config-dir", str(tmp_path), "loss=mine"])
+    with pytest.raises(ConfigError, match="did you mean 'mine'"):
+        check_arguments([f"--config-dir={tmp_path}", "loss=mien"])
+
+
+@pytest.mark.parametrize(
+    "value", ["a=b.jpg", "wave (1).jpg", "it's.jpg", 'a"b.jpg', "ü.jpg", "[a", "a,b.jpg", "~no/a"]
+)
+def test_advised_quoting_works_when_pasted_into_a_shell(value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_config(["seed=1", f"content={value}", "size=64"])
+    advised = str(caught.value).partition("quote the value: ")[2].partition("; for a sweep")[0]
+    assert make_config(shlex.split(advised)).content == value
+
+
+@pytest.mark.parametrize("name", ["hydra/launcher=joblib", "hydra/sweeper=optuna"])
+def test_missing_plugin_names_the_extra_that_installs_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overrides, "find_spec", lambda module: None)
+    extra = name.partition("=")[2]
+    with pytest.raises(ConfigError, match=rf"{name}: .* pip install 'nst_exp\[{extra}\]'"):
+        check_arguments(["-m", "beta=1,2", name])
+
+
+def test_names_of_another_encoding_are_refused() -> None:
+    """No record could hold them."""
+    with pytest.raises(ConfigError, match=r"^content=caf\\udce9: is not UTF-8"):
+        check_arguments(["content=caf\udce9"])
+
+
+def _one_edit(key: str, rng: random.Random) -> str:
+    """Delete, insert, replace one letter, or swap two."""
+    at, letter = rng.randrange(len(key)), rng.choice(string.ascii_lowercase)
+    swapped = key[:at] + key[at + 1 : at + 2] + key[at] + key[at + 2 :]
+    edits = [key[:at] + key[at + 1 :], key[:at] + letter + key[at:], swapped]
+    return rng.choice([*edits, key[:at] + letter + key[at + 1 :]])
+
+
+def test_one_typing_mistake_is_recognized() -> None:
+    """At least nine in ten: a few typos are as near to another key (loss.style.a, b, c)."""
+    rng = random.Random(0)
+    typos = [(key, _one_edit(key, rng)) for key in known_keys() for _ in range(3)]
+    typos = [(key, typo) for key, typo in typos if typo and type_of(typo) is None]
+    assert len(typos) >= 200
+    right = sum(f"did you mean '{key}'?" in unknown_key(typo) for key, typo in typos)
+    assert right / len(typos) >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("lr", "optimizer.lr"),  # right, but for the group
+        ("tv.weight", "loss.tv.weight"),
+        ("loss.stile.layers", "loss.style.layers"),  # not loss.content.layers
+        ("intit.kind", "init.kind"),  # not loss.tv.kind
+        ("optimizer.bet1", "optimizer.beta1"),  # not beta
+        ("Content", "content"),
+    ],
+)
+def test_nearest_key(key: str, meant: str) -> None:
+    assert unknown_key(key) == f"{key}: no such key; did you mean '{meant}'?"
+
+
+def test_other_exceptions_are_shown_as_their_first_line() -> None:
+    assert unknown_key("zzz") == "zzz: no such key; see python -m nst_exp --help"
+    assert describe_error(RuntimeError("one\n\ntwo")) == "one"
+    assert describe_error(RuntimeError()) == "RuntimeError"
+
+
+@pytest.mark.parametrize("mark", ["'", '"'])
+@pytest.mark.parametrize(
+    "text",
+    ["a b", "it's", 'say "cheese"', "a=b,c", r"C:\pics\a.jpg", "end\\", r"odd\'", "", "ü[1]"],
+)
+def test_quoted_text_is_read_back(text: str, mark: str) -> None:
+    assert make_config([f"content={quote(text, mark)}"]).content == text
