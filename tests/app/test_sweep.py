@@ -1,25 +1,26 @@
-"""Sweeps: checked before the first job, stopped, gone on with, extended; failures stay alone."""
+"""Sweeps: validated before the first job, stopped, resumed, extended; failures stay alone."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from helpers_run import TINY, command_line, environment, picture, pixels
+from helpers_run import TINY, environment, picture, pixels
 
-from nst_exp.results.sweep_plan import job_name
+from nst_exp.app import main as cli
 
-GRID = ["-m", *TINY, "logging.tensorboard=false", "logging.snapshots=false", "out=s"]
+SMALL = [*TINY, "logging.tensorboard=false", "logging.snapshots=false"]
+GRID = ["-m", *SMALL, "out=s"]
 
 
-def records(sweep: Path) -> dict[str, dict[str, object]]:
+def records(sweep: Path) -> dict[str, dict[str, Any]]:
     """Job's folder -> its record."""
     return {
         path.parent.name: json.loads(path.read_text(encoding="utf-8"))
@@ -27,176 +28,206 @@ def records(sweep: Path) -> dict[str, dict[str, object]]:
     }
 
 
-def plan_of(sweep: Path) -> dict[str, list[dict[str, object]]]:
-    found: dict[str, list[dict[str, object]]] = json.loads((sweep / "sweep.json").read_text())
+def plan_of(sweep: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((sweep / "sweep.json").read_text())
     return found
 
 
-@pytest.mark.parametrize(
-    ("value", "name"),
-    [
-        ("a/b/c.jpg", "003_content=c.jpg"),
-        ("it's a cat", "003_content=it-s-a-cat"),
-        ("[relu1_1,relu2_1]", "003_content=-relu1_1,relu2_1-"),
-        ("x" * 300, "003_content=" + "x" * 112),
-        ("end.", "003_content=end"),  # Windows drops the point
-    ],
-)
-def test_job_names_are_safe(value: str, name: str) -> None:
-    assert job_name(3, {"content": value}) == name
-    assert job_name(3, {"loss.content": value})[:12] == name[:12]
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Call main() in an empty folder, without a new process: exit code, stdout, stderr."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["nst_exp", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
 
 
-@pytest.mark.slow
-def test_every_job_is_checked_before_the_first(tmp_path: Path) -> None:
-    run = command_line(tmp_path, *GRID, "beta=1,-1", "style=chelsea,no_such_picture")
-    assert run.returncode == 2
-    assert run.stdout == ""
-    assert not (tmp_path / "s").exists()
-    assert "error: beta=-1.0: must be at least 0" in run.stderr
-    assert "in 2 of 4 jobs: style=chelsea, beta=-1; style=no_such_picture, beta=-1" in run.stderr
-    assert "style=no_such_picture: no such file" in run.stderr
-    assert "Traceback" not in run.stderr
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "nst_exp", *arguments],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
-@pytest.mark.slow
-def test_sweep_is_gone_on_with_and_extended(tmp_path: Path) -> None:
-    assert command_line(tmp_path, *GRID, "beta=1,2").returncode == 0
-    first = records(tmp_path / "s")
-    assert list(first) == ["000_beta=1", "001_beta=2"]
-    for name in ("sheet.png", "results.csv", "report.html", "_summary"):
-        assert (tmp_path / "s" / name).exists()
-    again = command_line(tmp_path, *GRID, "beta=1,2")
-    assert again.stdout.splitlines()[0] == "2 jobs, 2 of them done already: s"
-    assert records(tmp_path / "s") == first  # not even looked at again
-    # Another grid: what is there keeps its folder, also under another order and a second key.
-    more = command_line(tmp_path, *GRID, "beta=3,2", "seed=0,1")
-    assert more.returncode == 0, more.stderr
+def test_jobs_are_named_after_what_varies_and_reported(run_here, tmp_path: Path) -> None:
+    code, out, err = run_here(*GRID, "steps=1", "beta=1,2", "+experiment=quick,fine", "size=32")
+    assert (code, err) == (0, "")
     found = records(tmp_path / "s")
     assert list(found) == [
-        "000_beta=1",
-        "001_beta=2",
-        "002_beta=3,seed=0",
-        "003_beta=3,seed=1",
+        *("000_beta=1,experiment=quick", "001_beta=1,experiment=fine"),
+        *("002_beta=2,experiment=quick", "003_beta=2,experiment=fine"),
+    ]
+    assert [record["config"]["beta"] for record in found.values()] == [1.0, 1.0, 2.0, 2.0]
+    lines = out.splitlines()
+    assert lines[0] == "4 jobs: s"
+    assert [line.partition(";")[0] for line in lines if line.startswith("job ")] == [
+        f"job {number} of 4" for number in (1, 2, 3, 4)
+    ]
+    for name in ("sheet.png", "results.csv", "report.html"):
+        assert (tmp_path / "s" / name).is_file()
+    log = (tmp_path / "s/003_beta=2,experiment=fine/nst_exp.log").read_text()
+    assert "result: s/003_beta=2,experiment=fine/image.png" in log
+    assert "report: " not in log
+
+
+@pytest.mark.slow
+def test_an_experiments_own_sweep(run_here, tmp_path: Path) -> None:
+    arguments = [*SMALL, "+experiment=paper_fig3", "panel=B,C", "steps=1", "size=32", "out=s"]
+    tiny = ["backbone=squeezenet1_1", "backbone.weights=random", "loss.content.layers=[fire2]"]
+    code, _, err = run_here("-m", *arguments, *tiny, "loss.style.layers=[fire2]")
+    assert (code, err) == (0, "")
+    assert list(records(tmp_path / "s")) == ["000_panel=B", "001_panel=C"]
+    assert (tmp_path / "s/figure.png").is_file()
+
+
+@pytest.mark.slow
+def test_problems_of_all_jobs_come_before_the_first(run_here, tmp_path: Path) -> None:
+    code, out, err = run_here(*GRID, "content=nope,summer_palace", "steps=1,0", "size=1,2,48,49")
+    assert (code, out) == (2, "")
+    assert "error: content=nope: no such file" in err
+    assert "error: steps=0: must be from 1 to 1000000000\n    in 8 of 16 jobs: content=" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_sweep_is_skipped_extended_and_refused(run_here, tmp_path: Path) -> None:
+    assert run_here(*GRID, "beta=1,2")[0] == 0
+    first = records(tmp_path / "s")
+    assert run_here(*GRID, "beta=1,2")[1].splitlines()[0] == "2 jobs, 2 of them done already: s"
+    assert records(tmp_path / "s") == first
+    # With another grid, what exists keeps its folder, in another order and with a second key.
+    assert run_here(*GRID, "beta=3,2", "seed=0,1")[0] == 0
+    found = records(tmp_path / "s")
+    assert list(found) == [
+        *("000_beta=1", "001_beta=2", "002_beta=3,seed=0", "003_beta=3,seed=1"),
         "004_beta=2,seed=1",
     ]
     assert found["001_beta=2"] == first["001_beta=2"]
     plan = plan_of(tmp_path / "s")
     assert plan["launch"] == [
-        "002_beta=3,seed=0",
-        "003_beta=3,seed=1",
-        "001_beta=2",
-        "004_beta=2,seed=1",
+        *("002_beta=3,seed=0", "003_beta=3,seed=1", "001_beta=2", "004_beta=2,seed=1")
     ]
     assert [job["folder"] for job in plan["jobs"]] == list(found)
-    # Other settings in the same folder would replace what is there.
-    other = command_line(tmp_path, *GRID, "beta=1,2", "steps=6")
-    assert other.returncode == 2
-    assert "made with other settings" in other.stderr
+    code, _, err = run_here(*GRID, "beta=1,2", "steps=6")
+    assert code == 2
+    assert "made with other settings" in err
     assert records(tmp_path / "s") == found
 
 
 @pytest.mark.slow
-def test_grid_that_asks_twice_for_the_same_has_two_folders(tmp_path: Path) -> None:
+def test_grid_with_the_same_job_twice_has_two_folders(run_here, tmp_path: Path) -> None:
     """Jobs may run side by side, and two must not write into one folder."""
     for _ in range(2):
-        assert command_line(tmp_path, *GRID, "beta=1,1.0,1").returncode == 0
+        assert run_here(*GRID, "steps=1", "beta=1,1.0,1")[0] == 0
         assert list(records(tmp_path / "s")) == ["000_beta=1", "001_beta=1.0", "002_beta=1"]
-        assert len(set(map(str, plan_of(tmp_path / "s")["launch"]))) == 3
+        assert len(set(plan_of(tmp_path / "s")["launch"])) == 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fail_fast", [False, True])
-def test_failing_job_costs_nothing_but_itself(tmp_path: Path, fail_fast: bool) -> None:
+def test_failing_job_costs_nothing_but_itself(run_here, tmp_path: Path, fail_fast: bool) -> None:
     picture(tmp_path / "good.png", (40, 40))
     (tmp_path / "bad.png").write_bytes((tmp_path / "good.png").read_bytes()[:100])
     grid = [*GRID, "style=bad.png,good.png", f"fail_fast={str(fail_fast).lower()}"]
-    run = command_line(tmp_path, *grid)
-    assert run.returncode == 1
-    assert "Traceback" not in run.stderr
-    assert "bad.png" in run.stderr
+    code, out, err = run_here(*grid)
+    assert code == 1
+    assert "Traceback" not in err
+    assert "error: style=bad.png: " in err
+    assert "the same command with out=s does what is left" in err
+    assert "report: s/report.html" in out  # also after failures
     found = records(tmp_path / "s")
     assert found["000_style=bad.png"]["status"] == "failed"
     assert "bad.png" in str(found["000_style=bad.png"]["error"])
     assert ("001_style=good.png" in found) != fail_fast
-    # Mended, the same command does what is left.
+    # With the image corrected, the same command does what is left.
     picture(tmp_path / "bad.png", (40, 40), seed=1)
-    assert command_line(tmp_path, *grid).returncode == 0
+    assert run_here(*grid)[0] == 0
     after = records(tmp_path / "s")
     assert [record["status"] for record in after.values()] == ["done", "done"]
     if not fail_fast:
         assert after["001_style=good.png"] == found["001_style=good.png"]
 
 
-@pytest.mark.slow
-def test_bug_in_a_job_leaves_its_traceback_there(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import nst_exp.core.objective as o\n"
-        "def broken(*a): raise ZeroDivisionError('planted')\n"
-        "o.range_excess = broken\n"
-    )
-    run = command_line(tmp_path, *GRID, "seed=0,1", PYTHONPATH=str(tmp_path))
-    assert run.returncode == 1
-    assert run.stderr.count("error: ZeroDivisionError: planted") == 2
+def test_bug_in_a_job_leaves_its_traceback_there(
+    run_here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nst_exp.runner.run.load_inputs", lambda *_: 1 / 0)
+    code, _, err = run_here(*GRID, "seed=0,1")
+    assert code == 1
+    assert err.count("error: ZeroDivisionError: division by zero") == 2
+    assert "Traceback" not in err
     for job in ("000_seed=0", "001_seed=1"):
-        log = (tmp_path / "s" / job / "nst_exp.log").read_text()
-        assert "Traceback" in log
-        assert "planted" in log
+        assert "Traceback" in (tmp_path / "s" / job / "nst_exp.log").read_text()
         assert records(tmp_path / "s")[job]["status"] == "failed"
 
 
+def test_folder_of_a_running_sweep_is_locked(run_here, tmp_path: Path) -> None:
+    from nst_exp.results.lock import folder_lock
+
+    with folder_lock(tmp_path / "s"):
+        code, _, err = run_here(*GRID, "beta=1,2")
+    assert code == 2
+    assert "another process" in err
+    assert run_here(*GRID, "steps=1", "beta=1,2")[0] == 0
+
+
 @pytest.mark.slow
-def test_killed_three_times_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    grid = [*GRID, "steps=40", "trainer.checkpoint_minutes=0.002", "beta=1,2,3", "init=noise"]
-    assert command_line(tmp_path, *grid[:-1], "init=noise", "out=whole").returncode == 0
+def test_killed_three_times_ends_as_if_nothing_had_happened(run_here, tmp_path: Path) -> None:
+    grid = ["-m", *SMALL, "steps=40", "trainer.checkpoint_minutes=0.002", "beta=1,2,3"]
+    grid.append("init=noise")
+    assert run_here(*grid, "out=whole")[0] == 0
     moments = random.Random(7)
     for _ in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "nst_exp", *grid],
-            cwd=tmp_path,
-            env=environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        process = start(tmp_path, *grid, "out=s")
         deadline = time.monotonic() + 60
         while not list((tmp_path / "s").glob("*/result.json")) and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(moments.uniform(0.1, 3.0))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.communicate()
     finished = {
-        name: os.stat(tmp_path / "s" / name / "image.png").st_mtime_ns
+        name: (tmp_path / "s" / name / "image.png").stat().st_mtime_ns
         for name, record in records(tmp_path / "s").items()
         if record["status"] == "done"
     }
-    last = command_line(tmp_path, *grid)
-    assert last.returncode == 0, last.stderr
+    code, _, err = run_here(*grid, "out=s")
+    assert code == 0, err
     assert list(records(tmp_path / "s")) == list(records(tmp_path / "whole"))
     for job, record in records(tmp_path / "whole").items():
         mine, whole = (tmp_path / name / job / "image.png" for name in ("s", "whole"))
         assert (pixels(mine) == pixels(whole)).all()
         assert records(tmp_path / "s")[job]["losses"] == record["losses"]
-    for name, moment in finished.items():  # what was done has not been done again
-        assert os.stat(tmp_path / "s" / name / "image.png").st_mtime_ns == moment
+    for name, moment in finished.items():  # what was done was not repeated
+        assert (tmp_path / "s" / name / "image.png").stat().st_mtime_ns == moment
 
 
 @pytest.mark.slow
-def test_termination_ends_the_sweep_with_its_code(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nst_exp", *GRID, "steps=400", "beta=1,2"],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_termination_ends_the_sweep_with_its_code(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    process = start(tmp_path, *GRID, "steps=400", "beta=1,2")
     deadline = time.monotonic() + 60
     while not (tmp_path / "s/000_beta=1/result.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1.0)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
+    assert process.returncode == code, err
+    assert "the same command with out=s does what is left" in err
+    assert "Traceback" not in err
     assert list(records(tmp_path / "s")) == ["000_beta=1"]
     assert records(tmp_path / "s")["000_beta=1"]["status"] == "interrupted"
 
@@ -214,9 +245,8 @@ def test_weights_and_targets_are_made_once(tmp_path: Path) -> None:
         "main()\n"
         "print('built', len(built), 'mapped', len(mapped))\n"
     )
-    arguments = [*GRID, "logging.metrics=false", "beta=1,2,3"]
     run = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", code, *GRID, "logging.metrics=false", "beta=1,2,3"],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,

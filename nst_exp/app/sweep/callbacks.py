@@ -23,8 +23,8 @@ from nst_exp.app.sweep.grid import format_values, plan_sweep
 from nst_exp.app.sweep.launchers import check_launcher, is_basic
 from nst_exp.app.sweep.progress import SweepProgress
 from nst_exp.images import input_hashes
-from nst_exp.results.lock import LOCK, check_free, folder_lock
-from nst_exp.results.record import check_compatible, fingerprint, read_record
+from nst_exp.results.lock import check_free, folder_lock
+from nst_exp.results.record import LOCK, check_compatible, compute_fingerprint, read_record
 from nst_exp.results.run_folder import find_run_folders
 from nst_exp.results.sweep_plan import SweepPlan, add_finished_jobs, values_of
 from nst_exp.runner.validate import validate
@@ -51,9 +51,9 @@ class ValidateConfig(Callback):
             # Hydra writes its own files into the folder even before the run can refuse it.
             folder = Path(config.hydra.run.dir)
             with suppress(OSError):  # an image that cannot be read; loading it raises the error
-                mark = fingerprint(typed, input_hashes(typed))
+                fingerprint = compute_fingerprint(typed, input_hashes(typed))
                 check_free(folder)
-                check_compatible(folder, mark, typed.image, typed.overwrite)
+                check_compatible(folder, fingerprint, typed.overwrite)
         except NstError as error:
             sys.exit(fail(error))
 

@@ -20,7 +20,7 @@ from nst_exp.app.messages import describe_error
 from nst_exp.app.sweep.search import check_search, first_values
 from nst_exp.config.schema import Config
 from nst_exp.images import input_hashes
-from nst_exp.results.record import check_compatible, fingerprint, read_record
+from nst_exp.results.record import check_compatible, compute_fingerprint, read_record
 from nst_exp.results.sweep_plan import (
     SweepJob,
     SweepPlan,
@@ -134,23 +134,26 @@ class _Folders:
         self.taken: set[str] = set()  # a grid may contain the same job twice
         self.known: dict[str, list[str]] = {}  # fingerprint, or values, -> folders
         for name, job in earlier.items():
-            mark = str(read_record(folder / name).get("fingerprint"))
-            for key in (mark, json.dumps(job.values, sort_keys=True)):
+            fingerprint = str(read_record(folder / name).get("fingerprint"))
+            for key in (fingerprint, _key(job.values)):
                 self.known.setdefault(key, []).append(name)
 
     def choose(self, config: Config, values: dict[str, str]) -> str:
         """Return the name of the job's folder, which holds nothing or the same job."""
-        mark = ""
+        fingerprint = ""
         with suppress(OSError):  # an image that is not there yet, or cannot be read
-            mark = fingerprint(config, input_hashes(config))
-        same = [*self.known.get(mark, []), *self.known.get(json.dumps(values, sort_keys=True), [])]
+            fingerprint = compute_fingerprint(config, input_hashes(config))
+        same = [
+            *self.known.get(fingerprint, []),
+            *self.known.get(json.dumps(values, sort_keys=True), []),
+        ]
         name = next((name for name in same if name not in self.taken), "")
         if not name:
             name = job_name(self.number, values)
             self.number += 1
         try:
-            if mark:
-                check_compatible(self.folder / name, mark, config.image, config.overwrite)
+            if fingerprint:
+                check_compatible(self.folder / name, fingerprint, config.overwrite)
         except ConfigError as error:
             raise ConfigError(
                 f"out={self.folder}: holds jobs that were made with other settings or images; "
@@ -158,6 +161,10 @@ class _Folders:
             ) from error
         self.taken.add(name)
         return name
+
+
+def _key(values: dict[str, str]) -> str:
+    return json.dumps(values, sort_keys=True)
 
 
 def _with_jobs(problem: str, jobs: list[str], count: int) -> str:
