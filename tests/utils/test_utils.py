@@ -1,0 +1,72 @@
+"""Suggestions, reasons of errors, hashes and the cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from nst_exp.utils.errors import ConfigError, WeightsError, reason_of
+from nst_exp.utils.hashing import check, published, sha256_of
+from nst_exp.utils.paths import CONFIGS, cache_folder
+from nst_exp.utils.suggest import as_utf8, did_you_mean
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("stlye", "; did you mean 'style'?"), ("STEPS", "; did you mean 'steps'?"), ("xyz", "")],
+)
+def test_the_nearest_word_is_suggested(word: str, hint: str) -> None:
+    assert did_you_mean(word, ["style", "steps", "Steps", "size"]) == hint
+
+
+def test_text_in_another_encoding_can_be_shown() -> None:
+    assert as_utf8("café") == "café"
+    assert as_utf8("caf\udce9") == r"caf\udce9"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(OSError(28, "full", "file"), "full"), (ValueError("bad"), "bad"), (KeyError(), "KeyError")],
+)
+def test_reason_of_an_error(error: Exception, reason: str) -> None:
+    assert reason_of(error) == reason
+
+
+def test_a_file_is_checked_by_its_hash_or_a_prefix(tmp_path: Path) -> None:
+    path, page = tmp_path / "file", tmp_path / "page"
+    path.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert sha256_of(path) == digest
+    assert check(path, digest[:8]) == digest
+    page.write_text("<!DOCTYPE html><title>Log in</title>")
+    with pytest.raises(WeightsError, match=r"wrong content \(a web page.*SHA-256 is [0-9a-f]{16}"):
+        check(page, digest)
+
+
+@pytest.mark.parametrize("sha256", ["", "0123456", "g" * 8, "0" * 65])
+def test_hashes_that_prove_nothing_are_refused(sha256: str) -> None:
+    assert published("ABCDEF01", "sha256") == "abcdef01"
+    with pytest.raises(WeightsError, match=f"sha256='{sha256}': needs 8 to 64 hex digits"):
+        published(sha256, "sha256")
+
+
+def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NST_EXP_CACHE", "here")
+    assert cache_folder() == tmp_path / "here"
+    monkeypatch.delenv("NST_EXP_CACHE")
+    assert cache_folder().name == "nst_exp"
+
+    def no_home(*_: object, **__: object) -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(platformdirs, "user_cache_path", no_home)
+    with pytest.raises(ConfigError, match="NST_EXP_CACHE: there is no home folder"):
+        cache_folder()
+
+
+def test_presets_are_found() -> None:
+    assert (CONFIGS / "config.yaml").is_file()
