@@ -13,7 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.context import ForkProcess
 from pathlib import Path
+from typing import Any
 
 from tests.faults import TINY as TINY
 
@@ -28,55 +30,46 @@ def import_all() -> None:
 class Command:
     """A command that runs or has ended."""
 
-    def __init__(self, process: multiprocessing.Process, output: Path) -> None:
-        self._process = process
+    def __init__(self, process: ForkProcess, output: Path) -> None:
+        self.process = process
         self.output = output  # stdout and stderr
 
     @property
     def code(self) -> int | None:
         """Exit code, negative for a signal; None while it runs."""
-        return self._process.exitcode
+        return self.process.exitcode
 
     @property
     def text(self) -> str:
         """What it has printed so far."""
         return self.output.read_text(encoding="utf-8", errors="replace")
 
-    @property
-    def errors(self) -> list[str]:
-        """The error messages among its lines."""
-        return [line for line in self.text.splitlines() if line.startswith("error: ")]
-
     def send(self, number: int) -> None:
         """Send a signal if it still runs."""
-        if self._process.is_alive() and self._process.pid:
-            os.kill(self._process.pid, number)
+        if self.process.is_alive() and self.process.pid:
+            os.kill(self.process.pid, number)
 
     def wait(self, seconds: float = 120.0) -> Command:
         """Wait for the end; kill it if it does not come."""
-        self._process.join(seconds)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        self.process.join(seconds)
+        self.process.kill()
+        self.process.join()
         return self
 
-    def wait_for(self, path: Path, seconds: float = 60.0) -> None:
-        """Wait until the path exists or the command has ended."""
-        until = time.monotonic() + seconds
-        while self.code is None and not path.exists() and time.monotonic() < until:
+    def wait_for(self, folder: Path, pattern: str) -> None:
+        """Wait until such a file exists or the command has ended."""
+        while self.code is None and not list(folder.glob(pattern)):
             time.sleep(0.001)
 
     def wrong(self, code: int, *words: str) -> list[str]:
         """Return what is wrong with its end: exit code, one error message, words in the text."""
         text = self.text
-        found = []
-        if self.code != code:
-            found.append(f"exit code {self.code}, not {code}")
-        if "Traceback" in text:
-            found.append("a traceback")
-        if code != 1 and len(self.errors) != bool(code):  # a sweep has an error per failed job
-            found.append(f"{len(self.errors)} error messages")
-        found += [f"no {word!r}" for word in words if word not in text]
+        found = [f"no {word!r}" for word in words if word not in text]
+        if self.code != code or "Traceback" in text:
+            found.append(f"exit code {self.code}, not {code}, or a traceback")
+        errors = sum(line.startswith("error: ") for line in text.splitlines())
+        if code != 1 and errors != bool(code):  # a sweep may have several
+            found.append(f"{errors} error messages")
         return [*found, f"printed: {text[-500:]!r}"] if found else []
 
 
@@ -87,7 +80,7 @@ def start(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
     largest_file: int | None = None,
-    before: Callable[[], None] | None = None,
+    before: Callable[[], object] | None = None,
 ) -> Command:
     """Start the command line.
 
@@ -104,9 +97,8 @@ def start(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.update(environment or {})
         tempfile.tempdir = None  # TMPDIR decides
-        if folder is not None:
-            os.chdir(folder)
-        stream = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.chdir(folder or ".")
+        stream = os.open(output, os.O_WRONLY | os.O_TRUNC)
         for descriptor in (1, 2):
             os.dup2(stream, descriptor)
         sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
@@ -119,13 +111,12 @@ def start(
 
         run()
 
-    output.unlink(missing_ok=True)
-    output.touch()
+    output.write_text("")
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
-    return Command(process, output)  # type: ignore[arg-type]
+    return Command(process, output)
 
 
-def run(arguments: Sequence[str], output: Path, seconds: float = 120.0, **how: object) -> Command:
+def run(arguments: Sequence[str], output: Path, seconds: float = 120.0, **how: Any) -> Command:
     """Start the command line and wait for its end; ``how`` as for ``start``."""
-    return start(arguments, output, **how).wait(seconds)  # type: ignore[arg-type]
+    return start(arguments, output, **how).wait(seconds)

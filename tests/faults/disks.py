@@ -7,13 +7,12 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults.commands import import_all, run, start
 from tests.faults.folders import compare, damaged, results_of
-from tests.faults.kills import RUNS
 from tests.faults.outcome import Outcome, part
+from tests.faults.signals import RUNS
 
 FULL = 16
 LEAST = 2048  # bytes; what the command prints goes to a file here
@@ -49,74 +48,66 @@ def inject(scale: float, folder: Path) -> Outcome:
     for special in SPECIAL[: part(len(SPECIAL), scale)]:
         place = folder / special.__name__
         place.mkdir()
-        outcome.expect(special.__doc__, special(place, place / "output.txt"))
+        outcome.expect(special.__name__, special(place, place / "output.txt"))
     outcome.notes.append(f"files cut at {LEAST / 1e3:.0f} to {largest / 1e3:.0f} kB")
     return outcome
 
 
 def _interrupted(place: Path, output: Path) -> Path:
     """Make a run that was stopped halfway."""
-    for _ in range(20):
+    while True:
         shutil.rmtree(place, ignore_errors=True)
         command = start([*RUN, f"out={place}"], output)
-        command.wait_for(place / "last.ckpt")
+        command.wait_for(place, "last.ckpt")
         command.send(signal.SIGTERM)
         if command.wait().code == 128 + signal.SIGTERM and (place / "last.ckpt").exists():
             return place
-    raise RuntimeError("every run was faster than the signal")
 
 
 def _drop_privileges() -> None:
     """Give up root's capabilities, so that read-only folders are read-only."""
-    if os.getuid() == 0:
-        version = (ctypes.c_uint32 * 2)(0x20080522, 0)
-        if ctypes.CDLL(None).capset(version, (ctypes.c_uint32 * 6)()):
-            raise OSError("capset")
+    version = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    if os.getuid() == 0 and ctypes.CDLL(None).capset(version, (ctypes.c_uint32 * 6)()):
+        raise OSError("capset")
 
 
 def _read_only(place: Path, output: Path) -> list[str]:
-    """out= is read-only"""
     (place / "out").mkdir(mode=0o555)
     return run([*RUN, f"out={place}/out"], output, before=_drop_privileges).wrong(5)
 
 
+def _device(place: Path, output: Path) -> list[str]:
+    return run([*RUN, "out=/dev/full"], output).wrong(5)
+
+
 def _file_on_the_way(place: Path, output: Path) -> list[str]:
-    """out= is a file, or lies below one"""
     (place / "file").write_bytes(b"mine")
     problems = run([*RUN, f"out={place}/file"], output).wrong(5)
     problems += run([*RUN, f"out={place}/file/out"], output).wrong(5)
     return problems + ([] if (place / "file").read_bytes() == b"mine" else ["it was changed"])
 
 
-def _device(place: Path, output: Path) -> list[str]:
-    """out= is a device"""
-    return run([*RUN, "out=/dev/full"], output).wrong(5)
-
-
-def _other_image(place: Path, output: Path) -> list[str]:
-    """the folder holds a file image.png of somebody else"""
-    (place / "out").mkdir()
-    (place / "out" / "image.png").write_bytes(b"mine")
+def _file_of_somebody_else(place: Path, output: Path) -> list[str]:
+    path = place / "out" / "image.png"
+    path.parent.mkdir()
+    path.write_bytes(b"mine")
     problems = run([*RUN, f"out={place}/out"], output).wrong(2)
-    kept = (place / "out" / "image.png").read_bytes() == b"mine"
-    return problems + ([] if kept else ["the image was changed"])
+    return problems + ([] if path.read_bytes() == b"mine" else ["it was changed"])
 
 
 def _removed(place: Path, output: Path) -> list[str]:
-    """the folder is removed during the run: made again, or an error with the best image saved"""
+    """It is made again, or there is an error and the best image is saved elsewhere."""
     command = start([*SLOW, f"out={place}/out"], output)
-    command.wait_for(place / "out" / "last.ckpt")
+    command.wait_for(place, "out/last.ckpt")
     shutil.rmtree(place / "out", ignore_errors=True)
-    if command.wait().code == 0:
-        complete = (place / "out" / "image.png").exists() and not damaged(place / "out")
-        return [] if complete else ["done without an image"]
+    if command.wait().code == 0 and (place / "out" / "image.png").exists():
+        return damaged(place / "out")
     return command.wrong(5, "the best image is")
 
 
 def _became_read_only(place: Path, output: Path) -> list[str]:
-    """the folder becomes read-only during the run"""
     command = start([*SLOW, f"out={place}/out"], output, before=_drop_privileges)
-    command.wait_for(place / "out" / "last.ckpt")
+    command.wait_for(place, "out/last.ckpt")
     (place / "out").chmod(0o555)
     problems = command.wait().wrong(5, "the best image is")
     (place / "out").chmod(0o755)
@@ -124,31 +115,18 @@ def _became_read_only(place: Path, output: Path) -> list[str]:
 
 
 def _occupied(place: Path, output: Path) -> list[str]:
-    """two runs in one folder"""
     first = start([*SLOW, f"out={place}/out"], place / "first.txt")
-    first.wait_for(place / "out" / "last.ckpt")
+    first.wait_for(place, "out/last.ckpt")
     problems = run([*SLOW, f"out={place}/out"], output).wrong(2, "another process")
     return problems + first.wait().wrong(0)
 
 
-def _at_once(place: Path, output: Path) -> list[str]:
-    """four runs at once, without out="""
-    started = [
-        start([*RUN, "steps=2"], place / f"output-{number}.txt", folder=place)
-        for number in range(4)
-    ]
-    problems = [problem for command in started for problem in command.wait().wrong(0)]
+def _four_at_once_without_out(place: Path, output: Path) -> list[str]:
+    commands = [start([*RUN, "steps=2"], place / f"{n}.txt", folder=place) for n in range(4)]
+    problems = [problem for command in commands for problem in command.wait().wrong(0)]
     images = len(list((place / "outputs").rglob("image.png")))
     return problems + ([] if images == 4 else [f"{images} images"])
 
 
-SPECIAL: list[Callable[[Path, Path], list[str]]] = [
-    _read_only,
-    _file_on_the_way,
-    _device,
-    _other_image,
-    _removed,
-    _became_read_only,
-    _occupied,
-    _at_once,
-]
+SPECIAL = [_read_only, _device, _file_on_the_way, _file_of_somebody_else, _removed]
+SPECIAL += [_became_read_only, _occupied, _four_at_once_without_out]

@@ -1,7 +1,4 @@
-"""What a run leaves in its folder, for comparison, and which of its files are damaged.
-
-The count of evaluations is not compared: a resumed L-BFGS evaluates its point once more.
-"""
+"""What a run leaves in its folder, for comparison, and which of its files are damaged."""
 
 from __future__ import annotations
 
@@ -15,10 +12,14 @@ import numpy as np
 from PIL import Image
 
 TEMPORARY = ".nst-*"  # unfinished files are named so
+Results = dict[str, dict[str, Any]]
 
 
 def result_of(folder: Path) -> dict[str, Any]:
-    """Return everything that must be the same in two equal runs: pixels, losses, curves, status."""
+    """Return everything that must be the same in two equal runs: pixels, losses, curves, status.
+
+    Not the count of evaluations: a resumed L-BFGS evaluates its point once more.
+    """
     record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     result: dict[str, Any] = {name: record.get(name) for name in ("status", "losses", "warnings")}
     for path in [*folder.glob("*.png"), *folder.glob("snapshots/*.png")]:
@@ -27,30 +28,21 @@ def result_of(folder: Path) -> dict[str, Any]:
     if (folder / "losses.csv").exists():
         rows = csv.DictReader((folder / "losses.csv").read_text(encoding="utf-8").splitlines())
         result["losses.csv"] = [{**row, "evaluations": ""} for row in rows]
-    return result | _points(folder)
+    if list(folder.glob("events.out.tfevents.*")):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it logs every purge
+        events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+        for tag in {*events.Tags()["scalars"]} - {"progress/evaluations"}:
+            # As text, since NaN is not equal to itself.
+            result[tag] = [(event.step, repr(event.value)) for event in events.Scalars(tag)]
+    return result
 
 
-def results_of(folder: Path) -> dict[str, dict[str, Any]]:
+def results_of(folder: Path) -> Results:
     """Return ``result_of`` the run in the folder, or of each job of the sweep there."""
-    if (folder / "result.json").exists():
-        return {"": result_of(folder)}
-    return {path.parent.name: result_of(path.parent) for path in folder.glob("*/result.json")}
-
-
-def _points(folder: Path) -> dict[str, Any]:
-    """Return the points of TensorBoard's curves, by tag."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    if not list(folder.glob("events.out.tfevents.*")):
-        return {}
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it logs every purge
-    events: Any = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
-    return {
-        tag: [(event.step, repr(event.value)) for event in events.Scalars(tag)]  # NaN != NaN
-        for tag in events.Tags()["scalars"]
-        if tag != "progress/evaluations"
-    }
+    paths = [*folder.glob("result.json"), *folder.glob("*/result.json")]
+    return {str(path.parent.relative_to(folder)): result_of(path.parent) for path in paths}
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -58,14 +50,12 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     return [name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)]
 
 
-def compare(place: Path, wanted: dict[str, dict[str, Any]]) -> list[str]:
+def compare(place: Path, wanted: Results) -> list[str]:
     """Return what differs from the results of an undisturbed run or sweep, and what is left."""
     found = results_of(place)
     problems = [f"temporary file {path.name}" for path in place.rglob(TEMPORARY)]
-    if found.keys() != wanted.keys():
-        return [*problems, f"jobs {sorted(found)}"]
-    for job, result in wanted.items():
-        if names := differences(found[job], result):
+    for job in sorted({*found, *wanted}):
+        if names := differences(found.get(job, {}), wanted.get(job, {})):
             problems.append(f"{job} differs in {', '.join(names)}")
     return problems
 
@@ -74,12 +64,11 @@ def damaged(folder: Path) -> list[str]:
     """Return the files below the folder that are neither complete nor absent."""
     found: list[str] = []
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or path.match(TEMPORARY):
-            continue
-        try:
-            _read(path)
-        except Exception as error:
-            found.append(f"damaged: {path.relative_to(folder)}: {error}")
+        if path.is_file() and not path.match(TEMPORARY):
+            try:
+                _read(path)
+            except Exception as error:
+                found.append(f"damaged: {path.relative_to(folder)}: {error}")
     return found
 
 
@@ -95,6 +84,5 @@ def _read(path: Path) -> None:
         torch.load(path, map_location="cpu", weights_only=True)
     elif path.name == "losses.csv":
         text = path.read_text(encoding="utf-8")
-        rows = list(csv.reader(text.splitlines()))
-        if not text.endswith("\n") or any(len(row) != len(rows[0]) for row in rows):
+        if not text.endswith("\n") or len({line.count(",") for line in text.splitlines()}) > 1:
             raise ValueError("a row is cut off")

@@ -6,19 +6,18 @@ import importlib
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 
-@dataclass
 class Outcome:
     """Counts trials and keeps what went wrong."""
 
-    title: str
-    promise: str  # how each trial must end
-    tried: int = 0
-    failures: list[str] = field(default_factory=list)  # one line each
-    notes: list[str] = field(default_factory=list)
+    def __init__(self, title: str, promise: str) -> None:
+        self.title = title
+        self.promise = promise  # how each trial must end
+        self.tried = 0
+        self.failures: list[str] = []  # one line each
+        self.notes: list[str] = []
 
     def expect(self, trial: object, problems: Sequence[str]) -> None:
         """Count a trial, which kept its promise if there are no problems."""
@@ -28,11 +27,9 @@ class Outcome:
 
     def row(self, seconds: float) -> str:
         """Return a row of the table in Markdown."""
-        kept = self.tried - len(self.failures)
-        return (
-            f"| {self.title} | {self.tried:,} | {self.promise} | {kept:,} "
-            f"| {seconds:.0f} | {'; '.join(self.notes)} |"
-        )
+        cells = [self.title, f"{self.tried:,}", self.promise]
+        cells += [f"{self.tried - len(self.failures):,}", f"{seconds:.0f}", "; ".join(self.notes)]
+        return f"| {' | '.join(cells)} |"
 
 
 def part(full: int, scale: float) -> int:
@@ -40,7 +37,7 @@ def part(full: int, scale: float) -> int:
     return max(1, round(full * scale))
 
 
-def inject_block(block: str, scale: float) -> tuple[Outcome, float]:
+def inject(block: str, scale: float) -> tuple[Outcome, float]:
     """Do a block in a scratch folder; return what it found and its seconds."""
     module = importlib.import_module(f"tests.faults.{block}")
     begun = time.monotonic()

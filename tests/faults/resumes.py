@@ -9,13 +9,14 @@ from __future__ import annotations
 import itertools
 import random
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from tests.faults.commands import TINY, import_all, run
-from tests.faults.evaluations import struck
+from tests.faults.evaluations import Fault, inject_into_objective
 from tests.faults.folders import compare, results_of
 from tests.faults.outcome import Outcome, part
 
@@ -87,7 +88,8 @@ def inject(scale: float, folder: Path) -> Outcome:
             sent = signal.SIGKILL if number % 2 else chance.choice([signal.SIGINT, signal.SIGTERM])
             at = chance.randint(1, STEPS)
             stops.append(f"{sent.name} at evaluation {at}")
-            command = run([*arguments, f"out={stopped}"], output, before=struck(sent, at))
+            strike = partial(inject_into_objective, Fault("signal", sent, at), folder)
+            command = run([*arguments, f"out={stopped}"], output, before=strike)
             allowed = {0, -sent if sent == signal.SIGKILL else 128 + sent}
             if command.code not in allowed:
                 problems += command.wrong(128 + sent)

@@ -6,16 +6,28 @@ import json
 import os
 import random
 import signal
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
-from tests.faults.commands import Command, import_all, run, start
-from tests.faults.folders import compare, damaged
-from tests.faults.kills import RUNS, undisturbed
+from tests.faults.commands import TINY, Command, import_all, run, start
+from tests.faults.folders import Results, compare, damaged, results_of
 from tests.faults.outcome import Outcome, part
 
-# What is sent, how many times, to what, and the trials of it.
-KINDS: list[tuple[signal.Signals, int, str, int]] = [
+# Steps enough to be hit, and a checkpoint after each, so that a kill may hit its writing.
+LONG = [*TINY, "steps=24", "logging.image_every=5", "trainer.checkpoint_minutes=1e-6"]
+RUNS = {
+    "content": LONG,
+    "noise": [*LONG, "init=noise", "optimizer.history=5"],
+    "pixels": [*LONG, "optimizer.parametrization.kind=pixels", "optimizer.line_search=none"],
+    "adam": [*LONG, "optimizer=adam", "resolution.averaging=0.9"],
+    "pyramid": [*LONG, "resolution.pyramid=true", "resolution.sizes=[24,32,48]"],
+    "sweep": ["-m", *LONG, "seed=1,2,3", "init=noise", "steps=8"],
+}
+# What is sent, how many times in a row, to what, and the number of trials.
+Kind = tuple[signal.Signals, int, str, int]
+KINDS: list[Kind] = [
     (signal.SIGTERM, 1, "run", 12),
     (signal.SIGINT, 1, "run", 12),
     (signal.SIGHUP, 1, "run", 4),
@@ -26,70 +38,71 @@ KINDS: list[tuple[signal.Signals, int, str, int]] = [
     (signal.SIGTERM, 1, "sweep", 3),
     (signal.SIGINT, 1, "sweep", 3),
 ]
-BETWEEN = 0.03  # seconds between two signals
-SLURM = {
-    "SLURM_JOB_ID": "1",
-    "SLURM_JOB_NAME": "run",
-    "SLURM_NTASKS": "1",
-    "SLURM_PROCID": "0",
-    "SLURM_LOCALID": "0",
-    "SLURM_NODEID": "0",
-    "SLURM_JOB_NODELIST": "localhost",
-}
+BETWEEN = 0.03  # seconds between two signals in a row
+SLURM = {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "run", "SLURM_NTASKS": "1", "SLURM_PROCID": "0"}
+SLURM |= {"SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "localhost"}
+
+
+@cache
+def undisturbed(name: str, folder: Path) -> tuple[Results, float]:
+    """Do one of RUNS undisturbed; return its results and its seconds."""
+    begun = time.monotonic()
+    command = run([*RUNS[name], f"out={folder}/whole-{name}"], folder / "whole.txt")
+    assert command.code == 0, command.text
+    return results_of(folder / f"whole-{name}"), time.monotonic() - begun
 
 
 def inject(scale: float, folder: Path) -> Outcome:
-    """Send each kind of signal at random moments."""
-    import_all()
+    """Send each kind of signal."""
     outcome = Outcome(
         "SIGTERM, SIGINT, SIGHUP or SIGUSR1, also several, alone or in SLURM's environment",
         "exit code 128 + its number, the last step saved, the same bytes in the end",
     )
-    chance = random.Random(1)
-    late = 0
-    environment = {"PATH": f"{_fake_slurm(folder)}:{os.environ['PATH']}"}
-    runs = [name for name in RUNS if name != "sweep"]
-    for number, times, target, full in KINDS:
-        for trial in range(part(full, scale)):
-            name = "sweep" if target == "sweep" else chance.choice(runs)
-            wanted, seconds = undisturbed(name, folder)
-            place = folder / f"{number.name}-{times}-{target}-{trial}"
-            arguments, output = [*RUNS[name], f"out={place}"], folder / "signaled.txt"
-            command = start(
-                arguments,
-                output,
-                environment=environment | (SLURM if target == "SLURM" else {}),
-            )
-            # Not in the first tenth, in which the command may not have set its handlers.
-            time.sleep(chance.uniform(0.1, 1.0) * seconds)
-            for _ in range(times):
-                command.send(number)
-                time.sleep(BETWEEN)
-            command.wait(30.0)
-            late += command.code == 0
-            problems = _ended(command, number, times) + damaged(place)
-            if times == 1:
-                problems += _unsaved(place)
-            if (folder / "requeued").exists():
-                problems.append("scontrol was called")
-            problems += run(arguments, output).wrong(0) or compare(place, wanted)
-            outcome.expect(f"{number.name} {times} times to a {target} ({name})", problems)
-    outcome.notes.append(f"{late} came when all was done")
+    interrupt(outcome, KINDS, scale, folder)
     return outcome
 
 
-def _fake_slurm(folder: Path) -> Path:
-    """Make a ``scontrol`` that nobody may call; return its folder."""
-    (folder / "bin").mkdir()
-    requeue = folder / "bin" / "scontrol"
-    requeue.write_text(f"#!/bin/sh\ntouch {folder}/requeued\n", encoding="utf-8")
-    requeue.chmod(0o755)
-    return requeue.parent
+def interrupt(outcome: Outcome, kinds: list[Kind], scale: float, folder: Path) -> None:
+    """Interrupt runs one to three times each, then let them end; count the interruptions."""
+    import_all()
+    chance = random.Random(1)
+    late = trial = 0
+    temporary = [folder, Path(tempfile.mkdtemp(dir="/dev/shm"))]  # two file systems
+    for number, times, target, full in kinds:
+        for _ in range(part(full, scale)):
+            trial += 1
+            name = "sweep" if target == "sweep" else chance.choice(list(RUNS)[:-1])
+            wanted, seconds = undisturbed(name, folder)
+            place, output = folder / f"{trial}", folder / "interrupted.txt"
+            arguments = [*RUNS[name], f"out={place}"]
+            environment = SLURM if target == "SLURM" else {}
+            environment = {**environment, "TMPDIR": str(temporary[trial % 2])}
+            problems: list[str] = []
+            hits = 0
+            for _ in range(chance.randint(1, 4) if number == signal.SIGKILL else 1):
+                command = start(arguments, output, environment=environment)
+                # Not in the first tenth, in which the command may not have set its handlers.
+                time.sleep(chance.uniform(0.1, 1.0) * seconds)
+                for _ in range(times):
+                    command.send(number)
+                    time.sleep(BETWEEN)
+                hits += command.wait(30.0).code != 0
+                problems += _ended(command, number, times) + damaged(place)
+                if times == 1 and number != signal.SIGKILL:
+                    problems += _unsaved(place)
+            late += not hits
+            problems += run(arguments, output).wrong(0) or compare(place, wanted)
+            for _ in range(max(1, hits)):
+                outcome.expect(f"{number.name} {times} times to a {target} ({name})", problems)
+    if left := os.listdir(temporary[1]):
+        outcome.failures.append(f"left in the temporary folder: {left}")
+    temporary[1].rmdir()
+    outcome.notes.append(f"{trial} runs and sweeps; {late} were faster")
 
 
 def _ended(command: Command, number: int, times: int) -> list[str]:
     # A third signal, and one that comes after the last line, may end the process at once.
-    at_once = times > 2 or "\nresult: " in command.text
+    at_once = times > 2 or "\nresult: " in command.text or number == signal.SIGKILL
     allowed = {0, 128 + number} | ({-number} if at_once else set())
     if command.code in allowed and "Traceback" not in command.text:
         return []
@@ -101,7 +114,7 @@ def _unsaved(place: Path) -> list[str]:
     import torch
 
     found = []
-    for path in [*place.glob("result.json"), *place.glob("*/result.json")]:
+    for path in place.rglob("result.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["status"] not in ("interrupted", "done"):
             found.append(f"{path.parent.name}: status {record['status']}")
