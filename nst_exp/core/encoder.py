@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -14,14 +13,14 @@ from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from nst_exp.config import layer_names, schema
-from nst_exp.core.pooling import LEAF_MODULES, replace_module, replace_pooling
+from nst_exp.core.pooling import LEAF_MODULES, replace_pooling
 from nst_exp.core.preprocessing import Preprocessing
 from nst_exp.core.random_weights import draw_weights
 from nst_exp.core.winograd import accelerate
 from nst_exp.utils.errors import ConfigError, WeightsError
 from nst_exp.utils.suggest import did_you_mean
 
-_LARGEST_LEAST_SIZE = 1024
+_LARGEST_SIDE = 1024  # that is tried in search of the least size
 
 
 class Encoder(nn.Module):
@@ -35,15 +34,7 @@ class Encoder(nn.Module):
         channels_last: bool = True,
         map_scale: float = 1.0,
     ) -> None:
-        """Wrap a trunk.
-
-        Args:
-            trunk: Network that returns {node: feature map}.
-            nodes: Node of each layer by the layer's name.
-            convention: Input that the trunk was trained with.
-            channels_last: Memory format of weights and feature maps.
-            map_scale: Factor on every feature map.
-        """
+        """Wrap a trunk that returns {node: feature map}; ``nodes`` has the node of each layer."""
         super().__init__()
         self.trunk, self.nodes, self.map_scale = trunk, dict(nodes), map_scale
         self.preprocessing = Preprocessing(convention)
@@ -78,11 +69,10 @@ def build_encoder(
     Args:
         settings: Architecture, pooling, padding and input convention.
         layers: Layers whose feature maps are returned.
-        state_dict: Weights under torchvision's names, more than needed is fine; None draws random
-            ones.
+        state_dict: Weights under torchvision's names, more than needed is fine; random if None.
         seed: Seed of random weights.
         channels_last: Memory format of weights and feature maps.
-        winograd: Replace the convolutions that gain by Winograd's algorithm.
+        winograd: Use Winograd's algorithm in the convolutions that gain by it.
 
     Raises:
         ConfigError: If the architecture or a layer does not exist.
@@ -93,7 +83,7 @@ def build_encoder(
         torch.manual_seed(seed)
         model = new_model(settings.name).eval()
     replace_pooling(model, settings)
-    _replace_padding(model, settings)
+    _set_padding(model, settings)
     nodes = _resolve_layers(model, settings.name, layers)
     trunk = create_feature_extractor(
         model,
@@ -126,12 +116,11 @@ def new_model(name: str) -> nn.Module:
         raise ConfigError(
             f"backbone.name={name}: torchvision has no such classifier{did_you_mean(name, known)}"
         )
-    accepted = inspect.signature(models.get_model_builder(name)).parameters
     options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
         # Trained with inputs of another scale, which torchvision converts inside the model.
         options = {"transform_input": True, "init_weights": False, "aux_logits": False}
-    elif "kwargs" in accepted and name.startswith("vgg"):
+    elif name.startswith("vgg"):
         options = {"init_weights": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about initialization, which is done elsewhere
@@ -176,42 +165,27 @@ def least_size(encoder: Encoder) -> int:
     Nothing is computed: the network runs on torch's meta device.
     """
     shadow = copy.deepcopy(encoder).to("meta")
-
-    def works(side: int) -> bool:
+    for side in range(1, _LARGEST_SIDE + 1):
         try:
             with torch.no_grad():
                 shadow(torch.empty(1, 3, side, side, device="meta"))
-            return True
+            return side
         except RuntimeError:
-            return False
-
-    sides = range(1, _LARGEST_LEAST_SIZE + 1)
-    return next((side for side in sides if works(side)), _LARGEST_LEAST_SIZE + 1)
+            continue
+    return _LARGEST_SIDE + 1
 
 
-def _replace_padding(model: nn.Module, settings: schema.Backbone) -> None:
-    """Replace the zero padding of the first convolution."""
+def _set_padding(model: nn.Module, settings: schema.Backbone) -> None:
+    """Set the padding mode of the first convolution."""
     if settings.padding is schema.Padding.zeros:
         return
-    path, first = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
     if not isinstance(first.padding, tuple) or not any(first.padding):
         raise ConfigError(
             f"backbone.padding={settings.padding.name}: the first convolution of {settings.name} "
             "has no padding; use backbone.padding=zeros"
         )
-    # A new module, since a convolution derives the amounts of padding when it is built.
-    new = nn.Conv2d(
-        first.in_channels,
-        first.out_channels,
-        cast(tuple[int, int], first.kernel_size),
-        cast(tuple[int, int], first.stride),
-        cast(tuple[int, int], first.padding),
-        bias=first.bias is not None,
-        padding_mode="replicate",
-        device=first.weight.device,
-    )
-    new.load_state_dict(first.state_dict(), assign=True)
-    replace_module(model, path, new)
+    first.padding_mode = "replicate"
 
 
 def _resolve_layers(model: nn.Module, name: str, layers: Sequence[str]) -> dict[str, str]:

@@ -11,9 +11,9 @@ from nst_exp.config.schema import Init, InitKind, NoiseKind
 
 
 def noise(settings: Init, height: int, width: int, seed: int) -> Tensor:
-    """Noise around ``noise_mean``, (1, 3, height, width), RGB in 0..1 and beyond.
+    """Draw noise around ``noise_mean``, (1, 3, height, width), RGB in 0..1 and beyond.
 
-    Drawn on the CPU: the same on every device.
+    It is drawn on the CPU: the same on every device.
     """
     generator = torch.Generator().manual_seed(seed)
     shape = (1, 3, height, width)
@@ -25,16 +25,16 @@ def noise(settings: Init, height: int, width: int, seed: int) -> Tensor:
     return mean + settings.noise_scale * unit
 
 
-def starting_image(settings: Init, content: Tensor, picture: Tensor | None, seed: int) -> Tensor:
-    """The first image, (1, 3, H, W) as ``content``.
+def starting_image(settings: Init, content: Tensor, other: Tensor | None, seed: int) -> Tensor:
+    """Build the image that the optimization starts from, of the shape (1, 3, H, W) of ``content``.
 
-    ``picture`` has that shape too: the style image for kind=style, the file for kind=file.
+    ``other`` is the style image for kind=style and the file for kind=file, of that shape too.
     """
     if settings.kind is InitKind.content:
         return content.clone()
     if settings.kind in (InitKind.style, InitKind.file):
-        assert picture is not None
-        return picture.clone()
+        assert other is not None
+        return other.clone()
     drawn = noise(settings, content.shape[2], content.shape[3], seed)
     if settings.kind is InitKind.blend:
         return settings.noise_ratio * drawn + (1.0 - settings.noise_ratio) * content

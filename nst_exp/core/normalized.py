@@ -9,9 +9,8 @@ maps." Every feature map is the old one divided by a number per channel, the cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -31,35 +30,7 @@ layers after it, has driven L-BFGS into NaN."""
 _HOMOGENEOUS = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, ScaledPool, L2Pool)
 
 
-@dataclass(frozen=True)
-class Normalization:
-    """What was measured, and what was made of it."""
-
-    means: dict[str, Tensor]  # layer -> (N,): mean activation of each channel before; float64
-    bounded: dict[str, int]  # layer -> channels whose mean is below the floor
-
-    def summary(self) -> str:
-        """Say in half a sentence how many channels are bounded."""
-        channels = sum(len(means) for means in self.means.values())
-        return (
-            f"{sum(self.bounded.values())} of {channels} channels are bounded "
-            f"(mean below {FLOOR:g} of their layer's)"
-        )
-
-    def as_record(self) -> dict[str, Any]:
-        """Convert to plain values for ``result.json``."""
-        layers = {
-            layer: {
-                "channels": len(means),
-                "bounded": self.bounded[layer],
-                "mean_before": float(means.mean()),
-            }
-            for layer, means in self.means.items()
-        }
-        return {"floor": FLOOR, "layers": layers}
-
-
-def normalize_encoder(encoder: Encoder, name: str, images: Iterable[Tensor]) -> Normalization:
+def normalize_encoder(encoder: Encoder, name: str, images: Iterable[Tensor]) -> dict[str, Tensor]:
     """Rescale the convolutions of an encoder in place.
 
     Args:
@@ -67,11 +38,14 @@ def normalize_encoder(encoder: Encoder, name: str, images: Iterable[Tensor]) -> 
         name: Its architecture, for the names of layers and for messages.
         images: Images (1, 3, H, W), RGB in 0..1, to measure the mean activations on.
 
+    Returns:
+        {layer: (N,)} of each convolution: the mean activations of its channels before, float64.
+
     Raises:
         ConfigError: If the network is not a chain of convolutions, ReLUs and pooling.
         WeightsError: If its activations are not finite.
     """
-    chain = convolutions(encoder, name)
+    chain = find_chain(encoder, name)
     means = mean_activations(encoder, chain, images)
     for node, found in means.items():
         if not torch.isfinite(found).all():
@@ -79,24 +53,20 @@ def normalize_encoder(encoder: Encoder, name: str, images: Iterable[Tensor]) -> 
                 f"backbone.normalized=true: the activations of {name}'s {node} are not finite; "
                 "check the weights and backbone.input"
             )
-    by_node = {node: scales(found) for node, found in means.items()}
-    rescale(chain, by_node)
+    rescale(chain, {node: scales(found) for node, found in means.items()})
     layers = {node: layer for layer, node in layer_names.aliases(name).items()}
-    return Normalization(
-        {layers.get(node, node): found for node, found in means.items()},
-        {layers.get(n, n): int((by_node[n] != found).sum()) for n, found in means.items()},
-    )
+    return {layers.get(node, node): found for node, found in means.items()}
 
 
-def convolutions(encoder: Encoder, name: str) -> dict[str, nn.Conv2d]:
-    """Find the convolutions of a network by their node, in order.
+def find_chain(encoder: Encoder, name: str) -> dict[str, nn.Module]:
+    """Return the modules of a network by their node, in order.
 
     Raises:
         ConfigError: If the network is not a single chain of convolutions, ReLUs and pooling; the
             message names what else it has.
     """
     trunk = cast(fx.GraphModule, encoder.trunk)
-    found: dict[str, nn.Conv2d] = {}
+    found: dict[str, nn.Module] = {}
     others: list[str] = []
     previous: fx.Node | None = None
     for node in trunk.graph.nodes:
@@ -107,9 +77,10 @@ def convolutions(encoder: Encoder, name: str) -> dict[str, nn.Conv2d]:
             module = trunk.get_submodule(target) if node.op == "call_module" else None
             if node.all_input_nodes != [previous]:
                 others.append("branches")
-            if isinstance(module, nn.Conv2d) and module.groups == 1 and target not in found:
+            convolution = isinstance(module, nn.Conv2d) and module.groups == 1
+            if module is not None and (convolution or isinstance(module, _HOMOGENEOUS)):
                 found[target] = module
-            elif not isinstance(module, _HOMOGENEOUS):
+            else:
                 function = getattr(node.target, "__name__", target)
                 others.append(type(module).__name__ if module is not None else function)
         previous = node
@@ -123,38 +94,25 @@ def convolutions(encoder: Encoder, name: str) -> dict[str, nn.Conv2d]:
 
 @torch.no_grad()
 def mean_activations(
-    encoder: Encoder, chain: Mapping[str, nn.Conv2d], images: Iterable[Tensor]
+    encoder: Encoder, chain: Mapping[str, nn.Module], images: Iterable[Tensor]
 ) -> dict[str, Tensor]:
     """Measure each convolution's mean activation after the ReLU, over images and positions.
-
-    Args:
-        encoder: Encoder to run.
-        chain: Its convolutions by node.
-        images: Images of shape (1, 3, H, W), RGB in 0..1.
 
     Returns:
         {node: (N,)}, float64.
     """
     sums: dict[str, Tensor] = {}
     positions = dict.fromkeys(chain, 0)
-
-    def adding(node: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        # At the convolution: a network that is cut there has no ReLU after it.
-        def add(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            total = output.relu().sum((0, 2, 3), dtype=torch.float64)
-            sums[node] = sums[node] + total if node in sums else total
-            positions[node] += output[:, 0].numel()
-
-        return add
-
-    hooks = [module.register_forward_hook(adding(node)) for node, module in chain.items()]
-    try:
-        for image in images:
-            encoder(image.to(encoder.preprocessing.mean))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {node: sums[node] / positions[node] for node in chain}
+    for image in images:
+        x = encoder.preprocessing(image.to(encoder.preprocessing.mean))
+        x = x.contiguous(memory_format=encoder.memory_format)
+        for node, module in chain.items():
+            x = module(x)
+            if isinstance(module, nn.Conv2d):
+                total = x.relu().sum((0, 2, 3), dtype=torch.float64)
+                sums[node] = sums[node] + total if node in sums else total
+                positions[node] += x[:, 0].numel()
+    return {node: total / positions[node] for node, total in sums.items()}
 
 
 def scales(means: Tensor) -> Tensor:
@@ -168,11 +126,18 @@ def scales(means: Tensor) -> Tensor:
     return means.clamp(min=float(FLOOR * average))
 
 
+def count_bounded(means: Tensor) -> int:
+    """Count the channels of a layer whose mean is below the floor."""
+    return int((scales(means) != means).sum())
+
+
 @torch.no_grad()
-def rescale(chain: Mapping[str, nn.Conv2d], by: Mapping[str, Tensor]) -> None:
+def rescale(chain: Mapping[str, nn.Module], by: Mapping[str, Tensor]) -> None:
     """Divide every convolution's channels by ``by[node]``, (N,) each, and undo it in the next."""
     before = torch.ones((), dtype=torch.float64)
     for node, module in chain.items():
+        if not isinstance(module, nn.Conv2d):
+            continue
         own = by[node].double()
         # New tensors: the old ones may be shared with the state dict that they came from.
         weight = module.weight.double() * before.view(1, -1, 1, 1) / own.view(-1, 1, 1, 1)

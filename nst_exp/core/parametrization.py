@@ -8,21 +8,21 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from nst_exp.config import schema as config
+from nst_exp.config import schema
 
 
 def hartley(x: Tensor) -> Tensor:
-    """Discrete Hartley transform of the last two axes: real, orthonormal and its own inverse.
+    """Compute the Hartley transform of the last two axes: real, orthonormal, its own inverse.
 
     The real form of the Fourier transform, Re - Im: it has as many coefficients as the image has
-    pixels, so the change of variables is exact, and without scaling it leaves L-BFGS unchanged.
+    pixels, so the change of variables is exact, and without scaling it does not change L-BFGS.
     """
     spectrum: Tensor = torch.fft.fft2(x, norm="ortho")
     return spectrum.real - spectrum.imag
 
 
 def spectral_scale(height: int, width: int, decay: float) -> Tensor:
-    """1/f^decay per coefficient, (height, width), root mean square 1.
+    """Compute 1/f^decay per coefficient, (height, width), scaled to a root mean square of 1.
 
     f is the radial frequency in cycles per pixel, not below that of the image's longer side, so
     that the mean color is scaled like the slowest wave.
@@ -37,29 +37,29 @@ def spectral_scale(height: int, width: int, decay: float) -> Tensor:
 class ImageParameter(nn.Module):
     """The optimized variable. Its only parameter ``values`` has the image's shape (1, 3, H, W)."""
 
-    def __init__(self, image: Tensor, settings: config.Parametrization) -> None:
+    def __init__(self, image: Tensor, settings: schema.Parametrization) -> None:
         """Start from ``image``: (1, 3, H, W), RGB in 0..1."""
         super().__init__()
         self.settings = settings
-        if settings.kind is config.ParametrizationKind.fourier:
+        if settings.kind is schema.ParametrizationKind.fourier:
             scale = spectral_scale(image.shape[2], image.shape[3], settings.decay)
             self.register_buffer("scale", scale, persistent=False)
         self.values = nn.Parameter(self.encode(image.float()))
 
     def encode(self, image: Tensor) -> Tensor:
-        """Image in 0..1 -> values, both (1, 3, H, W)."""
+        """Convert an image in 0..1 to values, both (1, 3, H, W)."""
         values = image * self.settings.pixel_scale
-        if self.settings.kind is config.ParametrizationKind.fourier:
+        if self.settings.kind is schema.ParametrizationKind.fourier:
             values = hartley(values) / cast(Tensor, self.scale)
         return values.contiguous()
 
     def forward(self) -> Tensor:
-        """The image (1, 3, H, W), RGB in 0..1; the optimizer may leave that range a little."""
+        """Return the image (1, 3, H, W), RGB; the optimizer may leave 0..1 a little."""
         return self.decode(self.values)
 
     def decode(self, values: Tensor) -> Tensor:
-        """Values -> image, both (1, 3, H, W)."""
-        if self.settings.kind is config.ParametrizationKind.fourier:
+        """Convert values to an image, both (1, 3, H, W)."""
+        if self.settings.kind is schema.ParametrizationKind.fourier:
             values = hartley(values * cast(Tensor, self.scale))
         return values / self.settings.pixel_scale
 
@@ -69,8 +69,8 @@ class ImageParameter(nn.Module):
         self.values.copy_(self.encode(image.to(self.values.dtype)))
 
     def length(self, change: Tensor) -> float:
-        """Root mean square, in 0..1, of what a ``change`` of the values does to the image."""
+        """Measure a change of the values as the root mean square change of the image in 0..1."""
         change = change.detach() / self.settings.pixel_scale
-        if self.settings.kind is config.ParametrizationKind.fourier:
+        if self.settings.kind is schema.ParametrizationKind.fourier:
             change = change * cast(Tensor, self.scale)  # the transform keeps lengths
         return float(change.norm()) / math.sqrt(change.numel())

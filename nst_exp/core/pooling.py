@@ -44,12 +44,6 @@ LEAF_MODULES: list[type[nn.Module]] = [ScaledPool, L2Pool]
 """Modules that torch.fx must not trace into."""
 
 
-def replace_module(model: nn.Module, path: str, module: nn.Module) -> None:
-    """Replace the submodule at ``path``, in dots as in ``named_modules``."""
-    parent, _, child = path.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
-
-
 def replace_pooling(model: nn.Module, settings: Backbone) -> None:
     """Replace every max pooling of ``model`` by ``settings.pool``, times ``settings.pool_scale``.
 
@@ -73,4 +67,4 @@ def replace_pooling(model: nn.Module, settings: Backbone) -> None:
             new = L2Pool(pool)
         if settings.pool_scale != 1.0:
             new = ScaledPool(new, settings.pool_scale)
-        replace_module(model, path, new)
+        model.set_submodule(path, new)

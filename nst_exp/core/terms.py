@@ -7,7 +7,7 @@ channels and M positions, Gram matrices G (image) and A (style).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from nst_exp.config import schema
 from nst_exp.config.schema import TVKind
-from nst_exp.core.statistics import Summary, build_statistic
+from nst_exp.core.statistics import FeatureMap, Statistic, Summary, build_statistic
 
 Features = Mapping[str, Tensor]
 """Feature maps (1, N, h, w) by layer."""
@@ -24,14 +24,13 @@ Features = Mapping[str, Tensor]
 class Term(nn.Module, ABC):
     """One loss, a scalar, with the name under which it is logged and its weight in the total."""
 
+    layers: Sequence[str] = ()
+    """The layers whose feature maps the term reads."""
+
     def __init__(self, name: str, weight: float) -> None:
+        """Take what the objective needs to know."""
         super().__init__()
         self.name, self.weight = name, weight
-
-    @property
-    def layers(self) -> list[str]:
-        """The layers whose feature maps the term reads."""
-        return []
 
     @abstractmethod
     def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
@@ -43,52 +42,56 @@ class Term(nn.Module, ABC):
 
 
 class LayerTerm(Term):
-    """A weighted sum of the losses of several layers.
+    """A weighted sum over layers of the distance of a statistic to its target.
 
     Targets are buffers that do not go into checkpoints: they are made again from the images.
     """
 
     def __init__(
-        self, name: str, weight: float, settings: schema.ContentLoss | schema.StyleLoss
+        self,
+        name: str,
+        settings: schema.ContentLoss | schema.StyleLoss,
+        weight: float,
+        statistic: Statistic,
+        maps: Features,
     ) -> None:
+        """Summarize the feature maps of the content or the style image as targets."""
         super().__init__(name, weight)
-        self.settings = settings
-        weights = settings.weights or [1.0] * len(settings.layers)
-        self.layer_weights = dict(zip(settings.layers, weights, strict=True))
-        self.target_lengths: dict[str, int] = {}
-
-    @property
-    def layers(self) -> list[str]:
-        """The layers whose feature maps the term reads."""
-        return list(self.layer_weights)
-
-    def keep_target(self, layer: str, target: Summary) -> None:
-        """Register a layer's target, and the sum of squares by which ``relative`` divides."""
-        index = self.layers.index(layer)
-        self.target_lengths[layer] = len(target)
-        for part, values in enumerate(target):
-            self.register_buffer(f"target{index}_{part}", values, persistent=False)
-        size = target[0].square().sum()
-        # All features of a layer may be 0 for a blank image: there is nothing to divide by.
-        size = torch.where(size > 0, size, torch.ones_like(size))
-        self.register_buffer(f"size{index}", size, persistent=False)
+        self.settings, self.statistic, self.layers = settings, statistic, settings.layers
+        self.layer_weights = settings.weights or [1.0] * len(settings.layers)
+        self.parts = 0  # buffers of a target
+        for index, layer in enumerate(self.layers):
+            target = statistic.prepare_target(statistic.summarize(maps[layer].detach()))
+            size = target[0].square().sum()
+            # All features of a layer may be 0 for a blank image: there is nothing to divide by.
+            size = torch.where(size > 0, size, torch.ones_like(size))
+            for part, values in enumerate((size, *target)):
+                self.register_buffer(f"target{index}_{part}", values.clone(), persistent=False)
+            self.parts = 1 + len(target)
 
     def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum over the layers; each layer's own loss is without its weight."""
         total = image.new_zeros(())
         losses: dict[str, Tensor] = {}
-        for index, (layer, weight) in enumerate(self.layer_weights.items()):
-            parts = range(self.target_lengths[layer])
-            target = tuple(self.get_buffer(f"target{index}_{part}") for part in parts)
-            size = self.get_buffer(f"size{index}")
-            loss = self.layer_loss(features[layer].to(image.dtype), target, size).to(image.dtype)
-            losses[f"{self.name}/{layer}"] = loss
-            total = total + weight * loss
+        for index, (layer, weight) in enumerate(zip(self.layers, self.layer_weights, strict=True)):
+            size, *target = (self.get_buffer(f"target{index}_{i}") for i in range(self.parts))
+            loss = self._layer_loss(features[layer].to(image.dtype), tuple(target), size)
+            losses[f"{self.name}/{layer}"] = loss.to(image.dtype)
+            total = total + weight * losses[f"{self.name}/{layer}"]
         return total, losses
 
+    def _layer_loss(self, features: Tensor, target: Summary, size: Tensor) -> Tensor:
+        distance = self.statistic.distance(self.statistic.summarize(features), target)
+        if self.statistic.normalized:
+            return self.settings.c * distance
+        if self.settings.relative:
+            return distance / size
+        _, channels, height, width = features.shape
+        return distance * self.scale(channels, height * width)
+
     @abstractmethod
-    def layer_loss(self, features: Tensor, target: Summary, size: Tensor) -> Tensor:
-        """Compare a layer's feature map (1, N, h, w) with its target."""
+    def scale(self, channels: int, positions: int) -> float:
+        """Compute the factor on the distance from N and M and the config's a, b and c."""
 
 
 class ContentTerm(LayerTerm):
@@ -97,23 +100,14 @@ class ContentTerm(LayerTerm):
     Eq. 1 of the paper is (a, b, c) = (0, 0, 1/2).
     """
 
-    settings: schema.ContentLoss
-
     def __init__(self, settings: schema.ContentLoss, weight: float, content: Features) -> None:
         """Keep the feature maps of the content image as targets."""
-        super().__init__("content", weight, settings)
-        for layer in self.layers:
-            self.keep_target(layer, (content[layer].detach().clone(),))
+        super().__init__("content", settings, weight, FeatureMap(), content)
 
-    def layer_loss(self, features: Tensor, target: Summary, size: Tensor) -> Tensor:
-        """Compare feature maps position by position."""
-        distance = (features - target[0]).square().sum()
-        if self.settings.relative:
-            return distance / size
-        _, channels, height, width = features.shape
-        a, b, c = self.settings.a, self.settings.b, self.settings.c
-        scale: float = c / (channels**a * (height * width) ** b)
-        return distance * scale
+    def scale(self, channels: int, positions: int) -> float:
+        """Compute c / (N^a M^b)."""
+        scale: float = self.settings.c / (channels**self.settings.a * positions**self.settings.b)
+        return scale
 
 
 class StyleTerm(LayerTerm):
@@ -124,35 +118,24 @@ class StyleTerm(LayerTerm):
     the Gram matrix with (a, b, c) = (2, 2, 1/4).
     """
 
-    settings: schema.StyleLoss
-
     def __init__(
         self, name: str, settings: schema.StyleLoss, weight: float, style: Features
     ) -> None:
         """Summarize the feature maps of the style image as targets."""
-        super().__init__(name, weight, settings)
-        self.statistic = build_statistic(settings.statistic)
-        for layer in self.layers:
-            summary = self.statistic.summarize(style[layer].detach())
-            self.keep_target(layer, self.statistic.prepare_target(summary))
+        super().__init__(name, settings, weight, build_statistic(settings.statistic), style)
 
-    def layer_loss(self, features: Tensor, target: Summary, size: Tensor) -> Tensor:
-        """Compare the statistic of a feature map with that of the style image."""
-        distance = self.statistic.distance(self.statistic.summarize(features), target)
-        a, b, c = self.settings.a, self.settings.b, self.settings.c
-        if self.statistic.normalized:
-            return c * distance
-        if self.settings.relative:
-            return distance / size
-        _, channels, height, width = features.shape
-        scale: float = c * (height * width) ** (2.0 - b) / channels**a
-        return distance * scale
+    def scale(self, channels: int, positions: int) -> float:
+        """Compute c M^2 / (N^a M^b)."""
+        power = 2.0 - self.settings.b
+        scale: float = self.settings.c * positions**power / channels**self.settings.a
+        return scale
 
 
 class TotalVariationTerm(Term):
     """How much neighboring pixels differ."""
 
     def __init__(self, settings: schema.TVLoss) -> None:
+        """Take the weight and the definition of the total variation."""
         super().__init__("tv", settings.weight)
         self.settings = settings
 
@@ -165,6 +148,7 @@ class RangeTerm(Term):
     """Mean square of what lies outside 0..1, which is cut off when the image is saved."""
 
     def __init__(self, weight: float) -> None:
+        """Take the weight in the total."""
         super().__init__("range", weight)
 
     def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:

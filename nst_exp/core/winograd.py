@@ -2,9 +2,9 @@
 
 Winograd's minimal filtering F(4x4, 3x3), after Lavin and Gray, "Fast Algorithms for Convolutional
 Neural Networks" (CVPR 2016): Y = A^T [(G g G^T) * (B^T d B)] A for each tile d of 6x6 pixels and
-each kernel g. torch's own convolutions on the CPU do not have it (cuDNN does for GPUs). The sums
-over channels become 36 matrix products, which the library is as fast at; the transforms
-around them cost more than they save where there are few channels or few tiles.
+each kernel g. torch's own convolutions on the CPU do not have it (cuDNN's on GPUs do). The sums
+over channels become 36 matrix products; the transforms around them take more time than they save
+if there are few channels or few tiles.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-# Layers with at least so many kernels (input times output channels), and pictures of at least so
-# many tiles, are faster this way: benchmarks/convolutions.py.
+# Layers with at least so many kernels (input times output channels), and images of at least so many
+# tiles, are faster this way: benchmarks/convolutions.py.
 LEAST_KERNELS, LEAST_TILES = 256 * 256, 16
+BAND = 1024  # tiles at a time: bounds the memory between the transforms (75 MB for 512 channels)
 
-# Tiles at a time, so that what lies between the transforms (75 MB for 512 channels, twice for a
-# while) does not grow with the picture.
-BAND = 1024
-
-_SIDE, _OUT = 6, 4  # of a tile, and of what it gives
+_TILE, _OUT = 6, 4  # side of a tile, and of its output
 # Interpolation at 0, 1, -1, 2, -2 and infinity.
 _B_T = (
     (4, 0, -5, 0, 1, 0),
@@ -49,22 +46,21 @@ _A_T = (
 )
 
 
-def _both_ways(matrix: tuple[tuple[float, ...], ...]) -> Tensor:
-    """The matrix that does to a flattened tile what ``matrix`` does along each of its axes."""
+def _in_both_axes(matrix: tuple[tuple[float, ...], ...]) -> Tensor:
+    """Build the matrix that applies ``matrix`` along both axes of a flattened tile."""
     values = torch.tensor(matrix, dtype=torch.float64)
     return torch.kron(values, values).float()
 
 
-_INPUT, _OUTPUT = _both_ways(_B_T), _both_ways(_A_T)  # (36, 36), (16, 36)
-# What is added to the products at place (1, 1) comes out at all 16 places: A^T has ones there only.
-_EVERYWHERE = _SIDE + 1
+_INPUT, _OUTPUT = _in_both_axes(_B_T), _in_both_axes(_A_T)  # (36, 36), (16, 36)
+_BIAS = _TILE + 1  # place (1, 1): A^T has ones in its column, so it reaches all 16 outputs
 
 
 def transform_kernels(weight: Tensor) -> Tensor:
-    """G g G^T of all kernels, (K, C, 3, 3) -> (36, C, K)."""
+    """Compute G g G^T of all kernels (K, C, 3, 3), as (36, C, K)."""
     g = torch.tensor(_G, dtype=torch.float64, device=weight.device)
     transformed = torch.einsum("ia,jb,kcab->ijck", g, g, weight.double())
-    return transformed.reshape(_SIDE**2, weight.shape[1], weight.shape[0]).float().contiguous()
+    return transformed.reshape(_TILE**2, weight.shape[1], weight.shape[0]).float().contiguous()
 
 
 class _Convolution(torch.autograd.Function):
@@ -72,7 +68,7 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
-        """(1, C, H, W), (36, C, K), (K,) -> (1, K, H, W), channels last."""
+        """Convolve (1, C, H, W) with (36, C, K), add (K,): (1, K, H, W), channels last."""
         ctx.save_for_backward(kernels)
         _, channels, height, width = ctx.shape = image.shape
         down, across, made = -(-height // _OUT), -(-width // _OUT), kernels.shape[2]
@@ -80,22 +76,22 @@ class _Convolution(torch.autograd.Function):
         padded[1 : height + 1, 1 : width + 1] = image[0].permute(1, 2, 0)
         row, column, _ = padded.stride()
         tiles = padded.as_strided(
-            (_SIDE, _SIDE, down, across, channels), (row, column, _OUT * row, _OUT * column, 1)
+            (_TILE, _TILE, down, across, channels), (row, column, _OUT * row, _OUT * column, 1)
         )
         whole = _channels_last(made, down * _OUT, across * _OUT)
         blocks = _blocks(whole).permute(1, 3, 0, 2, 4)
         for band in _bands(down, across):
-            values = torch.mm(_INPUT, tiles[:, :, band].reshape(_SIDE**2, -1))
-            values = torch.bmm(values.view(_SIDE**2, -1, channels), kernels)
+            values = torch.mm(_INPUT, tiles[:, :, band].reshape(_TILE**2, -1))
+            values = torch.bmm(values.view(_TILE**2, -1, channels), kernels)
             if bias is not None:
-                values[_EVERYWHERE] += bias
-            values = torch.mm(_OUTPUT, values.view(_SIDE**2, -1))
+                values[_BIAS] += bias
+            values = torch.mm(_OUTPUT, values.view(_TILE**2, -1))
             blocks[:, :, band] = values.view(_OUT, _OUT, -1, across, made)
         return _cut(whole, 0, height, width)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """(1, K, H, W) -> (1, C, H, W), channels last."""
+        """Map the gradient (1, K, H, W) to (1, C, H, W), channels last."""
         (kernels,) = ctx.saved_tensors
         (gradient,) = gradients
         _, channels, height, width = ctx.shape
@@ -109,10 +105,10 @@ class _Convolution(torch.autograd.Function):
         blocks = _blocks(padded)
         for band in _bands(down, across):
             values = torch.mm(_OUTPUT.T, outputs[:, :, band].reshape(_OUT**2, -1))
-            values = torch.bmm(values.view(_SIDE**2, -1, made), kernels.transpose(1, 2))
-            values = torch.mm(_INPUT.T, values.view(_SIDE**2, -1))
-            tiles = values.view(_SIDE, _SIDE, -1, across, channels).permute(2, 0, 3, 1, 4)
-            # Tiles overlap by two pixels: each adds to the blocks right of it and below.
+            values = torch.bmm(values.view(_TILE**2, -1, made), kernels.transpose(1, 2))
+            values = torch.mm(_INPUT.T, values.view(_TILE**2, -1))
+            tiles = values.view(_TILE, _TILE, -1, across, channels).permute(2, 0, 3, 1, 4)
+            # Tiles overlap by two pixels: each adds to the blocks right of it and below it.
             below = slice(band.start + 1, band.stop + 1)
             blocks[band, :, :-1] += tiles[:, :_OUT, :, :_OUT]
             blocks[band, :, 1:, :2] += tiles[:, :_OUT, :, _OUT:]
@@ -122,7 +118,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def _bands(down: int, across: int) -> Iterator[slice]:
-    """Rows of tiles that are worked on together."""
+    """Yield the rows of tiles that are computed together."""
     rows = max(1, BAND // across)
     for start in range(0, down, rows):
         yield slice(start, min(start + rows, down))
@@ -134,7 +130,7 @@ def _channels_last(channels: int, height: int, width: int) -> Tensor:
 
 
 def _blocks(image: Tensor) -> Tensor:
-    """(1, N, 4 h, 4 w), channels last -> a view (h, 4, w, 4, N)."""
+    """View (1, N, 4 h, 4 w), channels last, as (h, 4, w, 4, N)."""
     _, channels, height, width = image.shape
     return image.permute(0, 2, 3, 1).view(height // _OUT, _OUT, width // _OUT, _OUT, channels)
 
@@ -143,41 +139,32 @@ def _cut(image: Tensor, start: int, height: int, width: int) -> Tensor:
     part = image[:, :, start : start + height, start : start + width]
     if part.shape == image.shape:
         return image
-    return part.clone(memory_format=torch.channels_last)  # no view: a ReLU may overwrite it
+    return part.clone(memory_format=torch.channels_last)  # not a view: a ReLU may overwrite it
 
 
 class WinogradConv2d(nn.Conv2d):
-    """A frozen 3x3 convolution (stride 1, zeros around) that is fast where it can be.
+    """A frozen 3x3 convolution (stride 1, padding with zeros) by Winograd's algorithm.
 
-    One picture in float32 on the CPU, large enough, goes the quick way; all else is torch's.
-    Weights that are changed through ``.data`` or NumPy afterwards are not noticed.
+    Only for one large enough image in float32 on the CPU; everything else is computed by torch.
+    Weights must not be changed through ``.data`` or NumPy: that is not noticed.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
-        """Take the weights of ``convolution``, which ``suits`` says is of the right kind."""
+        """Take the weights of ``convolution``."""
         sizes = convolution.in_channels, convolution.out_channels
         super().__init__(*sizes, 3, padding=1, bias=convolution.bias is not None, device="meta")
         self.load_state_dict(convolution.state_dict(), assign=True)
         self.requires_grad_(False)
-        # Of these weights in this version; held, so that no others get their place in memory.
+        # Weights, their version, their kernels. Holding the weights keeps others from their memory.
         self._kernels: tuple[Tensor, int, Tensor] | None = None
 
     def forward(self, image: Tensor) -> Tensor:
-        """(1, C, H, W) -> (1, K, H, W)."""
-        if not self._is_quick(image):
+        """Convolve (1, C, H, W): (1, K, H, W)."""
+        if not self._is_accelerated(image):
             return super().forward(image)
         return cast(Tensor, _Convolution.apply(image, self._transformed(), self.bias))
 
-    def bytes_for(self, height: int, width: int) -> tuple[int, int]:
-        """What a map of this size takes more than with torch's: to keep, and for a while."""
-        tiles = _tiles(height, width)
-        if tiles < LEAST_TILES:
-            return 0, 0
-        kept = 0 if self._kernels else 4 * _SIDE**2 * self.in_channels * self.out_channels
-        larger = max(self.in_channels, self.out_channels)
-        return kept, 2 * 4 * _SIDE**2 * min(tiles, BAND) * larger
-
-    def _is_quick(self, image: Tensor) -> bool:
+    def _is_accelerated(self, image: Tensor) -> bool:
         return (
             image.device.type == "cpu"
             and image.dtype == self.weight.dtype == torch.float32
@@ -189,7 +176,7 @@ class WinogradConv2d(nn.Conv2d):
         )
 
     def _transformed(self) -> Tensor:
-        """Of the weights as they are now: a network may be rescaled after it was made."""
+        """Transform the present weights: a network may be rescaled after it was built."""
         held, version = self.weight.detach(), self.weight._version
         if self._kernels is not None:
             before, of_then, kernels = self._kernels
@@ -201,7 +188,7 @@ class WinogradConv2d(nn.Conv2d):
         return kernels
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the kernels, which a copy makes again if it needs them."""
+        """Leave out the kernels, which a copy computes again if it needs them."""
         return self.__dict__ | {"_kernels": None}
 
 
@@ -213,8 +200,7 @@ def accelerate(model: nn.Module) -> None:
     """Replace the convolutions of ``model`` that gain by Winograd's algorithm, in place."""
     for path, module in list(model.named_modules()):
         if isinstance(module, nn.Conv2d) and _gains(module):
-            parent, _, child = path.rpartition(".")
-            setattr(model.get_submodule(parent), child, WinogradConv2d(module))
+            model.set_submodule(path, WinogradConv2d(module))
 
 
 def _gains(convolution: nn.Conv2d) -> bool:

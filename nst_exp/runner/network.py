@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from nst_exp.config.loss_layers import layers_read, resolve_layers
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import plain
 from nst_exp.core.encoder import Encoder, build_encoder, feature_maps
-from nst_exp.core.normalized import normalize_encoder
+from nst_exp.core.normalized import FLOOR, count_bounded, normalize_encoder
 from nst_exp.results.record import Record
 from nst_exp.runner import calibration
 from nst_exp.runner.inputs import Inputs
@@ -261,16 +261,26 @@ def _normalize(
     say: Say,
 ) -> None:
     """Rescale the network, as it will be used, and write down on which pictures."""
-    result = normalize_encoder(backbone, settings.name, (p.image for p in pictures))
+    means = normalize_encoder(backbone, settings.name, (p.image for p in pictures))
     names = ", ".join(picture.path.name for picture in pictures[:8])
     more = ", ..." if len(pictures) > 8 else ""
+    bounded = sum(map(count_bounded, means.values()))
+    channels = sum(map(len, means.values()))
     say(
         f"normalized to a mean activation of 1 on {len(pictures)} images ({names}{more}): "
-        f"{result.summary()}"
+        f"{bounded} of {channels} channels are bounded (mean below {FLOOR:g} of their layer's)"
     )
-    found = {
+    found: dict[str, Any] = {
         "pictures": [{"path": str(p.path), "sha256": p.sha256} for p in pictures],
-        **result.as_record(),
+        "floor": FLOOR,
+        "layers": {
+            layer: {
+                "channels": len(found),
+                "bounded": count_bounded(found),
+                "mean_before": float(found.mean()),
+            }
+            for layer, found in means.items()
+        },
     }
     before = copy.deepcopy(record.normalized or found)["pictures"]
     if {p["sha256"] for p in before} != {p["sha256"] for p in found["pictures"]}:

@@ -16,7 +16,7 @@ MakeImage = Callable[..., Tensor]
 
 @pytest.mark.parametrize("kind", list(NoiseKind))
 @pytest.mark.parametrize("scale", [0.05, 0.4])
-def test_noise_has_the_spread_that_is_asked_for(kind: NoiseKind, scale: float) -> None:
+def test_noise_has_the_spread_of_the_config(kind: NoiseKind, scale: float) -> None:
     image = noise(Init(noise=kind, noise_scale=scale), 200, 200, seed=3)
     assert image.shape == (1, 3, 200, 200)
     assert image.dtype == torch.float32
@@ -27,7 +27,7 @@ def test_noise_has_the_spread_that_is_asked_for(kind: NoiseKind, scale: float) -
 
 @pytest.mark.parametrize("kind", list(NoiseKind))
 @pytest.mark.parametrize("mean", [[0.25], [0.485, 0.458, 0.4076]])
-def test_noise_has_the_mean_that_is_asked_for(kind: NoiseKind, mean: list[float]) -> None:
+def test_noise_has_the_mean_of_the_config(kind: NoiseKind, mean: list[float]) -> None:
     """One value for all channels, or red, green and blue."""
     settings = Init(noise=kind, noise_mean=mean, noise_scale=0.1)
     image = noise(settings, 200, 200, seed=3)
@@ -49,7 +49,7 @@ def test_noise_so_faint_that_it_is_nearly_its_mean() -> None:
         assert float(channel.double().std()) == pytest.approx(4e-6, rel=0.05)
 
 
-def test_noise_has_the_shape_that_is_asked_for() -> None:
+def test_noise_has_the_shape_of_the_config() -> None:
     """Fourth moment over the squared second: 3 for the normal, 9/5 for the uniform distribution."""
     for kind, kurtosis in ((NoiseKind.normal, 3.0), (NoiseKind.uniform, 1.8)):
         unit = (noise(Init(noise=kind, noise_scale=1.0), 200, 200, seed=1) - 0.5).double()
@@ -58,26 +58,26 @@ def test_noise_has_the_shape_that_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("kind", list(NoiseKind))
-def test_a_seed_names_one_noise(kind: NoiseKind) -> None:
+def test_noise_is_determined_by_the_seed(kind: NoiseKind) -> None:
     settings = Init(noise=kind)
     state = torch.random.get_rng_state()
     first, again, other = (noise(settings, 9, 7, seed) for seed in (4, 4, 5))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert torch.equal(torch.random.get_rng_state(), state)  # nobody else's numbers are used up
+    assert torch.equal(torch.random.get_rng_state(), state)  # the global generator is not used
 
 
 @pytest.mark.parametrize(
     ("kind", "seed"), [(InitKind.content, 1), (InitKind.style, 2), (InitKind.file, 2)]
 )
-def test_a_picture_is_taken_as_it_is(kind: InitKind, seed: int, random_image: MakeImage) -> None:
-    content, picture = random_image(seed=1), random_image(seed=2)
-    image = starting_image(Init(kind=kind), content, picture, seed=0)
+def test_an_image_is_used_unchanged(kind: InitKind, seed: int, random_image: MakeImage) -> None:
+    content, other = random_image(seed=1), random_image(seed=2)
+    image = starting_image(Init(kind=kind), content, other, seed=0)
     assert torch.equal(image, random_image(seed=seed))
-    assert all(image.data_ptr() != other.data_ptr() for other in (content, picture))
+    assert all(image.data_ptr() != source.data_ptr() for source in (content, other))
 
 
-def test_noise_takes_the_contents_size(random_image: MakeImage) -> None:
+def test_noise_has_the_size_of_the_content(random_image: MakeImage) -> None:
     settings = Init(kind=InitKind.noise)
     image = starting_image(settings, random_image(5, 8), None, seed=6)
     assert torch.equal(image, noise(settings, 5, 8, 6))

@@ -400,7 +400,7 @@ def test_a_weight_of_zero_keeps_even_infinity_out_of_the_total(
     tiny_encoder: nn.Module, random_image: MakeImage
 ) -> None:
     case = Case(tiny_encoder, random_image, settings(), alpha=0.0)
-    case.objective.terms[0].target0_0.fill_(float("inf"))  # type: ignore[operator]
+    case.objective.terms[0].target0_1.fill_(float("inf"))  # type: ignore[operator]
     image = case.image.requires_grad_()
     losses = case(image)
     losses.total.backward()

@@ -165,17 +165,6 @@ def test_a_copy_makes_its_own_kernels() -> None:
     assert torch.equal(copied(image), output)
 
 
-def test_memory_is_that_of_the_kernels_once() -> None:
-    quick = WinogradConv2d(convolution(8, 4))
-    assert quick.bytes_for(8, 8) == (0, 0)  # too small to be quick
-    kept, between = quick.bytes_for(32, 32)
-    assert (kept, between) == (4 * 36 * 8 * 4, 2 * 4 * 36 * 64 * 8)
-    quick(drawn(1, 8, 32, 32))
-    assert quick._kernels is not None
-    assert quick._kernels[2].nbytes == kept
-    assert quick.bytes_for(32, 32) == (0, between)
-
-
 Spoil = Callable[[WinogradConv2d, Tensor], Tensor]
 
 

@@ -177,7 +177,7 @@ def test_a_start_that_is_already_perfect_is_kept(name: str, setting: Setting) ->
     loss = config.Loss(content=config.ContentLoss(["relu2"]), style=config.StyleLoss())
     setting.objective = build_objective(loss, 1.0, 0.0, encoder(setting.image), {})
     module = setting.module(replace(OPTIMIZERS[name], parametrization=PIXELS))
-    setting.objective.terms[0].target0_0.copy_(encoder(module.image())["relu2"])  # type: ignore[operator]
+    setting.objective.terms[0].target0_1.copy_(encoder(module.image())["relu2"])  # type: ignore[operator]
     trainer(4).fit(module)
     assert total(module) == 0.0
     torch.testing.assert_close(module.image(), setting.image, rtol=0, atol=1e-6)

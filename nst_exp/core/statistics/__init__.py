@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from nst_exp.config import schema
 from nst_exp.core.statistics.gram import Gram
-from nst_exp.core.statistics.interface import Statistic, Summary
+from nst_exp.core.statistics.interface import FeatureMap, Statistic, Summary
 from nst_exp.core.statistics.moments import Covariance, Mean, StandardDeviation, Wasserstein2
 
-__all__ = ["Statistic", "Summary", "build_statistic"]
+__all__ = ["FeatureMap", "Statistic", "Summary", "build_statistic"]
 
 _STATISTICS: dict[schema.Statistic, type[Statistic]] = {
     schema.Statistic.gram: Gram,

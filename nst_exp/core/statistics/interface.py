@@ -50,3 +50,13 @@ def check_batch(features: Tensor) -> None:
     """Refuse the feature maps of more than one image."""
     if features.shape[0] != 1:
         raise ValueError(f"feature maps of {features.shape[0]} images at once")
+
+
+class FeatureMap(Statistic):
+    """The feature map itself, with which the content is compared."""
+
+    additive = False
+
+    def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
+        """Return the feature map, each position times the root of its weight."""
+        return (features if weights is None else features * weights.sqrt(),)
