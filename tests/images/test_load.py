@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import struct
 import subprocess
 import sys
 import warnings
 import zlib
+from collections import Counter
 from pathlib import Path
 
+import image_files as files
 import numpy as np
-import picture_files as files
 import pytest
-from picture_files import GRAY, RGB, RGBA, bmp, chunk, noise, png, tiff
+from image_files import GRAY, RGB, RGBA, chunk, noise, png, tiff
 from PIL import Image, PngImagePlugin
 
 from nst_exp import images
 from nst_exp.images import LoadedImage, load_image, read_metadata
 from nst_exp.utils.errors import ConfigError
+from tests.faults.images import judge
 
 RED = (255, 0, 0)
 
@@ -75,10 +76,10 @@ def gray(levels: object) -> np.ndarray:
 # --- what is loaded ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "tga", "qoi", "ico", "dds", "pcx"])
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "tga", "qoi", "ico", "pcx", "webp"])
 def test_lossless_formats_keep_every_pixel(tmp_path: Path, suffix: str) -> None:
     pixels = noise(16, 16)
-    path = saved(tmp_path / f"photo.{suffix}", Image.fromarray(pixels))
+    path = saved(tmp_path / f"photo.{suffix}", Image.fromarray(pixels), lossless=True)
     loaded = load(path)
     assert np.array_equal(array(loaded), pixels)
     assert loaded.warnings == []
@@ -87,18 +88,17 @@ def test_lossless_formats_keep_every_pixel(tmp_path: Path, suffix: str) -> None:
     assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize(
-    ("suffix", "options"),
-    [
-        ("jpg", {"quality": 95}),
-        ("webp", {"lossless": True}),
-        ("avif", {"quality": 95}),
-        ("jp2", {}),
-        ("gif", {}),
-    ],
-)
-def test_other_formats_keep_the_image(tmp_path: Path, suffix: str, options: dict) -> None:
-    loaded = load(saved(tmp_path / f"photo.{suffix}", smooth(48, 32), **options))
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_tiffs_in_every_order(tmp_path: Path, order: str, planar: bool, packed: bool) -> None:
+    path = written(tmp_path / "x", tiff(noise(), "rgb", order, planar, packed))
+    assert np.array_equal(array(load(path)), noise())
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "avif", "jp2", "gif"])
+def test_other_formats_keep_the_image(tmp_path: Path, suffix: str) -> None:
+    loaded = load(saved(tmp_path / f"photo.{suffix}", smooth(48, 32), quality=95))
     assert np.abs(array(loaded).astype(int) - files.smooth(48, 32)).mean() < 4
     assert loaded.warnings == []
 
@@ -126,14 +126,13 @@ def test_gray_bilevel_and_palette(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "webp"])
 def test_transparency_is_composited_over_the_background(tmp_path: Path, suffix: str) -> None:
-    rgba = Image.new("RGBA", (3, 1), (10, 20, 30, 255))
-    rgba.putpixel((1, 0), (10, 20, 30, 0))
-    rgba.putpixel((2, 0), (0, 0, 0, 128))
-    path = saved(tmp_path / f"a.{suffix}", rgba, lossless=True)
-    loaded = load(path)
-    assert array(loaded)[0].tolist() == [[10, 20, 30], [255, 255, 255], [127, 127, 127]]
-    assert notes(loaded) == ["its transparent parts are filled with the background color"]
-    assert array(load(path, background="#ff0000"))[0, 1].tolist() == [255, 0, 0]
+    pixels = noise(channels=4)
+    path = saved(tmp_path / f"a.{suffix}", Image.fromarray(pixels), lossless=True, exact=True)
+    assert notes(load(path)) == ["its transparent parts are filled with the background color"]
+    opacity = pixels[..., 3:] / 255
+    for background, color in (("white", (255, 255, 255)), ("#ff8000", (255, 128, 0))):
+        mixed = pixels[..., :3] * opacity + np.array(color) * (1 - opacity)
+        assert np.abs(array(load(path, background=background)) - mixed).max() <= 1
 
 
 def test_every_other_kind_of_transparency(tmp_path: Path) -> None:
@@ -182,8 +181,8 @@ def test_16_bit_gray_is_rounded_to_8(tmp_path: Path) -> None:
         saved(tmp_path / "16.tif", Image.fromarray(RAMP)),
         saved(tmp_path / "16b.tif", Image.frombytes("I;16B", (256, 256), RAMP.byteswap())),
         saved(tmp_path / "32.tif", Image.fromarray(RAMP.astype(np.int32))),
-        written(tmp_path / "w.tif", tiff(65535 - RAMP, photometric=0)),  # white is 0
-        written(tmp_path / "z.tif", tiff(65535 - RAMP, photometric=0, packed=True)),
+        written(tmp_path / "w.tif", tiff(65535 - RAMP, "miniswhite")),  # white is 0
+        written(tmp_path / "z.tif", tiff(65535 - RAMP, "miniswhite", packed=True)),
         written(tmp_path / "x.pgm", b"P5 256 256 65535\n" + RAMP.astype(">u2").tobytes()),
     ]:
         loaded = load(path)
@@ -209,16 +208,16 @@ def test_tiffs_that_pillow_would_misread(tmp_path: Path) -> None:
     path = tmp_path / "x.tif"
     twelve = np.arange(0, 4096, dtype=np.uint16)
     bits = (twelve[:, None] >> np.arange(11, -1, -1) & 1).astype(np.uint8)
-    tags = {256: [64], 257: [64], 258: [12], 278: [64]}
-    path.write_bytes(tiff(np.packbits(bits.ravel())[None], photometric=1, tags=tags))
+    tags = {256: 64, 257: 64, 258: 12, 278: 64}
+    path.write_bytes(tiff(np.packbits(bits.ravel())[None], "minisblack", tags=tags))
     loaded = load(path)
     assert np.abs(array(loaded)[..., 0].ravel() - twelve * (255 / 4095)).max() <= 0.5
     assert notes(loaded) == ["its 12-bit samples are read as 8-bit"]
     for data, reason in [
         (tiff(np.dstack([RAMP] * 3), planar=True), "its 16-bit channels are stored in separate"),
-        (tiff(RAMP.astype(np.int16), photometric=1), "its samples are signed numbers"),
-        (tiff(noise(), tags={257: [100]}), "the file is damaged: a part of it is missing"),
-        (tiff(noise(), tags={257: [100]}, planar=True), "the file is damaged: a part of it"),
+        (tiff(RAMP.astype(np.int16), "minisblack"), "its samples are signed numbers"),
+        (tiff(noise(), tags={257: 100}), "the file is damaged: a part of it is missing"),
+        (tiff(noise(), tags={257: 100}, planar=True), "the file is damaged: a part of it"),
     ]:
         assert refused(written(path, data)).startswith(reason)
     for image, reason in [
@@ -230,9 +229,12 @@ def test_tiffs_that_pillow_would_misread(tmp_path: Path) -> None:
 
 
 def test_565_is_not_16_bit_and_an_unusual_gamma_is_a_warning(tmp_path: Path) -> None:
-    path = written(tmp_path / "x.bmp", bmp([b"\x00\xf8"], 1, 16, masks=(0xF800, 0x7E0, 0x1F)))
-    assert array(load(path)).tolist() == [[[255, 0, 0]]]
-    assert load(path).warnings == []
+    header = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 16, 3, 4, 0, 0, 0, 0)
+    pixels = struct.pack("<IIIHH", 0xF800, 0x7E0, 0x1F, 0xF800, 0)
+    start = struct.pack("<2sIHHI", b"BM", 70, 0, 0, 66)
+    loaded = load(written(tmp_path / "x.bmp", start + header + pixels))
+    assert array(loaded).tolist() == [[[255, 0, 0]]]
+    assert loaded.warnings == []
     for gamma, expected in ((100_000, ["its gamma, 1/1, is ignored"]), (45_455, [])):
         data = png(np.array([[128]]), 8, GRAY, chunk(b"gAMA", struct.pack(">I", gamma)))
         assert notes(load(written(tmp_path / "x.png", data))) == expected
@@ -399,7 +401,7 @@ def test_cut_and_damaged_files(tmp_path: Path) -> None:
 def test_too_many_pixels_are_refused_before_decoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = files.PNG_START + files.header(20000, 10000, 8, RGB) + chunk(b"IDAT", b"")
+    data = files.png_header(20000, 10000, 8, RGB) + chunk(b"IDAT", b"")
     bomb = written(tmp_path / "bomb.png", data)
     assert refused(bomb) == (
         "it has more pixels than max_megapixels=178 allows; raise it or use a smaller copy"
@@ -456,51 +458,7 @@ def test_importing_the_package_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
-def seeds() -> list[bytes]:
-    image = Image.fromarray(noise(12, 10))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    kinds: list[tuple[str, Image.Image, dict]] = [
-        ("JPEG", image, {"exif": exif}),
-        ("PNG", image.quantize(8), {"transparency": 1, "exif": exif}),
-        ("PNG", Image.fromarray(RAMP[:8, :8]), {}),
-        ("WEBP", image.convert("RGBA"), {"lossless": True}),
-        ("TIFF", image.convert("CMYK"), {"compression": "tiff_lzw"}),
-        ("GIF", image, {"save_all": True, "append_images": [image.rotate(90)]}),
-        ("AVIF", image, {}),
-        ("BMP", image, {}),
-    ]
-    return [files.encoded(image, kind, **options) for kind, image, options in kinds]
-
-
-def mutant(data: bytes, chance: random.Random) -> bytes:
-    changed = bytearray(data)
-    for _ in range(chance.choice([1, 1, 2, 8])):
-        at = chance.randrange(max(1, len(changed)))
-        match chance.randrange(4):
-            case 0:
-                changed[at : at + 1] = [chance.choice([0, 1, 127, 128, 255])]
-            case 1:
-                changed[at : at + chance.randrange(9)] = chance.randbytes(chance.randrange(9))
-            case 2:
-                del changed[max(at, 1) :]
-            case 3:  # the header is where the decoders trust most
-                changed[at % 64 : at % 64 + 1] = [chance.randrange(256)]
-    return bytes(changed)
-
-
 def test_damaged_files_end_in_an_image_or_in_config_error(tmp_path: Path) -> None:
-    chance = random.Random(20)
-    path = tmp_path / "mutant"
-    loaded, refusals = 0, []
-    for data in seeds():
-        for _ in range(250):
-            path.write_bytes(mutant(data, chance))
-            try:
-                assert load(path, max_megapixels=0.5).image.mode == "RGB"
-                loaded += 1
-            except ConfigError as error:
-                refusals.append(str(error))
-    assert loaded > 100
-    assert len(refusals) > 100
-    assert all(line.startswith(f"content={path}: ") and line.isprintable() for line in refusals)
+    ends = Counter(judge(number, tmp_path) for number in range(1000))
+    assert set(ends) == {"decoded", "refused"}
+    assert min(ends.values()) > 200

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from helpers_run import picture, tiny_run
+from helpers_run import picture
 from PIL import Image
 
 from nst_exp.config.schema import Config, Init, InitKind
@@ -22,11 +22,10 @@ from nst_exp.images import (
     fetch,
     find_image,
     input_hashes,
-    load_image,
     named_images,
     resolve_image,
 )
-from nst_exp.images.catalog import CatalogEntry, find_entry, known_names
+from nst_exp.images.catalog import CatalogEntry, find_entry
 from nst_exp.images.load import FORMATS
 from nst_exp.images.lookup import IMAGE_SUFFIXES, ResolvedImage
 from nst_exp.utils import download
@@ -150,18 +149,6 @@ def test_catalog_is_consistent() -> None:
     assert catalog.catalog()["femme_nue_assise"].url is None  # under copyright in some countries
 
 
-@pytest.mark.parametrize(
-    ("value", "name"),
-    [("tubingen", "tuebingen"), ("scream", "the_scream"), ("seated_nude", "femme_nue_assise")],
-)
-def test_other_names(value: str, name: str) -> None:
-    entry = find_entry(value)
-    assert entry is not None
-    assert entry.name == name
-    assert name in known_names()
-    assert value in known_names(with_stems=True)
-
-
 def test_order_of_the_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: list[str]
 ) -> None:
@@ -186,7 +173,8 @@ def test_order_of_the_places(
     [
         ("tuebingen_neckarfront.jpg", "tuebingen"),
         ("Tuebingen_Neckarfront.JPG", "tubingen"),  # as Wikimedia Commons names it
-        ("shipwreck.webp", "shipwreck"),
+        ("the_scream.webp", "scream"),
+        ("seated_nude.tif", "femme_nue_assise"),
         ("my.holiday.png", "my.holiday"),  # not in the catalog
     ],
 )
@@ -335,23 +323,3 @@ def test_hashes_of_the_files_that_a_run_will_read(no_network: list[str], tmp_pat
         with pytest.raises(OSError, match="No such file"):
             input_hashes(unknown)
     assert no_network == []
-
-
-def test_record_of_a_run(tmp_path: Path) -> None:
-    folder = tmp_path / "images"
-    folder.mkdir()
-    path = picture(folder / "Scream.png", (60, 60))
-    own = picture(tmp_path / "own.png", (60, 60))
-    overrides = ("style=the_scream", f"images={folder}", "steps=1")
-    record = tiny_run(None, "content=london", *overrides).record
-    (entry,) = record["substituted"]
-    assert (entry["content"], entry["by"]) == ("london", "summer_palace")
-    assert any(entry["because"] in warning for warning in record["warnings"])
-    assert record["config"]["content"] == "london"
-    assert record["inputs"]["style"] == {
-        "path": str(path),
-        "sha256": load_image(path, key="style").sha256,
-        "credit": "Der Schrei, 1893, Edvard Munch, public domain",
-    }
-    record = tiny_run(None, f"content={own}", *overrides).record
-    assert set(record["inputs"]["content"]) == {"path", "sha256"}  # no credit for a user's file
