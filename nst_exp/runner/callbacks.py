@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +24,28 @@ from nst_exp.utils.signals import StopRequest
 class Progress(Callback):
     """One progress bar for the whole run, over all levels of a pyramid.
 
-    The time left is estimated from pixels times steps, since a step of a large level takes longer
-    than one of a small level.
+    It counts pixels times steps, since a step of a large level takes longer than one of a small
+    level; so the time left is right from the first level on.
     """
 
     def __init__(self, levels: list[Level], pixels: list[int], done: int, enabled: bool) -> None:
-        """Start the bar.
-
-        Args:
-            levels: All levels of the run.
-            pixels: Number of pixels of each level.
-            done: Steps that an interrupted run has made before.
-            enabled: Whether the bar is shown.
-        """
+        """Start the bar after ``done`` steps; ``pixels`` are those of each level."""
         self.levels, self.pixels = levels, pixels
         self.level = levels[0]
-        self.total = sum(level.steps for level in levels)
+        self.steps = sum(level.steps for level in levels)
         self.bar: tqdm[Any] = tqdm(
-            total=self.total,
-            initial=done,
+            total=self.work(self.steps),
+            initial=self.work(done),
             disable=not enabled,
-            unit="step",
             dynamic_ncols=True,
+            smoothing=0,  # the time left is estimated from all steps
             leave=None,  # stays, unless it stands below the bar of a sweep
             mininterval=0.2 if sys.stderr.isatty() else 10.0,  # a log file needs fewer lines
-            bar_format="{percentage:3.0f}% {bar} {n}/{total} [{elapsed} < {desc}{postfix}]",
+            bar_format="{percentage:3.0f}% {bar} {desc}[{elapsed} < {remaining}{postfix}]",
         )
-        self.work_at_start = self._work(done)
-        self.started = time.monotonic()
 
-    def _work(self, step: int) -> int:
-        """Return the pixel-steps in the first ``step`` steps of the run."""
+    def work(self, step: int) -> int:
+        """Return the pixels times steps in the first ``step`` steps of the run."""
         return sum(
             min(max(step - level.first_step, 0), level.steps) * pixels
             for level, pixels in zip(self.levels, self.pixels, strict=True)
@@ -69,16 +59,12 @@ class Progress(Callback):
         if self.bar.disable or pl_module.losses is None:
             return
         step = self.level.first_step + trainer.global_step
-        work, total = self._work(step), self._work(self.total)
-        elapsed = time.monotonic() - self.started
-        left = elapsed * (total - work) / max(work - self.work_at_start, 1)
         losses = pl_module.losses.as_floats()
         sums = " ".join(f"{name} {losses[name]:.3e}" for name in ("total", "content", "style"))
-        size = f", {self.level.size} px" if len(self.levels) > 1 else ""
-        remaining = tqdm.format_interval(max(0.0, left))
-        self.bar.set_description_str(f"{remaining}{size}", refresh=False)
-        self.bar.set_postfix_str(f"{sums} eval {pl_module.evaluations}", refresh=False)
-        self.bar.update(step - self.bar.n)
+        size = f"{self.level.size} px, " if len(self.levels) > 1 else ""
+        self.bar.set_description_str(f"{step}/{self.steps} ", refresh=False)
+        self.bar.set_postfix_str(f"{size}{sums} eval {pl_module.evaluations}", refresh=False)
+        self.bar.update(self.work(step) - self.bar.n)
 
     def close(self) -> None:
         """Leave the bar on the screen as it is."""
@@ -100,15 +86,7 @@ class Recorder(Callback):
         snapshots: Path | None = None,
         losses: LossFile | None = None,
     ) -> None:
-        """Record what ``settings`` ask for.
-
-        Args:
-            settings: The config's section.
-            steps: Steps of the whole run.
-            logger: TensorBoard's, None for none.
-            snapshots: Folder of the snapshots, None for none.
-            losses: File of the losses, None for none.
-        """
+        """Take the steps of the whole run, and where to record; None is left out."""
         self.settings, self.steps, self.logger = settings, steps, logger
         self.snapshots, self.losses = snapshots, losses
         self.level: Level | None = None

@@ -146,18 +146,9 @@ def tensors(
 def save_inputs(
     folder: Path, config: Config, inputs: Inputs, recorded: dict[str, dict[str, Any]]
 ) -> None:
-    """Save content and style as the run uses them, if its figure will need them.
+    """Save content and style as JPEG at the run's final size, if its figure will need them.
 
-    JPEG, sRGB, at the run's final size.
-
-    Args:
-        folder: The run's folder.
-        config: The run's config.
-        inputs: The run's images.
-        recorded: The record's inputs, where the names of the files are noted.
-
-    Raises:
-        OutputError: If a file cannot be written.
+    The names of the files are added to ``recorded``, the record's inputs.
     """
     if not config.figure.title:
         return

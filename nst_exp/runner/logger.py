@@ -27,8 +27,6 @@ BACKBONE_KEYS = tuple(  # follow from the backbone's name
 )
 SAVED_LOSSES = ("total", "content", "style", "tv")  # of the saved image, one point each
 
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, if it was built
-
 
 class RunLogger(TensorBoardLogger):
     """One event file for the whole run: Lightning closes a logger after every fit()."""
@@ -58,8 +56,7 @@ def make_logger(folder: Path | None, settings: Logging, done: int) -> RunLogger 
 
 def log_settings(logger: TensorBoardLogger, config: Config) -> None:
     """Log the config as text, the hyperparameters with their metrics, and a chart of losses."""
-    settings = config_as_dict(config)
-    text = yaml.dump(settings, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(config_as_dict(config), sort_keys=False, allow_unicode=True)
     logger.experiment.add_text("config", f"```yaml\n{text}\n```", 0)
     # TensorBoard shows the last point that is logged under each of these tags.
     tags = [f"saved/{name}" for name in SAVED_LOSSES]

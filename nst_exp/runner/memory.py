@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import logging
 import re
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nst_exp.config.schema import LBFGS, Config
 from nst_exp.core.encoder import Encoder
@@ -16,67 +17,54 @@ from nst_exp.core.encoder import Encoder
 log = logging.getLogger(__name__)
 
 IMAGE_BYTES = 12  # per pixel: three float32
-# Per byte that an evaluation keeps for its gradient, measured with benchmarks/memory.py: gradients,
-# workspaces of convolutions and Gram matrices come on top.
-PEAK_FACTOR = 2.5
-# Images that the optimizer and the module hold, beside two per step of L-BFGS's history.
-IMAGES = 20
+# Peak of an evaluation over the bytes of all maps, in-place layers counted too: gradients, Gram
+# matrices and the convolutions' workspaces included. Measured with benchmarks/memory.py.
+PEAK_FACTOR = 2.3
+# Images that the optimizer and the module hold, and per step of L-BFGS's history: two, and what
+# the heap loses between them.
+IMAGES, IMAGES_PER_STEP = 20, 3
 # torch has an exception type for CUDA alone; on the CPU it raises a plain RuntimeError.
 _CPU_MESSAGES = re.compile(r"not enough memory|can't allocate memory|bad alloc", re.IGNORECASE)
 
 
 def estimate(encoder: Encoder, config: Config, width: int, height: int) -> int:
-    """Estimate the peak of a run's memory in bytes, beside its network.
+    """Estimate the peak of a run's memory in bytes, beside its network's weights.
 
-    Good to about a third from 256 pixels on; nothing is computed.
-
-    Args:
-        encoder: The run's network.
-        config: The run's config.
-        width: Width of the image at the last level.
-        height: Height of the image at the last level.
+    Good to about a third from 512 pixels on. ``width`` and ``height`` are those of the last level.
     """
-    kept = _bytes_kept(encoder, width, height)
+    maps = _bytes_of_maps(encoder, width, height)
     if config.trainer.precision == "64-true":
-        kept *= 2
+        maps *= 2
     images = IMAGES
     if isinstance(config.optimizer, LBFGS):
-        images += 2 * min(config.optimizer.history, config.steps)
-    return round(PEAK_FACTOR * kept) + images * IMAGE_BYTES * width * height
+        images += IMAGES_PER_STEP * min(config.optimizer.history, config.steps)
+    return round(PEAK_FACTOR * maps) + images * IMAGE_BYTES * width * height
 
 
-def _bytes_kept(encoder: Encoder, width: int, height: int) -> int:
-    """Bytes that one evaluation keeps for its gradient, and of the maps that the loss reads."""
-    tensors = [*encoder.named_parameters(), *encoder.named_buffers()]
-    weights = {name: values.to("meta") for name, values in tensors}
-    image = torch.empty(1, 3, height, width, device="meta", requires_grad=True)
-    kept: dict[int, torch.UntypedStorage] = {}  # several tensors may share a storage
+def _bytes_of_maps(encoder: Encoder, width: int, height: int) -> int:
+    """Add up the outputs of all layers, by a pass on torch's device without memory."""
+    sizes: list[int] = []
 
-    def keep(values: Tensor) -> Tensor:
-        storage = values.untyped_storage()
-        kept[id(storage)] = storage
-        return values
+    def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        sizes.append(output.nbytes)
 
-    for values in weights.values():
-        keep(values)
-    own = sum(storage.nbytes() for storage in kept.values())
-
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda values: values):
-        maps: dict[str, Tensor] = torch.func.functional_call(encoder, weights, (image,))
-    for values in maps.values():
-        keep(values)
-    return sum(storage.nbytes() for storage in kept.values()) - own
+    shadow = copy.deepcopy(encoder).to("meta").train(False)  # which copies of fx modules forget
+    for module in shadow.modules():
+        if not list(module.children()):
+            module.register_forward_hook(add)
+    with torch.no_grad():
+        shadow(torch.empty(1, 3, height, width, device="meta"))
+    return sum(sizes)
 
 
 def available(device: torch.device) -> int | None:
     """Return the bytes that are free on a device, as CUDA or Linux says; None if neither does."""
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free
+        return torch.cuda.mem_get_info(device)[0]
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
-        return int(free) * 1024
+        found = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+        return int(found) * 1024
     except (OSError, ValueError, StopIteration):
         return None
 

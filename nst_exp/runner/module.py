@@ -81,15 +81,7 @@ class StyleTransfer(pl.LightningModule):
         settings: config.Optimizer,
         averaging: float = 0.0,
     ) -> None:
-        """Start from an image.
-
-        Args:
-            image: RGB in 0..1, (1, 3, H, W).
-            backbone: The network.
-            objective: With the targets of this level.
-            settings: Of the optimizer.
-            averaging: Decay of the average of iterates; 0 for none.
-        """
+        """Start from ``image`` (1, 3, H, W), RGB in 0..1; ``averaging`` is a decay, 0 for none."""
         super().__init__()
         self.strict_loading = False  # the backbone is not in the checkpoint
         self.parameter = ImageParameter(image, settings.parametrization)

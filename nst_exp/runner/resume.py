@@ -6,13 +6,14 @@ import io
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from nst_exp.results.losses_csv import NAME, LossFile
 from nst_exp.runner.module import StyleTransfer
@@ -66,6 +67,19 @@ class RunState(Callback):
             "seconds": self.seconds(),
             "warnings": list(self.warnings),
         }
+
+
+def periodic_checkpoints(folder: Path | None, minutes: float) -> list[Callback]:
+    """Make the callback that writes a checkpoint every so many minutes; [] without a folder."""
+    if folder is None:
+        return []
+    checkpoints = ModelCheckpoint(
+        folder,
+        filename=Path(CHECKPOINT).stem,
+        train_time_interval=timedelta(minutes=minutes),
+        enable_version_counter=False,
+    )
+    return [checkpoints]
 
 
 @dataclass(frozen=True)

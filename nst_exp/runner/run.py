@@ -7,23 +7,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import torch
 from PIL import Image
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from nst_exp.config.loss_layers import style_layers
 from nst_exp.config.pyramid import Level, build_levels
 from nst_exp.config.schema import Config
-from nst_exp.core.init_image import starting_image
-from nst_exp.core.objective import build_objective
-from nst_exp.core.optimizers import carries_state, carry_adam_state
 from nst_exp.images import load_image
-from nst_exp.images.tensors import resize, to_array, to_tensor
+from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.lock import folder_lock
 from nst_exp.results.record import Record, compute_fingerprint, open_folder
 from nst_exp.runner.allocator import keep_freed_memory
@@ -39,6 +34,7 @@ from nst_exp.runner.inputs import (
     tensors,
     warn_of_enlargements,
 )
+from nst_exp.runner.level import build_module
 from nst_exp.runner.logger import (
     RunLogger,
     log_settings,
@@ -54,6 +50,7 @@ from nst_exp.runner.resume import (
     ResumePoint,
     RunState,
     open_losses,
+    periodic_checkpoints,
     read_checkpoint,
 )
 from nst_exp.runner.save_image import save_run_image
@@ -115,17 +112,23 @@ def run(
             return current.execute()
 
 
+class _WarningCollector(logging.Handler):
+    """Appends each warning to a list, once."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if line not in self.lines:
+            self.lines.append(line)
+
+
 @contextmanager
 def _collected_warnings(lines: list[str]) -> Iterator[None]:
-    """Append the warnings that are logged within to ``lines``, each once."""
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            line = record.getMessage()
-            if line not in lines:
-                lines.append(line)
-
-    logger, handler = logging.getLogger("nst_exp"), Collector(logging.WARNING)
+    """Collect the warnings that nst_exp logs within."""
+    logger, handler = logging.getLogger("nst_exp"), _WarningCollector(lines)
     logger.addHandler(handler)
     try:
         yield
@@ -238,7 +241,7 @@ class _Run:
 
     def _fit(self, level: Level, parts: _Parts, resumed: Path | None) -> StyleTransfer:
         """Do one level, from a checkpoint or from the level before."""
-        config, folder, before = self.config, self.folder, self.module
+        config, folder = self.config, self.folder
         parts.recorder.level = parts.progress.level = level
         checkpoint = None if folder is None else folder / CHECKPOINT
         at_start = checkpoint if level.index > 0 and resumed is None else None
@@ -246,21 +249,17 @@ class _Run:
             RunState(self._seconds, self.record.warnings, at_start),
             parts.recorder,
             parts.progress,
+            *periodic_checkpoints(folder, config.trainer.checkpoint_minutes),
+            StopBetweenSteps(self.request, checkpoint),  # last: the step is recorded
         ]
-        if folder is not None:
-            minutes = timedelta(minutes=config.trainer.checkpoint_minutes)
-            name = Path(CHECKPOINT).stem
-            callbacks.append(
-                ModelCheckpoint(
-                    folder,
-                    filename=name,
-                    train_time_interval=minutes,
-                    enable_version_counter=False,
-                )
-            )
-        callbacks.append(StopBetweenSteps(self.request, checkpoint))  # last: the step is recorded
         trainer = make_trainer(config.trainer, level.steps, callbacks, parts.logger, folder)
-        self.module = module = self._module(level, parts, trainer.strategy.root_device, before)
+        device = trainer.strategy.root_device
+        if level is parts.levels[-1]:
+            size = content_dimensions(config, parts.inputs, level.size)
+            warn_if_scarce(parts.network.backbone, config, size, device)
+        self.module = module = build_module(
+            level, config, parts.inputs, parts.network, self.module, device
+        )
         if level.index == 0 and resumed is None:
             parts.recorder.record_image(module.image(), 0)
         fitted = False
@@ -271,42 +270,6 @@ class _Run:
             self._stop(module, level.first_step + trainer.global_step)
         finally:
             self.request.stepping = fitted  # until what was reached is on the disk
-        return module
-
-    def _module(
-        self, level: Level, parts: _Parts, device: torch.device, before: StyleTransfer | None
-    ) -> StyleTransfer:
-        """Make a level's module, which starts from the image of the level before."""
-        config, network = self.config, parts.network
-        dtype = torch.float64 if config.trainer.precision == "64-true" else torch.float32
-        backbone, loss = network.backbone.to(device, dtype), network.loss
-        content, style, start = tensors(config, parts.inputs, level.size)
-        size = content.shape[3], content.shape[2]
-        if level is parts.levels[-1]:
-            warn_if_scarce(backbone, config, size, device)
-        objective = build_objective(
-            loss,
-            config.alpha,
-            config.beta,
-            network.maps(content.to(device, dtype), loss.content.layers, "content"),
-            network.maps(style.to(device, dtype), style_layers(loss), "style"),
-        )
-        if before is None:
-            image = starting_image(config.init, content, start, config.seed)
-        else:
-            image = resize(before.result_image().float().cpu(), *content.shape[2:])
-        module = StyleTransfer(
-            image, backbone, objective, config.optimizer, config.resolution.averaging
-        )
-        if dtype is torch.float64:  # Lightning would do it after it has restored a checkpoint
-            module.double()
-        module.level = level.index
-        if before is not None:
-            module.evaluations, module.restarts = before.evaluations, before.restarts
-            if carries_state(config.optimizer):
-                adam = cast(torch.optim.Optimizer, before.optimizers(use_pl_optimizer=False))
-                state = adam.state[before.parameter.values]
-                module.carried_state = carry_adam_state(state, *content.shape[2:])
         return module
 
     def _seconds(self) -> float:

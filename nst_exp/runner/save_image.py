@@ -19,12 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def save_run_image(image: Tensor, record: Record, folder: Path | None = None) -> Path | None:
-    """Save a run's image.
-
-    Args:
-        image: RGB, (1, 3, H, W).
-        record: The run's record, which goes into the file's metadata.
-        folder: Where to save it; the run's own folder if None, which is made if it was removed.
+    """Save an image, RGB (1, 3, H, W), in the run's folder or another; its record goes inside.
 
     Returns:
         The file; None for a run without a folder.
@@ -56,7 +51,7 @@ def save_run_image(image: Tensor, record: Record, folder: Path | None = None) ->
 
 
 def save_best_image(image: Tensor | None, record: Record) -> str:
-    """Save the best image of a run that ends early, in the temporary folder if need be.
+    """Save the best image of a run that ends early, in the system's temporary folder if need be.
 
     Returns:
         The end of a message that names the file; empty if nothing was saved.

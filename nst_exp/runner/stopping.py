@@ -23,11 +23,7 @@ BestImage = Callable[[], Tensor | None]
 def early_end(record: Record, request: StopRequest, best_image: BestImage) -> Iterator[None]:
     """Save the best image and record the reason if the block ends with an exception.
 
-    Args:
-        record: The run's record. Nothing is written before it has a fingerprint: until then the
-            folder may belong to another run.
-        request: The run's stop request.
-        best_image: Return the image to save, (1, 3, H, W), or None if there is none yet.
+    Nothing is written before the record has a fingerprint: the folder may be that of another run.
 
     Raises:
         Interrupted: If a signal has come, whatever else went wrong.

@@ -23,11 +23,7 @@ from nst_exp.utils.errors import ConfigError
 
 
 def check_device(settings: TrainerConfig) -> None:
-    """Check that this machine has the device that the config asks for.
-
-    Raises:
-        ConfigError: If it has not.
-    """
+    """Raise ConfigError if this machine lacks the device that the config asks for."""
     wanted = settings.accelerator
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     has["gpu"] = has["cuda"] or has["mps"]
@@ -57,24 +53,23 @@ def make_trainer(
     folder: Path | None,
 ) -> pl.Trainer:
     """Make a trainer for ``steps`` steps that leaves screen and files to the callbacks."""
-    with quiet_lightning():
-        on_gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
-        return pl.Trainer(
-            accelerator=settings.accelerator,
-            devices=[settings.device] if on_gpu else 1,
-            precision=cast(Any, settings.precision),
-            deterministic=settings.deterministic,
-            max_steps=steps,
-            callbacks=callbacks,
-            logger=logger or False,
-            # One process on one device, under SLURM too: Lightning would answer SIGUSR1 with a
-            # checkpoint of its own and resume from it, whatever run it belongs to.
-            plugins=[AtomicCheckpointIO(), LightningEnvironment()],
-            enable_checkpointing=folder is not None,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder or os.curdir,
-        )
+    on_gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
+    return pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=[settings.device] if on_gpu else 1,
+        precision=cast(Any, settings.precision),
+        deterministic=settings.deterministic,
+        max_steps=steps,
+        callbacks=callbacks,
+        logger=logger or False,
+        # One process on one device, under SLURM too: Lightning would answer SIGUSR1 with a
+        # checkpoint of its own and resume from it, whatever run it belongs to.
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+        enable_checkpointing=folder is not None,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder or os.curdir,
+    )
 
 
 def fit(trainer: pl.Trainer, module: StyleTransfer, checkpoint: Path | None) -> None:
@@ -88,15 +83,12 @@ def fit(trainer: pl.Trainer, module: StyleTransfer, checkpoint: Path | None) -> 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep Lightning's notes about devices, tips and workers off the screen."""
-    names = ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero")
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")
             yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+        logger.setLevel(level)

@@ -38,7 +38,7 @@ def test_estimate_grows_with_pixels_and_history(encoder: Encoder) -> None:
     # Maps are cut off a little at every stage, by less the larger they are.
     assert large == pytest.approx(4 * small, rel=0.05)
     short, long = (needed(encoder, 256, f"optimizer.history={n}") for n in (10, 100))
-    assert long - short == 2 * 90 * 256 * 256 * 12  # two images of three float32 per step
+    assert long - short == 3 * 90 * 256 * 256 * 12  # three images of three float32 per step
     assert needed(encoder, 256, "optimizer=adam") < short
 
 
