@@ -9,7 +9,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import TensorBoardLogger
 from tqdm import tqdm
 
 from nst_exp.config import schema as config
@@ -17,6 +16,7 @@ from nst_exp.config.pyramid import Level
 from nst_exp.images.save import save_image
 from nst_exp.images.tensors import to_array
 from nst_exp.results.losses_csv import LossFile
+from nst_exp.runner.logger import RunLogger
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.utils.signals import StopRequest
 
@@ -82,7 +82,7 @@ class Recorder(Callback):
         self,
         settings: config.Logging,
         steps: int,
-        logger: TensorBoardLogger | None = None,
+        logger: RunLogger | None = None,
         snapshots: Path | None = None,
         losses: LossFile | None = None,
     ) -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from nst_exp.config.schema import Config, InitKind, SizeMode, StyleFit
-from nst_exp.images import LoadedImage, load_image, resolve_image, save_image, target_size
+from nst_exp.images import (
+    LoadedImage,
+    ResolvedImage,
+    load_image,
+    resolve_image,
+    save_image,
+    target_size,
+)
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.record import SAVED_INPUTS
 from nst_exp.utils.errors import ConfigError
@@ -20,61 +27,49 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Inputs:
-    """Content image, style image and, if the run starts from a file, that image."""
+    """The images of a run and where they are from, by config key."""
 
-    content: LoadedImage
-    style: LoadedImage
-    init: LoadedImage | None
-    credits: dict[str, str] = field(default_factory=dict)  # config key -> title, author, license
-    substituted: list[dict[str, str]] = field(default_factory=list)  # for the record
+    loaded: dict[str, LoadedImage]  # content, style and, if the run starts from a file, init.file
+    resolved: dict[str, ResolvedImage]
 
     @property
-    def loaded(self) -> dict[str, LoadedImage]:
-        """The images by config key."""
-        found = {"content": self.content, "style": self.style, "init.file": self.init}
-        return {key: image for key, image in found.items() if image is not None}
+    def substituted(self) -> list[dict[str, str]]:
+        """Named images that were not available and what was used instead."""
+        return [found.substituted for found in self.resolved.values() if found.substituted]
 
     def as_record(self) -> dict[str, dict[str, str]]:
-        """Describe the files, as result.json lists them."""
-        return {
-            key: {"path": str(image.path), "sha256": image.sha256}
-            | ({"credit": self.credits[key]} if key in self.credits else {})
-            for key, image in self.loaded.items()
-        }
+        """Describe the files as result.json lists them."""
+        entries = {}
+        for key, image in self.loaded.items():
+            entries[key] = {"path": str(image.path), "sha256": image.sha256}
+            if credit := self.resolved[key].credit:
+                entries[key]["credit"] = credit
+        return entries
 
 
 def load_inputs(config: Config) -> Inputs:
-    """Load every image of a run; download or substitute named ones.
+    """Load every image of a run; named ones may be downloaded or substituted.
 
     Raises:
         ConfigError: For all images that cannot be used, in one message.
     """
-    loaded: dict[str, LoadedImage] = {}
-    credits: dict[str, str] = {}
-    substituted: list[dict[str, str]] = []
-    problems: list[str] = []
+    inputs, problems = Inputs({}, {}), list[str]()
+    limit, background = config.max_megapixels, config.background
     for key, (value, hint) in _wanted(config).items():
         try:
-            resolved = resolve_image(value, key, config.images, config.stand_ins)
-            loaded[key] = load_image(
-                resolved.path,
-                key=key,
-                max_megapixels=config.max_megapixels,
-                background=config.background,
-                hint=hint,
+            found = resolve_image(value, key, config.images, config.stand_ins)
+            image = load_image(
+                found.path, key=key, max_megapixels=limit, background=background, hint=hint
             )
         except ConfigError as error:
             problems += error.problems
             continue
-        if resolved.credit:
-            credits[key] = resolved.credit
-        if resolved.substituted:
-            substituted.append(resolved.substituted)
-        for warning in loaded[key].warnings:
+        inputs.resolved[key], inputs.loaded[key] = found, image
+        for warning in image.warnings:
             log.warning(warning)
     if problems:
         raise ConfigError(problems)
-    return Inputs(loaded["content"], loaded["style"], loaded.get("init.file"), credits, substituted)
+    return inputs
 
 
 def _wanted(config: Config) -> dict[str, tuple[str, int | None]]:
@@ -104,7 +99,9 @@ def style_size(config: Config, level_size: int) -> float:
 
 def content_dimensions(config: Config, inputs: Inputs, level_size: int) -> tuple[int, int]:
     """Return the width and height of the image at a level."""
-    return target_size(*inputs.content.original_size, level_size, config.resolution.size_mode)
+    return target_size(
+        *inputs.loaded["content"].original_size, level_size, config.resolution.size_mode
+    )
 
 
 def style_dimensions(config: Config, inputs: Inputs, level_size: int) -> tuple[int, int]:
@@ -115,7 +112,7 @@ def style_dimensions(config: Config, inputs: Inputs, level_size: int) -> tuple[i
         scale = size / level_size
         return max(1, round(width * scale)), max(1, round(height * scale))
     side = max(1, round(size))
-    return target_size(*inputs.style.original_size, side, config.resolution.size_mode)
+    return target_size(*inputs.loaded["style"].original_size, side, config.resolution.size_mode)
 
 
 def warn_of_enlargements(config: Config, inputs: Inputs) -> None:
@@ -135,11 +132,13 @@ def tensors(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return content, style, and the image to start from, if any, all (1, 3, H, W)."""
     size = content_dimensions(config, inputs, level_size)
-    start = {InitKind.style: inputs.style, InitKind.file: inputs.init}.get(config.init.kind)
+    content, style = inputs.loaded["content"], inputs.loaded["style"]
+    start = {InitKind.style: style, InitKind.file: inputs.loaded.get("init.file")}
+    first = start.get(config.init.kind)
     return (
-        to_tensor(inputs.content.image, size),
-        to_tensor(inputs.style.image, style_dimensions(config, inputs, level_size)),
-        to_tensor(start.image, size) if start else None,
+        to_tensor(content.image, size),
+        to_tensor(style.image, style_dimensions(config, inputs, level_size)),
+        to_tensor(first.image, size) if first else None,
     )
 
 

@@ -36,7 +36,6 @@ from nst_exp.runner.inputs import (
 )
 from nst_exp.runner.level import build_module
 from nst_exp.runner.logger import (
-    RunLogger,
     log_settings,
     make_logger,
     result_values,
@@ -142,9 +141,7 @@ class _Parts:
 
     inputs: Inputs
     network: Network
-    levels: list[Level]
     recorder: Recorder
-    logger: RunLogger | None
     progress: Progress
 
 
@@ -170,14 +167,13 @@ class _Run:
         if folder is not None and earlier.get("status") == "done":
             image = open_finished(folder, config, inputs, earlier)
             return Result(image, earlier["losses"], earlier, folder, folder / config.image)
-        self.record.save("running")
         keep_freed_memory()
         with quiet_lightning(), writers_fail_quietly():
             network = make_network(config, inputs, self.record, log.warning, log.info)
             point = read_checkpoint(folder) if folder is not None and earlier else None
             parts = self._prepare(inputs, network, point)
             with closing(parts.progress):
-                for level in parts.levels[point.level if point else 0 :]:
+                for level in parts.progress.levels[point.level if point else 0 :]:
                     resumed = point.path if point and level.index == point.level else None
                     self.module = self._fit(level, parts, resumed)
                     image, losses = select_final_image(self.module, level, config)
@@ -188,16 +184,13 @@ class _Run:
         module = self.module
         if self.final is not None or module is None:
             return self.final
-        if module.start_total is None and module.level == 0:
-            return None
-        return module.best_image()
+        begun = module.start_total is not None or module.level > 0
+        return module.best_image() if begun else None
 
     def _open_folder(self, inputs: Inputs) -> dict[str, Any]:
         """Begin the record; return that of an earlier run with the same settings, or {}."""
         config, folder = self.config, self.folder
-        fingerprint = compute_fingerprint(
-            config, [image.sha256 for image in inputs.loaded.values()]
-        )
+        fingerprint = compute_fingerprint(config, [i.sha256 for i in inputs.loaded.values()])
         earlier: dict[str, Any] = {}
         if folder is not None:
             earlier = open_folder(folder, fingerprint, config.overwrite)
@@ -237,7 +230,7 @@ class _Run:
             snapshots.mkdir(exist_ok=True)
         losses = open_losses(folder, done, logger is not None or snapshots is not None)
         recorder = Recorder(config.logging, config.steps, logger, snapshots, losses)
-        return _Parts(inputs, network, levels, recorder, logger, progress)
+        return _Parts(inputs, network, recorder, progress)
 
     def _fit(self, level: Level, parts: _Parts, resumed: Path | None) -> StyleTransfer:
         """Do one level, from a checkpoint or from the level before."""
@@ -252,24 +245,25 @@ class _Run:
             *periodic_checkpoints(folder, config.trainer.checkpoint_minutes),
             StopBetweenSteps(self.request, checkpoint),  # last: the step is recorded
         ]
-        trainer = make_trainer(config.trainer, level.steps, callbacks, parts.logger, folder)
+        trainer = make_trainer(
+            config.trainer, level.steps, callbacks, parts.recorder.logger, folder
+        )
         device = trainer.strategy.root_device
-        if level is parts.levels[-1]:
-            size = content_dimensions(config, parts.inputs, level.size)
-            warn_if_scarce(parts.network.backbone, config, size, device)
+        if self.module is None:
+            last = content_dimensions(config, parts.inputs, config.size)
+            warn_if_scarce(parts.network.backbone, config, last, device)
         self.module = module = build_module(
             level, config, parts.inputs, parts.network, self.module, device
         )
         if level.index == 0 and resumed is None:
             parts.recorder.record_image(module.image(), 0)
-        fitted = False
         try:
             fit(trainer, module, resumed)
-            fitted = True
-        except Stopped:
-            self._stop(module, level.first_step + trainer.global_step)
-        finally:
-            self.request.stepping = fitted  # until what was reached is on the disk
+        except BaseException as error:
+            self.request.stepping = False  # else until what was reached is on the disk
+            if isinstance(error, Stopped):
+                self._stop(module, level.first_step + trainer.global_step)
+            raise
         return module
 
     def _seconds(self) -> float:
@@ -306,9 +300,9 @@ class _Run:
             saved = to_tensor(seen, None)
             metrics = evaluate(saved, content, style, device)
         parts.recorder.record_image(image, config.steps)
-        if parts.logger is not None:
-            parts.logger.log_metrics(result_values(losses, metrics), config.steps)
-            parts.logger.close()
+        if logger := parts.recorder.logger:
+            logger.log_metrics(result_values(losses, metrics), config.steps)
+            logger.close()
         record = self.record
         record.losses, record.metrics, record.step = losses, metrics, config.steps
         record.evaluations, record.restarts = module.evaluations, module.restarts
