@@ -221,7 +221,7 @@ class StyleTransfer(pl.LightningModule):
         self.averaged = 0
 
     def _is_extreme(self, optimizer: Any) -> bool:
-        lengths = [group["lr"] for group in optimizer.param_groups]
+        lengths: list[float] = [group["lr"] for group in optimizer.param_groups]
         if isinstance(self.settings, config.LBFGS):
             lengths.append(self.settings.first_step or 0.0)
         return max(lengths) > LONGEST_STEP

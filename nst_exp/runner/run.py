@@ -165,8 +165,8 @@ class _Run:
         warn_of_enlargements(config, inputs)
         earlier = self._open_folder(inputs)
         if folder is not None and earlier.get("status") == "done":
-            image = open_finished(folder, config, inputs, earlier)
-            return Result(image, earlier["losses"], earlier, folder, folder / config.image)
+            saved = open_finished(folder, config, inputs, earlier)
+            return Result(saved, earlier["losses"], earlier, folder, folder / config.image)
         keep_freed_memory()
         with quiet_lightning(), writers_fail_quietly():
             network = make_network(config, inputs, self.record, log.warning, log.info)
