@@ -10,14 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from nst_exp.config.schema import Config, InitKind, SizeMode, StyleFit
-from nst_exp.images import (
-    LoadedImage,
-    ResolvedImage,
-    load_image,
-    resolve_image,
-    save_image,
-    target_size,
-)
+from nst_exp.images import LoadedImage, load_image, resolve_image, save_image, target_size
+from nst_exp.images.lookup import ResolvedImage
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.record import SAVED_INPUTS
 from nst_exp.utils.errors import ConfigError
