@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
-ENDING: tuple[int, ...] = tuple(getattr(signal, n) for n in _NAMES if hasattr(signal, n))
-_WARNING: int | None = getattr(signal, "SIGUSR1", None)  # sent before the time of a job is over
+# Windows has neither SIGHUP nor SIGUSR1.
+_ENDING = tuple(getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n))
+_WARNING = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()  # SLURM: little time is left
 
 
 class SignalReceived(BaseException):
@@ -58,28 +58,26 @@ def exit_code(number: int) -> int:
     return 128 + number
 
 
-def handled_signals() -> list[int]:
-    """Return the signals that end a run, without those ignored by nohup or a shell's ``&``."""
-    numbers = [n for n in ENDING if signal.getsignal(n) not in (signal.SIG_IGN, None)]
-    if _WARNING is not None and _ends_process(signal.getsignal(_WARNING)):
-        numbers.append(_WARNING)
-    return numbers
-
-
 @contextmanager
 def stop_at_once() -> Iterator[None]:
     """Raise ``SignalReceived`` for a signal that would end the process without a message."""
-    with _handler([n for n in handled_signals() if signal.getsignal(n) == signal.SIG_DFL], _raise):
+    with _handler([n for n in _handled() if signal.getsignal(n) == signal.SIG_DFL], _raise):
         yield
 
 
 @contextmanager
 def stop_requests(enabled: bool) -> Iterator[StopRequest]:
     """Handle signals as a request while steps are made, and raise ``SignalReceived`` otherwise."""
-    numbers = handled_signals() if enabled else []
+    numbers = _handled() if enabled else []
     request = StopRequest({number: signal.getsignal(number) for number in numbers})
     with _handler(numbers, request.handle):
         yield request
+
+
+def _handled() -> list[int]:
+    """Return the signals that end a run, without those ignored by nohup or a shell's ``&``."""
+    ending = [n for n in _ENDING if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    return ending + [n for n in _WARNING if _ends_process(signal.getsignal(n))]
 
 
 @contextmanager

@@ -22,67 +22,19 @@ from nst_exp.runner.callbacks import StopBetweenSteps
 from nst_exp.runner.run import Result, run
 from nst_exp.utils.atomic_files import write_atomically
 from nst_exp.utils.errors import Interrupted, OutputError
-from nst_exp.utils.signals import ENDING, SignalReceived, stop_at_once, stop_requests
+from nst_exp.utils.signals import SignalReceived
 
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Those of the process that runs the tests come back."""
-    before = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGUSR1)}
+    before = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    }
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-@pytest.mark.parametrize("number", [*ENDING, signal.SIGUSR1])
-def test_while_no_step_is_made_a_signal_is_raised(number: int) -> None:
-    with pytest.raises(SignalReceived) as caught, stop_requests(True):
-        signal.raise_signal(number)
-    assert caught.value.signal == number
-
-
-def test_while_steps_are_made_it_waits_and_the_second_is_raised(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with stop_requests(True) as request:
-        request.step()
-        signal.raise_signal(signal.SIGTERM)
-        assert request.signal == signal.SIGTERM
-        assert "stopping after this step" in capsys.readouterr().err
-        with pytest.raises(SignalReceived):
-            signal.raise_signal(signal.SIGINT)
-        assert request.signal == signal.SIGTERM
-
-
-def test_second_signal_goes_to_a_handler_that_was_there() -> None:
-    """A worker of a sweep is told again and again, and must not be ended by that."""
-    seen: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
-    with stop_requests(True) as request:
-        request.step()
-        for _ in range(3):
-            signal.raise_signal(signal.SIGTERM)
-    assert seen == [signal.SIGTERM] * 2
-
-
-def test_ignored_signals_stay_ignored() -> None:
-    """As nohup wants it for SIGHUP, and a shell's ``&`` for SIGINT."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with stop_at_once(), stop_requests(True) as request:
-        signal.raise_signal(signal.SIGHUP)
-    assert request.signal is None
-
-
-def test_handlers_are_put_back() -> None:
-    before = [signal.getsignal(number) for number in ENDING]
-    with stop_at_once(), stop_requests(True) as request:
-        request.step()
-    assert [signal.getsignal(number) for number in ENDING] == before
-
-
-def test_command_line_does_not_end_without_a_word() -> None:
-    with pytest.raises(SignalReceived), stop_at_once():
-        signal.raise_signal(signal.SIGTERM)
 
 
 def _run(folder: Path, *overrides: str) -> Result:

@@ -9,15 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from nst_exp.utils.signals import (
-    ENDING,
-    SignalReceived,
-    exit_code,
-    stop_at_once,
-    stop_requests,
-)
+from nst_exp.utils.signals import SignalReceived, exit_code, stop_at_once, stop_requests
 
-ALL = (*ENDING, signal.SIGUSR1)
+ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 @pytest.fixture(autouse=True)
