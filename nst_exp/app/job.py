@@ -20,7 +20,7 @@ from nst_exp.app.sweep.launchers import another_job_failed, is_basic
 from nst_exp.app.sweep.search import Objectives, is_optuna, objectives
 from nst_exp.config.schema import Config
 from nst_exp.results.lock import FolderLocked
-from nst_exp.results.record import record_failure
+from nst_exp.results.run_folder import record_failure
 from nst_exp.runner.validate import validate
 from nst_exp.utils.errors import NstError, OutputError
 

@@ -1,6 +1,6 @@
-"""The report of a sweep, of several, or of any runs: sheets, table, page, TensorBoard.
+"""Reports of sweeps and runs: contact sheets, trade-off plot, table, web page, figures.
 
-``python -m nst_exp.report FOLDER...`` makes it anew at any time, also while runs go on.
+``python -m nst_exp.report FOLDER...`` writes a report at any time, also while runs are active.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nst_exp.report.entries import read_report
+from nst_exp.report.figure import write_figures
 from nst_exp.report.table import as_text
 from nst_exp.report.write import write_report
 
-__all__ = ["table", "write_report"]
+__all__ = ["table", "write_figures", "write_report"]
 
 
 def table(folders: Sequence[Path]) -> str:
-    """The jobs of sweeps or runs as lines for the terminal, 100 characters wide at most.
+    """Return the jobs of sweeps or runs as lines of at most 100 characters.
 
-    Raises ConfigError for a folder that is not there or holds no run.
+    Raises:
+        ConfigError: If a folder does not exist or holds no run.
     """
     return as_text(read_report(folders))

@@ -7,32 +7,37 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nst_exp.report.write import write_report
-from nst_exp.utils.errors import NstError
+from nst_exp.report import write_figures, write_report
+from nst_exp.report.entries import read_report
+from nst_exp.report.figure import NAME
+from nst_exp.utils.errors import NstError, OutputError
 
-_HERE = Path("report")
+_DESCRIPTION = """
+Write the report of runs or sweeps into DIR: contact sheet, trade-off plot, table, web page, a
+summary for TensorBoard, and the figures that the runs ask for (figure.title). DIR is FOLDER itself,
+or ./report for several folders.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Sheets, table, page and TensorBoard's summary of sweeps or runs, into DIR.
-
-    DIR is the folder itself if it is one, ./report for several. Files are replaced only if they
-    come from a report.
-    """
-    parser = argparse.ArgumentParser(prog="nst-exp-report", description=main.__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="runs or sweeps")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="made if it is not there")
+    """Run the command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="nst-exp-report", description=_DESCRIPTION)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a run or sweep")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="created if it does not exist")
     given = parser.parse_args(arguments)
-    target = given.out or (given.folders[0] if len(given.folders) == 1 else _HERE)
+    target = given.out or (given.folders[0] if len(given.folders) == 1 else Path("report"))
     try:
         for path in write_report(given.folders, target):
             print(f"report: {path}")
+        runs = [row.run.path for row in read_report(given.folders).rows]
+        for path in write_figures(runs, target / NAME):
+            print(f"figure: {path}")
     except NstError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         print(f"error: {error.filename or target}: {error.strerror}", file=sys.stderr)
-        return 5
+        return OutputError.exit_code
     return 0
 
 

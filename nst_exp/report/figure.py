@@ -1,200 +1,98 @@
-"""Figures of finished runs: ``python -m nst_exp.report.figure FOLDER... [--out FILE]``.
-
-Which panels there are, what is written below them and how they are laid out is in the runs'
-records (the config's section ``figure``); the layout itself is in ``layout``.
-"""
+"""Draw figures: runs whose config asks for it (``figure.title``) become labeled panels."""
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from nst_exp.images import load_image
-from nst_exp.report.drawings import drawn_by, save_drawing
-from nst_exp.report.grid import Panel, draw
+from nst_exp.report.grid import Panel, draw_grid, is_drawing, save_drawing
+from nst_exp.report.images import open_image, saved_input
+from nst_exp.report.settings import describe_settings
 from nst_exp.results.record import SAVED_INPUTS
-from nst_exp.results.run_folder import RunFolder, find_run_folders, read_run_folder
-from nst_exp.utils.errors import ConfigError, NstError, OutputError
-
-__all__ = ["NAME", "main", "write_figure", "write_figures"]
+from nst_exp.results.run_folder import RunFolder, read_run_folder
+from nst_exp.utils.errors import OutputError
 
 NAME = "figure.png"
-_SOFTWARE = "nst_exp figure"  # in the file: only figures are replaced by figures
-_NO_PICTURE = {"running": "unfinished"}  # other states are words for a person as they are
+_NOTES = {"running": "unfinished"}  # other states are shown as they are
 
 
-def write_figure(jobs: Sequence[Path], target: Path) -> Path | None:
-    """Draw the runs in the folders ``jobs``, in this order, as one figure; written to ``target``.
+def write_figures(folders: Sequence[Path], target: Path) -> list[Path]:
+    """Draw a figure for every title among the runs in ``folders``.
 
-    Title, columns, input panels and insets are those of the first that asks for a figure; runs
-    that ask for none are left out. A run without a finished picture has an empty frame. Returns
-    ``target``, or None if no run asks for a figure. Raises OutputError if ``target`` cannot be
-    written, or is a file that is no figure made here.
+    One figure is written to ``target``, several beside it under names made from their titles, such
+    as ``figure_3.png`` for "Figure 3".
+
+    Returns:
+        The files; none if no run asks for a figure.
+
+    Raises:
+        OutputError: If a file cannot be written, or exists and is not a drawing.
     """
-    wanted = [job for job in map(read_run_folder, jobs) if job.title]
-    if not wanted:
-        return None
-    figure = wanted[0].figure
-    kinds = [kind for kind in figure.get("inputs") or [] if kind in SAVED_INPUTS]
-    panels = [panel for kind in kinds for panel in _input_panels(wanted, kind)]
-    panels += [_panel(job, bool(figure.get("inset"))) for job in wanted]
-    columns = int(figure.get("columns") or len(panels))
-    _save(draw(wanted[0].title, panels, columns, _settings(wanted)), target)
-    return target
-
-
-def write_figures(jobs: Sequence[Path], target: Path) -> list[Path]:
-    """``write_figure`` for every title among the runs; empty if none asks for a figure.
-
-    One figure goes to ``target``; several go beside each other under names made from their titles:
-    ``figure_3.png`` for "Figure 3".
-    """
-    titles: dict[str, list[Path]] = {}
-    for folder in jobs:
-        if title := read_run_folder(folder).title:
-            titles.setdefault(title, []).append(folder)
+    titles: dict[str, list[RunFolder]] = {}
+    for run in map(read_run_folder, folders):
+        if run.title:
+            titles.setdefault(run.title, []).append(run)
     written: list[Path] = []
-    for title, folders in titles.items():
-        path = target if len(titles) == 1 else _named(target, title, written)
-        write_figure(folders, path)
+    for title, runs in titles.items():
+        path = target if len(titles) == 1 else _name_of(title, target, written)
+        if path.exists() and not is_drawing(path):
+            raise OutputError(
+                f"{path}: exists and is not a drawing of nst_exp; move it away, or write the "
+                "figure elsewhere with python -m nst_exp.report FOLDER --out DIR"
+            )
+        save_drawing(draw_figure(runs), path)
         written.append(path)
     return written
 
 
-def _panel(job: RunFolder, inset: bool) -> Panel:
-    if job.status != "done":
-        return Panel(job.label, None, _NO_PICTURE.get(job.status, job.status))
-    picture, note = _opened(job.path / str(job.config.get("image")))
-    corner = _copy(job, "style") if inset and picture else None
-    return Panel(job.label, picture, note, corner)
+def draw_figure(runs: Sequence[RunFolder]) -> Image.Image:
+    """Draw runs as the panels of one figure.
+
+    Title, columns, inputs and insets are those of the first run's config. A run without a finished
+    image is an empty frame.
+    """
+    figure = runs[0].figure
+    kinds = [kind for kind in figure.get("inputs") or [] if kind in SAVED_INPUTS]
+    panels = [panel for kind in kinds for panel in _input_panels(runs, kind)]
+    panels += [_panel(run, bool(figure.get("inset"))) for run in runs]
+    columns = max(1, int(figure.get("columns") or len(panels)))
+    substitutions = [text for run in runs for text, _ in run.substitutions]
+    caption = [describe_settings(runs, ("backbone", "size", "steps")), *substitutions]
+    return draw_grid(
+        [panels[start : start + columns] for start in range(0, len(panels), columns)],
+        title=runs[0].title,
+        caption="; ".join(dict.fromkeys(filter(None, caption))),
+    )
 
 
-def _input_panels(jobs: Sequence[RunFolder], kind: str) -> list[Panel]:
-    """One panel for each picture that was used, the largest copy where sizes differ."""
+def _panel(run: RunFolder, inset: bool) -> Panel:
+    if run.status != "done":
+        return Panel(run.label, None, _NOTES.get(run.status, run.status))
+    image = open_image(run.image)
+    note = "damaged" if run.image and run.image.is_file() else "missing"
+    return Panel(run.label, image, note, saved_input(run, "style") if inset else None)
+
+
+def _input_panels(runs: Sequence[RunFolder], kind: str) -> list[Panel]:
+    """Return a panel for each input that was used, the largest where sizes differ."""
     found: dict[str, Panel] = {}
-    for job in jobs:
-        entry = job.inputs.get(kind) or {}
-        picture = _copy(job, kind)
-        mark = str(entry.get("sha256"))
-        if picture is None or (
-            mark in found and (other := found[mark].picture) and other.width >= picture.width
-        ):
-            continue
-        found[mark] = Panel(f"{kind}: {Path(str(entry.get('path'))).stem}", picture)
+    for run in runs:
+        image, entry = saved_input(run, kind), run.input(kind)
+        other = found.get(str(entry.get("sha256")))
+        if image and not (other and other.image and other.image.width >= image.width):
+            label = f"{kind}: {Path(str(entry.get('path'))).stem}"
+            found[str(entry.get("sha256"))] = Panel(label, image)
     return list(found.values()) or [Panel(kind, None, "missing")]
 
 
-def _copy(job: RunFolder, kind: str) -> Image.Image | None:
-    """The input as the run used it, if the run left a copy."""
-    name = (job.inputs.get(kind) or {}).get("copy")
-    return _opened(job.path / SAVED_INPUTS[kind])[0] if name == SAVED_INPUTS[kind] else None
-
-
-def _opened(path: Path) -> tuple[Image.Image | None, str]:
-    """A picture, or the word that says why there is none."""
-    if not path.is_file():
-        return None, "missing"
-    try:
-        return load_image(path, key="figure", max_megapixels=float("inf")).image, ""
-    except ConfigError:
-        return None, "damaged"
-
-
-def _settings(jobs: Sequence[RunFolder]) -> str:
-    """``vgg16, size 384, 150 steps; vgg16 in place of vgg19``: of all runs that have a record."""
-    configs = [job.config for job in jobs if job.config]
-    if not configs:
-        return ""
-    used = [_backbone(config.get("backbone") or {}) for config in configs]
-    parts = [_several(used)]
-    parts.append(f"size {_several([config.get('size') for config in configs])}")
-    parts.append(f"{_several([config.get('steps') for config in configs])} steps")
-    lines = [", ".join(parts)]
-    for job in jobs:
-        for entry in job.substituted:
-            asked = next((v for k, v in entry.items() if k not in ("by", "because")), "?")
-            lines.append(f"{entry.get('by')} in place of {asked}")
-    return "; ".join(dict.fromkeys(lines))
-
-
-def _backbone(settings: dict[str, Any]) -> str:
-    random = " with random weights" if settings.get("weights") == "random" else ""
-    return f"{settings.get('name')}{random}"
-
-
-def _several(values: Sequence[Any]) -> str:
-    different = list(dict.fromkeys(values))
-    if len(different) > 4 and all(isinstance(value, int) for value in different):
-        return f"{min(different)} to {max(different)}"
-    return " / ".join(map(str, different))
-
-
-def _named(target: Path, title: str, taken: Sequence[Path]) -> Path:
-    """A name beside ``target`` for one of several figures."""
+def _name_of(title: str, target: Path, taken: Sequence[Path]) -> Path:
+    """Return a path beside ``target`` for one of several figures."""
     slug = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")[:60] or "untitled"
     stem = slug if slug.startswith(target.stem) else f"{target.stem}_{slug}"
     path, number = target.with_stem(stem), 2
     while path in taken:
         path, number = target.with_stem(f"{stem}_{number}"), number + 1
     return path
-
-
-def _save(figure: Image.Image, target: Path) -> None:
-    if target.is_file() and not drawn_by(target, _SOFTWARE):
-        raise OutputError(
-            f"{target}: is there already and is no figure made here; move it away, or make the "
-            "figure elsewhere with python -m nst_exp.report.figure FOLDER --out FILE"
-        )
-    save_drawing(figure, target, _SOFTWARE)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit code. Writes FILE, or figure.png into the folder if it is one."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nst_exp.report.figure", description=main.__doc__
-    )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="runs or sweeps")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="a .png")
-    given = parser.parse_args(arguments)
-    try:
-        for path in write_figures(_all_jobs(given.folders), _target(given.folders, given.out)):
-            print(f"figure: {path}")
-    except NstError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-def _target(folders: Sequence[Path], out: Path | None) -> Path:
-    if out is None:
-        return folders[0] / NAME if len(folders) == 1 else Path(NAME)
-    if out.suffix.lower() != ".png":
-        raise ConfigError(f"--out {out}: a figure is written as .png; give such a name")
-    return out
-
-
-def _all_jobs(folders: Sequence[Path]) -> list[Path]:
-    jobs = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError(f"{folder}: no such folder")
-        found = find_run_folders(folder)
-        if not found:
-            raise ConfigError(f"{folder}: holds no run; give the folder of a run or of a sweep")
-        jobs += found
-    if not any(read_run_folder(job).title for job in jobs):
-        raise ConfigError(
-            f"{', '.join(map(str, folders))}: no run there asks for a figure; "
-            "set figure.title, as the experiments with panels do"
-        )
-    return jobs
-
-
-if __name__ == "__main__":
-    sys.exit(main())

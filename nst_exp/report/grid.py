@@ -1,225 +1,230 @@
-"""The drawing of a figure: a title, labeled panels in columns, a line of settings; Pillow only."""
+"""Draw a grid of labeled images: used by contact sheets, figures and the trade-off plot.
+
+Matplotlib sets the text; images are copied pixel by pixel into their cells.
+"""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+import io
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-MAX_WIDTH = 3000  # pixels of a whole figure
+from nst_exp.utils.atomic_files import write_bytes_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_WIDTH = 4000  # pixels of a drawing
 MIN_CELL = 160  # pixels; a label below a thumbnail must stay readable
-INSET = 0.28  # width of the picture in the corner, as a share of the panel's
-INSET_HEIGHT = 0.6  # and the most that it may take of the panel's height
+SOFTWARE = "nst_exp report"  # in the file: only drawings are replaced by drawings
+BLACK, GRAY, LIGHT = "#141414", "#7d7d7d", "#bebebe"
 
-_SPACING = 0.045  # between cells and around all, as a share of a cell's width
-_LINE = 1.3  # height of a line, in units of the font's size
-BLACK, GRAY, _FRAME = (20, 20, 20), (125, 125, 125), (190, 190, 190)
-
-# The font that comes with Pillow has little beyond ASCII.
-_SPELT = {"α": "alpha", "β": "beta", "×": "x", "−": "-", "–": "-", "—": "-", "ß": "ss"}
-_SPELT |= {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "≤": "<=", "≥": ">="}
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_MIN_WIDTH = 480  # pixels of a title's line
+_INSET_WIDTH, _INSET_HEIGHT = 0.28, 0.6  # largest share of the panel that an inset takes
+_LINE, _CHARACTER = 1.3, 0.62  # height and mean width of text, in units of the font's size
+_FONT = "DejaVu Sans"  # comes with matplotlib
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture (RGB) with its words, or a word in the place of the picture."""
+    """An image (RGB) with its label, or a frame with a note that says why there is none."""
 
     label: str
-    picture: Image.Image | None
-    note: str = ""  # in an empty frame, where there is no picture
-    inset: Image.Image | None = None
+    image: Image.Image | None
+    note: str = ""
+    inset: Image.Image | None = None  # drawn into the lower left corner
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """The measures of a figure in pixels."""
-
-    columns: int
-    cell: int  # width of every cell
-    gap: int  # between cells, and around everything
-    label: int  # sizes of the fonts
-    title: int
-    small: int
-
-    @property
-    def width(self) -> int:
-        """Of the whole figure."""
-        return self.columns * self.cell + (self.columns + 1) * self.gap
+Row = Sequence[Panel | str | None]  # a text is the name of a row or column
 
 
-def geometry(widest: int, columns: int) -> Geometry:
-    """Measures for panels of which the widest has ``widest`` pixels, MAX_WIDTH at most in all."""
-    cell = min(max(widest, MIN_CELL), MAX_WIDTH // columns)
-    while True:
-        label = max(11, round(cell * 0.042))
-        gap = max(8, round(cell * _SPACING))
-        found = Geometry(columns, cell, gap, label, round(label * 1.5), max(10, round(label * 0.8)))
-        if found.width <= MAX_WIDTH or cell == 1:
-            return found
-        cell -= 1
+def draw_grid(
+    rows: Sequence[Row], *, title: str = "", caption: str = "", enlarge: float = 1.0
+) -> Image.Image:
+    """Draw panels in cells of equal width.
 
+    Args:
+        rows: Cells row by row; None leaves a cell empty.
+        title: Text above everything.
+        caption: Text below everything.
+        enlarge: Largest factor by which an image smaller than its cell is enlarged.
 
-def draw(title: str, panels: Sequence[Panel], columns: int, settings: str) -> Image.Image:
-    """The figure, RGB on white: ``panels`` row by row in ``columns`` columns, 1 or more.
-
-    Every cell is as wide as the widest panel (MIN_CELL at least) and, within a row, as high as the
-    highest; a panel is centerd in its cell and reduced to fit, never enlarged. ``title`` and
-    ``settings`` may be empty. Equal arguments give equal pixels. Raises ValueError if there are no
-    panels.
+    Returns:
+        The drawing, RGB on white, at most MAX_WIDTH wide. Images are reduced only if they are wider
+        than their cell. Equal arguments give equal pixels.
     """
-    if not panels:
-        raise ValueError("a figure needs panels")
-    pictures = [panel.picture for panel in panels if panel.picture is not None]
-    widest = max((picture.width for picture in pictures), default=2 * MIN_CELL)
-    sizes = geometry(widest, min(max(1, columns), len(panels)))
-    finished = [_finished(panel, sizes.cell) for panel in panels]
-    shape = next((image.size for image in finished if image), (sizes.cell, sizes.cell * 3 // 4))
-    shown = [
-        image or empty(panel.note, shape, sizes.label)
-        for image, panel in zip(finished, panels, strict=True)
-    ]
-    labels = [wrap(panel.label, font(sizes.label), sizes.cell) for panel in panels]
-    inner = sizes.width - 2 * sizes.gap
-    heading = wrap(title, font(sizes.title), inner)
-    footing = wrap(settings, font(sizes.small), inner)
-    rows = [slice(start, start + sizes.columns) for start in range(0, len(panels), sizes.columns)]
-
-    space = sizes.gap // 3  # between a panel and its label
-    height = sizes.gap
-    if heading:
-        height += lines_height(heading, sizes.title) + sizes.gap * 3 // 4
-    tops = []
+    images = [cell.image for row in rows for cell in row if isinstance(cell, Panel) and cell.image]
+    widest = max((image.width for image in images), default=MIN_CELL)
+    columns = max(map(len, rows))
+    width = min(max(round(widest * enlarge), MIN_CELL), int(MAX_WIDTH / (1.06 * columns + 0.06)))
+    page = _Page(width, columns)
+    page.add_text(title, 1.5)
     for row in rows:
-        tops.append(height)
-        height += max(image.height for image in shown[row])
-        height += space + max(lines_height(lines, sizes.label) for lines in labels[row]) + sizes.gap
-    if footing:
-        height += lines_height(footing, sizes.small) + sizes.gap // 2
-
-    figure = Image.new("RGB", (sizes.width, height), "white")
-    pen = ImageDraw.Draw(figure)
-    put_lines(pen, heading, sizes.width / 2, sizes.gap, sizes.title, BLACK)
-    for row, top in zip(rows, tops, strict=True):
-        tallest = max(image.height for image in shown[row])
-        for column, (image, lines) in enumerate(zip(shown[row], labels[row], strict=True)):
-            left = sizes.gap + column * (sizes.cell + sizes.gap)
-            figure.paste(
-                image, (left + (sizes.cell - image.width) // 2, top + (tallest - image.height) // 2)
-            )
-            middle = left + sizes.cell / 2
-            put_lines(pen, lines, middle, top + tallest + space, sizes.label, BLACK)
-    bottom = height - sizes.gap // 2 - lines_height(footing, sizes.small)
-    put_lines(pen, footing, sizes.width / 2, bottom, sizes.small, GRAY)
-    return figure
+        page.add_row([_fit(cell, width, enlarge) if cell else cell for cell in row])
+    page.add_text(caption, 0.85, GRAY)
+    return page.render()
 
 
-@cache
-def font(size: int) -> Font:
-    """The font that comes with Pillow."""
-    return ImageFont.load_default(size)
+@contextmanager
+def drawing_style() -> Iterator[None]:
+    """Draw with this font and without mathematical notation, whatever the user's defaults are."""
+    import matplotlib as mpl
+
+    style = {"font.family": _FONT, "text.usetex": False, "text.parse_math": False}
+    with mpl.rc_context(style), warnings.catch_warnings():  # type: ignore[arg-type]
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box is drawn
+        yield
 
 
-def wrap(text: str, face: Font, width: int) -> list[str]:
-    """Lines no wider than ``width`` pixels, broken at spaces, inside a word only where one must.
+def render(figure: Figure) -> Image.Image:
+    """Return the pixels of a matplotlib figure, RGB."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=figure.dpi, pil_kwargs={"compress_level": 1})
+    return Image.open(stream).convert("RGB")
 
-    Line ends in ``text`` stay. A character that alone is wider has a line of its own.
+
+def save_drawing(drawing: Image.Image, path: Path) -> None:
+    """Write a PNG that is marked as drawn by this program.
+
+    Raises:
+        OutputError: If the file cannot be written.
     """
-    lines: list[str] = []
-    for paragraph in _drawable(text.strip()).splitlines():
-        line = ""
-        # A word with the space before it; "x = 1" is one word.
-        for word in re.findall(r"\s*\S+(?: = \S+)?", paragraph):
-            if face.getlength(line + word) <= width:
-                line += word
+    info = PngInfo()
+    info.add(b"sRGB", b"\0")
+    info.add_text("Software", SOFTWARE)
+    encoded = io.BytesIO()
+    drawing.save(encoded, "PNG", pnginfo=info)
+    write_bytes_atomically(path, encoded.getvalue())
+
+
+def is_drawing(path: Path) -> bool:
+    """Return whether ``save_drawing`` wrote the file."""
+    try:
+        with Image.open(path) as image:
+            return image.info.get("Software") == SOFTWARE
+    except (OSError, ValueError, SyntaxError):  # raised by Pillow for other files
+        return False
+
+
+class _Page:
+    """Collects what is drawn from top to bottom, in pixels from the upper left corner."""
+
+    def __init__(self, cell: int, columns: int) -> None:
+        self.cell, self.gap = cell, max(6, round(cell * 0.05))
+        self.size = max(11, round(cell * 0.045))  # of the font
+        cells = columns * (cell + self.gap) - self.gap
+        self.width = max(cells, _MIN_WIDTH) + 2 * self.gap
+        self.left = (self.width - cells) // 2
+        self.height = self.gap
+        self.images: list[tuple[int, int, Image.Image]] = []
+        self.frames: list[tuple[int, int, int, int]] = []
+        self.texts: list[tuple[str, float, float, float, str]] = []
+
+    def add_text(self, text: str, scale: float, color: str = BLACK) -> None:
+        """Add a centered paragraph below what is there."""
+        size = max(10, round(self.size * scale))
+        if lines := _wrap(text, self.width - 2 * self.gap, size):
+            self._put(lines, self.width / 2, self.height, size, color)
+            self.height += round(len(lines) * size * _LINE) + self.gap
+
+    def add_row(self, row: Row) -> None:
+        """Add cells, centered within the height of the tallest, with their labels below."""
+        panels = [cell for cell in row if isinstance(cell, Panel)]
+        sizes = [panel.image.size for panel in panels if panel.image]
+        empty = sizes[0] if sizes else (self.cell, self.cell * 3 // 4)  # of a frame
+        words = [_wrap(_text_of(cell), self.cell, self.size) for cell in row]
+        text = round(max(map(len, words)) * self.size * _LINE)
+        tallest = max([height for _, height in sizes] or [empty[1]]) if panels else text
+        middle, space = self.height + tallest / 2, self.gap // 3
+        for column, (cell, lines) in enumerate(zip(row, words, strict=True)):
+            center = self.left + column * (self.cell + self.gap) + self.cell / 2
+            if not isinstance(cell, Panel):
+                self._put(lines, center, middle - len(lines) * self.size * _LINE / 2, self.size)
                 continue
-            if line:
-                lines.append(line)
-            line = word.strip()
-            while len(line) > 1 and face.getlength(line) > width:
-                fits = max(
-                    (n for n in range(1, len(line)) if face.getlength(line[:n]) <= width),
-                    default=1,
-                )
-                lines.append(line[:fits])
-                line = line[fits:]
-        lines.append(line.strip())
-    return lines
+            width, height = cell.image.size if cell.image else empty
+            x, y = round(center - width / 2), round(middle - height / 2)
+            if cell.image:
+                self.images.append((x, y, cell.image))
+            else:
+                self.frames.append((x, y, width, height))
+                self._put([cell.note], center, middle - self.size / 2, self.size, GRAY)
+            self._put(lines, center, self.height + tallest + space, self.size)
+        self.height += tallest + (text + space if panels else 0) + self.gap
+
+    def _put(
+        self, lines: Sequence[str], x: float, top: float, size: float, color: str = BLACK
+    ) -> None:
+        for number, line in enumerate(lines):
+            baseline = top + size + number * size * _LINE
+            self.texts.append((line, x, baseline, size, color))
+
+    def render(self) -> Image.Image:
+        """Draw everything."""
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Rectangle
+        from matplotlib.transforms import IdentityTransform
+
+        pixels = IdentityTransform()
+        with drawing_style():
+            # At 72 dots per inch, a point is a pixel; the small part is lost when it is rounded.
+            size = ((self.width + 0.01) / 72, (self.height + 0.01) / 72)
+            figure = Figure(figsize=size, dpi=72, facecolor="white")
+            for x, top, image in self.images:
+                bottom = self.height - top - image.height
+                figure.figimage(np.asarray(image), x, bottom, origin="upper")
+            for x, top, width, height in self.frames:
+                corner = (x, self.height - top - height + 1)
+                frame = Rectangle(corner, width - 1, height - 1, fill=False, edgecolor=LIGHT)
+                frame.set_transform(pixels)
+                figure.add_artist(frame)
+            for line, center, baseline, points, color in self.texts:
+                text = figure.text(center, self.height - baseline, line, ha="center", size=points)
+                text.set(transform=pixels, color=color)
+            return render(figure)
 
 
-def _drawable(text: str) -> str:
-    """The text in characters that the font has: spelt out, without accents, or ``?``."""
-    return "".join(
-        char if char == "\n" or _has(char) else _SPELT.get(char) or _plain(char) for char in text
+def _wrap(text: str, width: float, size: float) -> list[str]:
+    """Break a text into lines of about ``width`` pixels in a font of ``size``."""
+    characters = max(1, int(width / (_CHARACTER * size)))
+    return [
+        line for paragraph in text.splitlines() for line in textwrap.wrap(paragraph, characters)
+    ]
+
+
+def _text_of(cell: Panel | str | None) -> str:
+    return cell.label if isinstance(cell, Panel) else cell or ""
+
+
+def _fit(cell: Panel | str, width: int, enlarge: float) -> Panel | str:
+    """Return a panel with its image at the size in which it is drawn, inset included."""
+    if isinstance(cell, str) or cell.image is None:
+        return cell
+    image = cell.image
+    scale = min(width / image.width, enlarge)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return replace(cell, image=_with_inset(image, cell.inset) if cell.inset else image)
+
+
+def _with_inset(image: Image.Image, inset: Image.Image) -> Image.Image:
+    """Put a small image with a white border into the lower left corner."""
+    image = image.copy()
+    scale = min(
+        image.width * _INSET_WIDTH / inset.width, image.height * _INSET_HEIGHT / inset.height
     )
-
-
-def _plain(char: str) -> str:
-    base = "".join(c for c in unicodedata.normalize("NFKD", char) if not unicodedata.combining(c))
-    return base if base and all(map(_has, base)) else "?"
-
-
-@cache
-def _has(char: str) -> bool:
-    if " " <= char <= "~":
-        return True
-    face = font(20)
-    return bytes(face.getmask(char)) != bytes(face.getmask("\uffff"))  # drawn as a box
-
-
-def lines_height(lines: Sequence[str], size: int) -> int:
-    """Of ``lines`` in a font of this size, in pixels."""
-    return round(len(lines) * size * _LINE)
-
-
-def put_lines(
-    pen: ImageDraw.ImageDraw,
-    lines: Sequence[str],
-    x: float,
-    top: float,
-    size: int,
-    color: tuple[int, int, int],
-    anchor: str = "ma",
-) -> None:
-    """Write ``lines`` from ``top`` on, centerd on ``x``; to the right of it with anchor "la"."""
-    for number, line in enumerate(lines):
-        # From the upper end of the letters, so that accents do not move the line.
-        at = (x, top + round(number * size * _LINE))
-        pen.text(at, line, fill=color, font=font(size), anchor=anchor)
-
-
-def _finished(panel: Panel, cell: int) -> Image.Image | None:
-    """The picture, reduced to the cell's width where it is wider, with the inset in its corner."""
-    if panel.picture is None:
-        return None
-    picture = panel.picture.copy()
-    if picture.width > cell:
-        height = max(1, round(picture.height * cell / picture.width))
-        picture = picture.resize((cell, height), Image.Resampling.LANCZOS)
-    if panel.inset is not None:
-        _put_inset(picture, panel.inset)
-    return picture
-
-
-def _put_inset(picture: Image.Image, inset: Image.Image) -> None:
-    scale = min(picture.width * INSET / inset.width, picture.height * INSET_HEIGHT / inset.height)
     size = max(1, round(inset.width * scale)), max(1, round(inset.height * scale))
-    border = max(1, round(picture.width * 0.006))
-    top = picture.height - size[1]
-    # The two sides that lie in the panel; outside, the paper is white.
-    picture.paste((255, 255, 255), (0, top - border, size[0] + border, picture.height))
-    picture.paste(inset.resize(size, Image.Resampling.LANCZOS), (0, top))
-
-
-def empty(note: str, size: tuple[int, int], text: int) -> Image.Image:
-    """A frame (width, height) with a word in it, in a font of ``text`` pixels."""
-    image = Image.new("RGB", size, "white")
-    pen = ImageDraw.Draw(image)
-    pen.rectangle((0, 0, size[0] - 1, size[1] - 1), outline=_FRAME, width=max(1, text // 10))
-    pen.text((size[0] / 2, size[1] / 2), note, fill=GRAY, font=font(text), anchor="mm")
+    border = max(1, round(image.width * 0.006))
+    top = image.height - size[1]
+    image.paste("white", (0, top - border, size[0] + border, image.height))
+    image.paste(inset.resize(size, Image.Resampling.LANCZOS), (0, top))
     return image

@@ -1,123 +1,125 @@
-"""Everything that the page shows, as plain values for its script."""
+"""The content of the web page as plain values for its script."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+import base64
+import io
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from nst_exp.report.axes import Grid
-from nst_exp.report.data_uris import embedded
-from nst_exp.report.entries import LOSSES, Report
-from nst_exp.report.images import constant_settings, evenly, open_picture, snapshots
-from nst_exp.results.losses_csv import COLUMNS, Row, read_losses
-from nst_exp.results.losses_csv import NAME as CURVE
+from nst_exp.report.axes import Sheet
+from nst_exp.report.entries import Report, ReportRow
+from nst_exp.report.images import open_image, snapshots, subsample
+from nst_exp.report.tradeoff import TradeOff
+from nst_exp.results.losses_csv import COLUMNS, LOSSES, NAME, read_losses
 
-RESULTS_BUDGET = 8_000_000  # characters of the page
-SNAPSHOTS_BUDGET = 5_000_000
+PIXELS = 12e6  # of all results in a page, which is then about 8 MB large
+SNAPSHOT_PIXELS = 8e6
+LOSSLESS_PIXELS = 2.5e6  # so few are encoded without loss
 POINTS = 240  # of a curve; a screen shows no more
-_SNAPSHOT_SIDE = 192
-_EVENTS = "events.out.tfevents.*"
+_SIDE, _SNAPSHOT_SIDE = 512, 192
+
+Key = TypeVar("Key", bound=Hashable)
 
 
-def page_data(report: Report, sheets: Sequence[Grid]) -> dict[str, Any]:
-    """What ``page.js`` is given: numbers, texts and pictures; all texts are still unescaped."""
-    entries = report.entries
-    pictures, coding = embedded(
-        {
-            entry.number: partial(open_picture, entry.picture)
-            for entry in entries
-            if entry.picture is not None
-        },
-        RESULTS_BUDGET,
-    )
-    most = 16 if len(entries) <= 24 else 10 if len(entries) <= 120 else 5
-    paths = {
-        (entry.number, step): path
-        for entry in entries
-        for step, path in evenly(list(snapshots(entry.folder).items()), most)
-    }
-    small, _ = embedded(
-        {key: partial(open_picture, path) for key, path in paths.items()},
-        SNAPSHOTS_BUDGET,
-        _SNAPSHOT_SIDE,
-    )
-    frames: dict[int, list[tuple[int, str]]] = {}
-    for (number, step), uri in small.items():
-        frames.setdefault(number, []).append((step, uri))
+def page_data(
+    report: Report, settings: str, sheets: Sequence[Sheet], tradeoff: TradeOff | None
+) -> dict[str, Any]:
+    """Return what ``page.js`` receives: numbers, texts (not escaped) and images."""
+    paths = {row.number: row.image for row in report.rows if row.image}
+    lossless = len(paths) * _SIDE**2 <= LOSSLESS_PIXELS
+    images = encode(paths, _SIDE, PIXELS, lossless)
+    frames = _snapshots(report.rows)
     return {
         "title": report.title,
-        "settings": constant_settings(report),
+        "settings": settings,
         "varied": report.varied,
         "losses": list(LOSSES),
         "metrics": report.metrics,
-        "lossless": coding.quality is None,
+        "lossless": lossless,
         "curveColumns": list(COLUMNS),
         "jobs": [
             {
-                "number": entry.number,
-                "label": entry.label,
-                "folder": str(entry.folder),
-                "status": entry.status,
-                "values": [entry.values[key] for key in report.varied],
-                "losses": entry.losses,
-                "metrics": entry.metrics,
-                "seconds": entry.number_of("seconds"),
-                "evaluations": entry.number_of("evaluations"),
-                "error": entry.error,
-                "notes": entry.notes,
-                "command": entry.command,
-                "picture": pictures.get(entry.number),
-                "snapshots": frames.get(entry.number, []),
-                "curve": [[_short(value) for value in row] for row in _curve(entry.folder)],
+                "number": row.number,
+                "label": row.label,
+                "folder": str(row.run.path),
+                "status": row.status,
+                "values": [row.values[key] for key in report.varied],
+                "losses": row.losses,
+                "metrics": row.metrics,
+                "seconds": row.number_of("seconds"),
+                "evaluations": row.number_of("evaluations"),
+                "error": row.error,
+                "notes": row.notes,
+                "command": row.command,
+                "image": images.get(row.number),
+                "snapshots": frames.get(row.number, []),
+                "curve": _curve(row.run.path),
             }
-            for entry in entries
+            for row in report.rows
         ],
-        "sheets": [_sheet(grid, report) for grid in sheets],
+        "sheets": [_sheet(sheet, report) for sheet in sheets],
+        "tradeoff": None if tradeoff is None else _tradeoff(tradeoff, report),
     }
 
 
-def _sheet(grid: Grid, report: Report) -> dict[str, Any]:
-    """A grid with places in the list of jobs; -1 where nothing was asked for."""
-    place = {id(entry): index for index, entry in enumerate(report.entries)}
+def _snapshots(rows: Sequence[ReportRow]) -> dict[int, list[tuple[int, str]]]:
+    """Return the snapshots of all jobs, fewer of each if there are many jobs."""
+    most = 16 if len(rows) <= 24 else 10 if len(rows) <= 120 else 5
+    paths = {
+        (row.number, step): path
+        for row in rows
+        for step, path in subsample(snapshots(row.run.path), most)
+    }
+    found: dict[int, list[tuple[int, str]]] = {}
+    for (number, step), uri in encode(paths, _SNAPSHOT_SIDE, SNAPSHOT_PIXELS).items():
+        found.setdefault(number, []).append((step, uri))
+    return found
+
+
+def encode(
+    paths: Mapping[Key, Path], side: int, pixels: float, lossless: bool = False
+) -> dict[Key, str]:
+    """Encode image files as ``data:`` URIs; files that cannot be read are left out.
+
+    Images have at most ``side`` pixels on a side and ``pixels`` pixels together.
+    """
+    side = min(side, max(16, int(math.sqrt(pixels / max(1, len(paths))))))
+    found = {}
+    for key, path in paths.items():
+        if image := open_image(path, side):
+            stream = io.BytesIO()
+            image.save(stream, "WEBP", lossless=lossless, quality=50 if lossless else 90, method=2)
+            data = base64.b64encode(stream.getvalue()).decode()
+            found[key] = f"data:image/webp;base64,{data}"
+    return found
+
+
+def _sheet(sheet: Sheet, report: Report) -> dict[str, Any]:
+    """Return an arrangement with places in the list of jobs; -1 for an empty cell."""
+    places = {row.number: place for place, row in enumerate(report.rows)}
     return {
-        "title": grid.title,
-        "columns": grid.columns,
-        "rows": grid.rows,
-        "cells": [[place[id(entry)] if entry else -1 for entry in row] for row in grid.cells],
+        "title": sheet.title,
+        "columns": sheet.columns,
+        "rows": sheet.row_names,
+        "cells": [[places[job.number] if job else -1 for job in row] for row in sheet.cells],
     }
+
+
+def _tradeoff(tradeoff: TradeOff, report: Report) -> dict[str, Any]:
+    places = {row.number: place for place, row in enumerate(report.rows)}
+    x, y = (f"{tradeoff.kind}:{name}" for name in tradeoff.names)
+    return {"x": x, "y": y, "front": [places[number] for number in tradeoff.front]}
+
+
+def _curve(folder: Path) -> list[list[float | None]]:
+    rows = subsample(read_losses(folder / NAME), POINTS)
+    return [[_short(value) for value in row] for row in rows]
 
 
 def _short(value: float) -> float | None:
-    """A number with as many digits as a curve can show; JSON has no infinities."""
+    """Return a number with the digits that a curve can show; JSON has no infinities."""
     rounded = float(f"{value:.5g}")
     return rounded if abs(rounded) < float("inf") else None
-
-
-def _curve(folder: Path) -> list[Row]:
-    rows = read_losses(folder / CURVE)
-    if not rows and any(folder.glob(_EVENTS)):
-        rows = _curve_of_events(folder)
-    return evenly(rows, POINTS)
-
-
-def _curve_of_events(folder: Path) -> list[Row]:
-    """The same from TensorBoard's files, of a run that has left no losses.csv."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    nothing = {"images": 1, "tensors": 1, "histograms": 1, "compressedHistograms": 1, "audio": 1}
-    events = EventAccumulator(str(folder), size_guidance={**nothing, "scalars": 0})
-    events.Reload()
-    tags = set(events.Tags()["scalars"])
-    names = ["progress/evaluations", *(f"loss/{name}" for name in LOSSES)]
-    if not {"loss/total", "loss/content", "loss/style"} <= tags:
-        return []
-    columns = {
-        name: {point.step: point.value for point in events.Scalars(name)} if name in tags else {}
-        for name in names
-    }
-    return [
-        (step, *(columns[name].get(step, float("nan")) for name in names))
-        for step in sorted(columns["loss/total"])
-    ]

@@ -1,117 +1,82 @@
-"""The pictures and words of a report: results, shared inputs, snapshots, constant settings."""
+"""The images of a report: results, snapshots and the inputs that all jobs share."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from PIL import Image
 
-from nst_exp.images import load_image
-from nst_exp.report.contact_sheet import Thumb
-from nst_exp.report.entries import Entry, Report
-from nst_exp.report.varied_keys import spoken
+from nst_exp.images import LoadedImage, load_image
+from nst_exp.report.entries import Report
+from nst_exp.report.grid import Panel
 from nst_exp.results.record import SAVED_INPUTS
+from nst_exp.results.run_folder import RunFolder
 from nst_exp.utils.errors import ConfigError
 
 T = TypeVar("T")
 
-_SNAPSHOT = re.compile(r"step_(\d+)\.png")
+
+def open_image(path: Path | None, side: int | None = None) -> Image.Image | None:
+    """Load an image (RGB), reduced to ``side`` pixels; None if it is missing or damaged."""
+    found = _load(path, side)
+    return None if found is None else found.image
 
 
-def open_picture(path: Path | None, side: int) -> Image.Image | None:
-    """A picture (RGB) reduced to ``side`` pixels at most; None if it is missing or damaged."""
-    if path is None or not path.is_file():
-        return None
-    try:
-        found = load_image(path, key="report", max_megapixels=float("inf"), hint=side).image
-    except ConfigError:
-        return None
-    found.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return found
+def saved_input(run: RunFolder, kind: str, side: int | None = None) -> Image.Image | None:
+    """Load the content image or style image as the run used it, if the run saved it."""
+    saved = run.input(kind).get("copy") == SAVED_INPUTS[kind]
+    return open_image(run.path / SAVED_INPUTS[kind], side) if saved else None
 
 
-def snapshots(folder: Path) -> dict[int, Path]:
-    """A run's pictures over time, by step."""
-    found = {}
+def snapshots(folder: Path) -> list[tuple[int, Path]]:
+    """Return the snapshots of a run by rising steps."""
+    found = []
     for path in (folder / "snapshots").glob("step_*.png"):
-        if match := _SNAPSHOT.fullmatch(path.name):
-            found[int(match[1])] = path
-    return dict(sorted(found.items()))
+        if match := re.fullmatch(r"step_(\d+)\.png", path.name):
+            found.append((int(match[1]), path))
+    return sorted(found)
 
 
-def shared_inputs(report: Report, side: int) -> list[Thumb]:
-    """Content and style as thumbnails, where all jobs have the same one.
+def shared_inputs(report: Report, side: int) -> list[Panel]:
+    """Return panels of the content image and the style image where all jobs have the same one.
 
-    It is the copy that a run keeps, or the file as it was when it was used: one that has changed
-    since, or is gone, is told by a word.
+    The image is the one that a run saved, or the original file if it is unchanged.
     """
-    thumbs = []
-    for kind, copy in SAVED_INPUTS.items():
-        found = [(e, e.job.inputs[kind]) for e in report.entries if _known(e, kind)]
-        if not found or len({entry["sha256"] for _, entry in found}) > 1:
+    panels = []
+    for kind in SAVED_INPUTS:
+        runs = [row.run for row in report.rows if "sha256" in row.run.input(kind)]
+        hashes = {run.input(kind)["sha256"] for run in runs}
+        if len(hashes) != 1:
             continue
-        path = Path(str(found[0][1].get("path")))
-        copies = (e.folder / copy for e, entry in found if entry.get("copy") == copy)
-        picture = next((p for c in copies if (p := open_picture(c, side)) is not None), None)
-        note = ""
-        if picture is None:
-            picture, note = _unchanged(path, str(found[0][1]["sha256"]), side)
-        thumbs.append(Thumb(kind, picture, note))
-    return thumbs
+        path = Path(str(runs[0].input(kind).get("path")))
+        saved = (saved_input(run, kind, side) for run in runs)
+        image = next((image for image in saved if image is not None), None)
+        original = _load(path, side) if image is None else None
+        if original is not None and original.sha256 in hashes:
+            image = original.image
+        note = "changed" if original is not None else "missing"
+        panels.append(Panel(f"{kind}: {path.stem}", image, note))
+    return panels
 
 
-def _known(entry: Entry, kind: str) -> bool:
-    found = entry.job.inputs.get(kind)
-    return isinstance(found, dict) and isinstance(found.get("sha256"), str)
-
-
-def _unchanged(path: Path, sha256: str, side: int) -> tuple[Image.Image | None, str]:
-    if not path.is_file():
-        return None, "gone"
-    try:
-        found = load_image(path, key="report", max_megapixels=float("inf"), hint=side)
-    except ConfigError:
-        return None, "damaged"
-    if found.sha256 != sha256:
-        return None, "changed"
-    found.image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return found.image, ""
-
-
-def constant_settings(report: Report) -> str:
-    """``content chelsea, style wave, vgg16, size 384, 150 steps``: what does not vary."""
-    configs = [entry.job.config for entry in report.entries if entry.job.config]
-    if not configs:
-        return ""
-    parts = []
-    for key, words in {
-        "content": "content {}",
-        "style": "style {}",
-        "backbone": "{}",
-        "size": "size {}",
-        "steps": "{} steps",
-    }.items():
-        if key in report.varied or f"{key}.name" in report.varied:
-            continue
-        values = list(dict.fromkeys(_word(key, config) for config in configs))
-        parts.append(words.format(" / ".join(values[:4]) + (" / ..." if values[4:] else "")))
-    return ", ".join(parts)
-
-
-def _word(key: str, config: dict[str, Any]) -> str:
-    value = config.get(key)
-    if key == "backbone" and isinstance(value, dict):
-        random = " with random weights" if value.get("weights") == "random" else ""
-        return f"{value.get('name')}{random}"
-    return Path(value).stem if isinstance(value, str) else spoken(value)
-
-
-def evenly(items: Sequence[T], most: int) -> list[T]:
-    """At most ``most`` (2 or more) items, the first and the last among them."""
+def subsample(items: Sequence[T], most: int) -> list[T]:
+    """Choose at most ``most`` (2 or more) items at even distances, with the first and the last."""
     if len(items) <= most:
         return list(items)
     last = len(items) - 1
     return [items[round(index * last / (most - 1))] for index in range(most)]
+
+
+def _load(path: Path | None, side: int | None) -> LoadedImage | None:
+    if path is None or not path.is_file():
+        return None
+    try:
+        found = load_image(path, key="report", max_megapixels=float("inf"), hint=side)
+    except ConfigError:
+        return None
+    if side is not None:
+        found.image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return found

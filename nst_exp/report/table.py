@@ -4,100 +4,89 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 
-from nst_exp.report.entries import LOSSES, Entry, Report
+from nst_exp.report.entries import Report, ReportRow
+from nst_exp.report.tradeoff import METRICS, TradeOff
+from nst_exp.results.losses_csv import LOSSES
 
 WIDTH = 100  # characters of the table on the terminal
 _MEASURED = ("seconds", "evaluations", "width", "height")
-_SHOWN = {"content": "content_distance", "style": "style_distance"}  # metrics that are preferred
 
 
-def columns(report: Report) -> list[str]:
-    """The header of ``results.csv``; losses are ``style_loss``, for ``style`` may be a key."""
-    return [name for name, _ in _header(report)]
+def as_csv(report: Report, tradeoff: TradeOff | None) -> str:
+    """Return ``results.csv``: one line per job; a value that is not known is empty.
 
-
-def as_csv(report: Report) -> str:
-    """One line per job, quoted where needed; empty where a value is not known."""
+    Losses are called ``style_loss``, since ``style`` may be a varied key. The column ``pareto``
+    says whether a job is on the Pareto front of content and style.
+    """
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    header = _header(report)
-    writer.writerow([name for name, _ in header])
-    several = len({entry.source for entry in report.entries}) > 1
-    for entry in report.entries:
-        row = _values(entry) | {("job", "folder"): _folder(entry, several)}
-        writer.writerow([row.get(place, "") for _, place in header])
+    names = ["number", "folder", "status", *report.varied]
+    names += [*(f"{name}_loss" for name in LOSSES), *report.metrics, "pareto", *_MEASURED, "error"]
+    writer = csv.DictWriter(stream, names, lineterminator="\n")
+    writer.writeheader()
+    several = len({row.source for row in report.rows}) > 1
+    for row in report.rows:
+        writer.writerow(_values(row, several, tradeoff))
     return stream.getvalue()
 
 
-def _header(report: Report) -> list[tuple[str, tuple[str, str]]]:
-    """Pairs of the word above a column and where its values are."""
-    first = [(name, ("job", name)) for name in ("number", "folder", "status")]
-    found = [*first, *((key, ("key", key)) for key in report.varied)]
-    found += [(f"{name}_loss", ("loss", name)) for name in LOSSES]
-    found += [(name, ("metric", name)) for name in report.metrics]
-    found += [(name, ("measured", name)) for name in _MEASURED]
-    return [*found, ("error", ("job", "error"))]
-
-
-def _folder(entry: Entry, several: bool) -> str:
-    """Below the sweep's folder, or beside it where there are several."""
-    if entry.folder == entry.source:
-        return entry.folder.absolute().name
-    below = entry.folder.relative_to(entry.source)
-    return str(entry.source.absolute().name / below if several else below)
-
-
-def _values(entry: Entry) -> dict[tuple[str, str], object]:
-    row: dict[tuple[str, str], object] = {
-        ("job", "number"): entry.number,
-        ("job", "status"): entry.status,
-        ("job", "error"): entry.error,
-    }
-    row |= {("key", key): value for key, value in entry.values.items()}
-    row |= {("loss", name): value for name, value in entry.losses.items()}
-    row |= {("metric", name): value for name, value in entry.metrics.items()}
+def _values(row: ReportRow, several: bool, tradeoff: TradeOff | None) -> dict[str, object]:
+    values: dict[str, object] = dict(row.values)
+    values |= {f"{name}_loss": value for name, value in row.losses.items()} | row.metrics
     for name in _MEASURED:
-        if (value := entry.number_of(name)) is not None:
-            row["measured", name] = int(value) if value.is_integer() else value
-    return row
+        if (value := row.number_of(name)) is not None:
+            values[name] = int(value) if value.is_integer() else value
+    if tradeoff is not None and row.number in tradeoff.points:
+        values["pareto"] = str(row.number in tradeoff.front).lower()
+    base = row.source.absolute().parent if several else row.source.absolute()
+    path = row.run.path.absolute()
+    folder = path.name if path == base else str(path.relative_to(base))
+    known = {"number": row.number, "folder": folder, "status": row.status, "error": row.error}
+    return values | known
 
 
 def as_text(report: Report) -> str:
-    """The jobs in lines of WIDTH characters at most: what varied, how it ended, what came out."""
+    """Return the table as lines of at most WIDTH characters."""
     lines = as_cells(report)
     keys = len(report.varied)
-    right = {0, *range(2 + keys, 6 + keys)}
-    widths = _widths(lines, range(1, 1 + keys), 6 + keys)
+    limit = max(8, (WIDTH - 50) // max(1, keys))
+    limits = [10, *[limit] * keys, 11, *[12] * 4, 40]
+    lines = [[_cut(cell, most) for cell, most in zip(line, limits, strict=False)] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    numeric = {0, *range(2 + keys, 6 + keys)}
     return "\n".join(
         "  ".join(
-            _cut(text, width).rjust(width) if place in right else _cut(text, width).ljust(width)
-            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+            cell.rjust(width) if place in numeric else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()[:WIDTH]
         for line in lines
     )
 
 
 def as_cells(report: Report) -> list[list[str]]:
-    """The header and a line per job: number, what varied, status, the main numbers, the error."""
-    measured = {name: _SHOWN[name] for name in _SHOWN if _SHOWN[name] in report.metrics}
-    names = ("total", "content", "style")
-    words = [f"{name} dist" if name in measured else name for name in names]
-    lines = [["", *report.varied, "status", *words, "seconds", "error"]]
-    for entry in report.entries:
-        error = entry.error.strip().splitlines()[:1]
+    """Return a header and a line per job: number, values, status, main numbers, error.
+
+    Distances to content and style are shown instead of losses if they were measured.
+    """
+    measured = all(name in report.metrics for name in METRICS)
+    names = ["content dist", "style dist"] if measured else ["content", "style"]
+    lines = [["", *report.varied, "status", "total", *names, "seconds", "error"]]
+    for row in report.rows:
+        values = [row.losses.get("total")]
+        values += (
+            [row.metrics.get(name) for name in METRICS]
+            if measured
+            else [row.losses.get("content"), row.losses.get("style")]
+        )
+        seconds = row.number_of("seconds")
         lines.append(
             [
-                str(entry.number),
-                *(" ".join(entry.values.get(key, "").split()) for key in report.varied),
-                entry.status,
-                *(
-                    _shown(entry.metrics.get(measured[n]) if n in measured else entry.losses.get(n))
-                    for n in names
-                ),
-                "" if (seconds := entry.number_of("seconds")) is None else f"{seconds:.1f}",
-                *(error or [""]),
+                str(row.number),
+                *(" ".join(row.values.get(key, "").split()) for key in report.varied),
+                row.status,
+                *("" if value is None else f"{value:.3e}" for value in values),
+                "" if seconds is None else f"{seconds:.1f}",
+                *(row.error.strip().splitlines()[:1] or [""]),
             ]
         )
     if not any(line[-1] for line in lines[1:]):
@@ -105,28 +94,5 @@ def as_cells(report: Report) -> list[list[str]]:
     return lines
 
 
-def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:.3e}"
-
-
-def _widths(lines: Sequence[Sequence[str]], keys: range, error: int) -> list[int]:
-    """Of the columns: where they do not fit, the longest key is cut first, and the error."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    if error < len(widths):
-        widths[error] = min(widths[error], 40)
-
-    def over() -> int:
-        return sum(widths) + 2 * (len(widths) - 1) - WIDTH
-
-    while over() > 0:
-        shrinkable = [place for place in (*keys, error) if place < len(widths)]
-        longest = max(shrinkable, key=lambda place: widths[place], default=0)
-        if not shrinkable or widths[longest] <= 3:
-            break  # a sweep of very many keys
-        widths[longest] -= 1
-    return widths
-
-
 def _cut(text: str, width: int) -> str:
-    """The end is left out and this is shown; folders and errors differ at the beginning."""
     return text if len(text) <= width else text[: width - 1] + "…"

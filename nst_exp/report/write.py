@@ -1,4 +1,4 @@
-"""All files of a report, each put in the place of an earlier report's only."""
+"""Write all files of a report."""
 
 from __future__ import annotations
 
@@ -7,80 +7,86 @@ from pathlib import Path
 
 from PIL import Image
 
-from nst_exp.report.axes import Grid, grids
+from nst_exp.report.axes import Sheet, arrange
 from nst_exp.report.contact_sheet import draw_sheet
-from nst_exp.report.drawings import drawn_by, save_drawing
 from nst_exp.report.entries import Report, read_report
-from nst_exp.report.html import GENERATOR, render
+from nst_exp.report.grid import is_drawing, save_drawing
+from nst_exp.report.html import GENERATOR, render_page
 from nst_exp.report.html_data import page_data
-from nst_exp.report.images import constant_settings, open_picture, shared_inputs
-from nst_exp.report.table import as_csv, columns
+from nst_exp.report.images import open_image, shared_inputs
+from nst_exp.report.settings import describe_settings
+from nst_exp.report.table import as_csv
+from nst_exp.report.tensorboard_summary import write_summary
+from nst_exp.report.tradeoff import TradeOff, draw_tradeoff, find_tradeoff
 from nst_exp.utils.atomic_files import write_text_atomically
 from nst_exp.utils.errors import OutputError
 
-SHEET, TABLE, PAGE = "sheet.png", "results.csv", "report.html"
+SHEET, TRADEOFF, TABLE, PAGE = "sheet.png", "tradeoff.png", "results.csv", "report.html"
 SUMMARY = "_summary"  # TensorBoard's run of the whole sweep
-_SIDE = 512  # of a picture on a sheet
-_INPUT = 160  # of content and style on a sheet
+_SIDE = 512  # of an image on a sheet
+_SETTINGS = ("content", "style", "backbone", "size", "steps")
 
 
 def write_report(folders: Sequence[Path], target: Path) -> list[Path]:
-    """Write the report of sweeps, of single runs or of folders of them into ``target``.
+    """Write the report of sweeps, of single runs or of folders that hold them.
 
-    The files: ``sheet.png``, or ``sheet_VALUES.png`` for each combination where three or more keys
-    vary; ``results.csv``; ``report.html``; and the folder ``_summary`` for TensorBoard. Files of an
-    earlier report are replaced. Returns the paths. Raises ConfigError for a folder that is not
-    there or holds no run, and OutputError if something cannot be written or is there already and
-    comes from elsewhere.
+    The files are ``sheet.png``, or ``sheet_VALUES.png`` for each combination where three or more
+    keys vary; ``tradeoff.png`` if two jobs or more can be compared; ``results.csv``;
+    ``report.html``; and the folder ``_summary`` for TensorBoard. An earlier report is replaced.
+
+    Returns:
+        The paths.
+
+    Raises:
+        ConfigError: If a folder does not exist or holds no run.
+        OutputError: If something cannot be written, or ``target`` holds files of these names and no
+            report.
     """
-    from nst_exp.report.tensorboard_summary import write_summary
-
     report = read_report(folders)
-    sheets = grids(report.entries, report.varied)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be made: {error.strerror}") from error
-    paths = [target / (f"sheet_{grid.name}.png" if grid.name else SHEET) for grid in sheets]
-    for path, ours in [
-        *((path, drawn_by(path, GENERATOR)) for path in paths),
-        (target / TABLE, _begins(target / TABLE, ",".join(columns(report)[:3]))),
-        (target / PAGE, _begins(target / PAGE, f'<meta name="generator" content="{GENERATOR}">')),
-    ]:
-        if path.exists() and not ours:
-            raise OutputError(
-                f"{path}: is there already and comes from no report; move it away, or have the "
-                "report elsewhere with python -m nst_exp.report FOLDER --out DIR"
-            )
-    drawn = _draw(report, sheets)
-    for path, image in zip(paths, drawn, strict=True):
-        save_drawing(image, path, GENERATOR)
-    for stale in target.glob("sheet*.png"):  # of a report with other keys
-        if stale not in paths and drawn_by(stale, GENERATOR):
+    sheets = arrange(report.rows, report.varied)
+    tradeoff = find_tradeoff(report)
+    names = [f"sheet_{sheet.name}.png" if sheet.name else SHEET for sheet in sheets]
+    names += [TRADEOFF] if tradeoff else []
+    paths = [target / name for name in (*names, TABLE, PAGE)]
+    _check_replaceable(target, paths)
+    target.mkdir(parents=True, exist_ok=True)
+    settings = describe_settings([row.run for row in report.rows], _SETTINGS, report.varied)
+    # The page comes first: it marks the folder as that of a report.
+    write_text_atomically(paths[-1], render_page(page_data(report, settings, sheets, tradeoff)))
+    write_text_atomically(paths[-2], as_csv(report, tradeoff))
+    for stale in {*target.glob("sheet*.png"), target / TRADEOFF} - set(paths):
+        if is_drawing(stale):  # of a report with other keys
             stale.unlink()
-    write_text_atomically(target / TABLE, as_csv(report))
-    write_text_atomically(target / PAGE, render(page_data(report, sheets)))
-    write_summary(target / SUMMARY, report, list(zip(paths, drawn, strict=True)))
-    return [*paths, target / TABLE, target / PAGE, target / SUMMARY]
+    drawn = dict(zip(names, _draw(report, settings, sheets, tradeoff), strict=True))
+    for name, drawing in drawn.items():
+        save_drawing(drawing, target / name)
+    images = {Path(name).stem: drawing for name, drawing in drawn.items()}
+    write_summary(target / SUMMARY, report, images)
+    return [*paths, target / SUMMARY]
 
 
-def _draw(report: Report, sheets: Sequence[Grid]) -> list[Image.Image]:
-    settings, thumbs = constant_settings(report), shared_inputs(report, _INPUT)
-    drawn = []
-    for grid in sheets:
-        pictures = {
-            entry.number: picture
-            for entry in grid.entries
-            if entry.status == "done" and (picture := open_picture(entry.picture, _SIDE))
-        }
-        drawn.append(draw_sheet(report.title, settings, grid, pictures, thumbs))
-    return drawn
+def _check_replaceable(target: Path, paths: Sequence[Path]) -> None:
+    """Refuse to replace files in a folder without an earlier report."""
+    page = target / PAGE
+    is_report = page.is_file() and GENERATOR in page.read_text("utf-8", "replace")[:1000]
+    taken = [path for path in paths if path.exists()]
+    if taken and not is_report:
+        raise OutputError(
+            f"{taken[0]}: exists and is not part of a report; move it away, or write the report "
+            "elsewhere with python -m nst_exp.report FOLDER --out DIR"
+        )
 
 
-def _begins(path: Path, words: str) -> bool:
-    """Whether these words stand near the beginning of a file, as in one of an earlier report."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return words in stream.read(1000)
-    except OSError:
-        return False
+def _draw(
+    report: Report, settings: str, sheets: Sequence[Sheet], tradeoff: TradeOff | None
+) -> list[Image.Image]:
+    """Draw the contact sheets and the trade-off plot."""
+    images = {
+        row.number: image
+        for row in report.rows
+        if row.status == "done" and (image := open_image(row.image, _SIDE))
+    }
+    side = max((max(image.size) for image in images.values()), default=256)
+    inputs = shared_inputs(report, side)
+    drawn = [draw_sheet(report.title, settings, sheet, images, inputs) for sheet in sheets]
+    return [*drawn, draw_tradeoff(report, tradeoff, images)] if tradeoff else drawn

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from nst_exp.results.record import LOCK, read_record
+from nst_exp.results.record import read_record
+from nst_exp.results.run_folder import LOCK
 from nst_exp.utils.errors import ConfigError, OutputError
 
 log = logging.getLogger(__name__)

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nst_exp.results.record import read_record
 from nst_exp.results.run_folder import find_run_folders, read_run_folder
 from nst_exp.utils.atomic_files import write_text_atomically
 from nst_exp.utils.errors import OutputError
 
 PLAN = "sweep.json"
 _MAX_NAME = 120  # characters of a folder's name
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -48,26 +48,17 @@ class SweepPlan:
 
     def count_done(self) -> int:
         """Count the jobs that are done already."""
-        return sum(read_record(folder).get("status") == "done" for folder in self.folders)
+        return sum(read_run_folder(folder).status == "done" for folder in self.folders)
 
 
 def read_plan(folder: Path) -> dict[str, SweepJob]:
-    """Read the jobs of a sweep, by the names of their folders.
+    """Read the jobs that commands have planned in a folder, by the names of their folders.
 
-    Returns:
-        All jobs that commands have planned in this folder; empty without a readable plan.
+    Without a readable plan there are none.
     """
     try:
-        jobs = [
-            SweepJob(
-                int(job["number"]),
-                str(job["folder"]),
-                [str(override) for override in job["overrides"]],
-                {str(key): str(value) for key, value in job["values"].items()},
-            )
-            for job in _read(folder)["jobs"]
-        ]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        jobs = [_read_job(job) for job in _read(folder)["jobs"]]
+    except _DAMAGED:
         return {}
     return {job.folder: job for job in jobs if _is_name(job.folder)}
 
@@ -86,9 +77,9 @@ def write_plan(plan: SweepPlan, earlier: Mapping[str, SweepJob]) -> None:
         "launch": [job.folder for job in plan.jobs],  # by Hydra's number of the job
         "jobs": [asdict(job) for job in sorted(every.values(), key=lambda job: job.number)],
     }
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         write_text_atomically(plan.folder / PLAN, text)
     except OSError as error:
         raise OutputError(f"out={plan.folder}: cannot be written ({error.strerror})") from error
@@ -106,12 +97,11 @@ def start_search(plan: SweepPlan) -> None:
 def add_finished_jobs(folder: Path, varied: Sequence[str]) -> None:
     """Add to the plan every run in ``folder`` that it does not have yet: the jobs of a search."""
     known = read_plan(folder)
-    number = next_number(known)
-    for job in find_run_folders(folder):
-        overrides = read_run_folder(job).overrides
-        if overrides and job.name not in known:
-            known[job.name] = SweepJob(number, job.name, overrides, values_of(overrides, varied))
-            number += 1
+    for run in map(read_run_folder, find_run_folders(folder)):
+        name, overrides = run.path.name, run.overrides
+        if overrides and name not in known:
+            values = values_of(overrides, varied)
+            known[name] = SweepJob(next_number(known), name, overrides, values)
     if known:
         write_plan(SweepPlan(folder, [], list(varied)), known)
 
@@ -129,10 +119,7 @@ def values_of(overrides: Iterable[str], varied: Iterable[str]) -> dict[str, str]
 
 
 def job_name(number: int, values: Mapping[str, str]) -> str:
-    """Return the name of a job's folder, such as ``003_beta=100,style=wave``.
-
-    It holds only characters that are allowed on any system.
-    """
+    """Return a folder's name such as ``003_beta=100,style=wave``, allowed on any system."""
     parts = [
         f"{key.split('.')[-1]}={Path(value).name if '/' in value else value}"
         for key, value in values.items()
@@ -144,13 +131,7 @@ def job_name(number: int, values: Mapping[str, str]) -> str:
 def folder_of_job(sweep: Path, number: int, overrides: Sequence[str]) -> str:
     """Return the name of the folder of Hydra's job ``number``.
 
-    Args:
-        sweep: Folder of the sweep.
-        number: Place of the job in its launch.
-        overrides: Overrides of the job.
-
-    Returns:
-        The planned folder; for a job of a search a name made from the values that vary.
+    It is the planned one; for a job of a search, a name made from the values that vary.
     """
     keys: list[str] = []
     try:
@@ -159,19 +140,22 @@ def folder_of_job(sweep: Path, number: int, overrides: Sequence[str]) -> str:
         planned = str(content["launch"][number])
         if _is_name(planned):
             return planned
-    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
+    except _DAMAGED:
         pass
-    values = values_of(
-        overrides, keys or [text.lstrip("+").partition("=")[0] for text in overrides]
-    )
+    keys = keys or [text.lstrip("+").partition("=")[0] for text in overrides]
+    values = values_of(overrides, keys)
     return job_name(number, {key: _rounded(value) for key, value in values.items()})
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    content = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError("not a plan")
+    content: dict[str, Any] = json.loads((folder / PLAN).read_text(encoding="utf-8"))
     return content
+
+
+def _read_job(job: dict[str, Any]) -> SweepJob:
+    values = {str(key): str(value) for key, value in job["values"].items()}
+    overrides = [str(override) for override in job["overrides"]]
+    return SweepJob(int(job["number"]), str(job["folder"]), overrides, values)
 
 
 def _is_name(folder: str) -> bool:

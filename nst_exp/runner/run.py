@@ -20,7 +20,8 @@ from nst_exp.config.schema import Config
 from nst_exp.images import load_image
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.lock import folder_lock
-from nst_exp.results.record import Record, compute_fingerprint, open_folder
+from nst_exp.results.record import Record, compute_fingerprint
+from nst_exp.results.run_folder import open_folder
 from nst_exp.runner.allocator import keep_freed_memory
 from nst_exp.runner.callbacks import Progress, Recorder, StopBetweenSteps, Stopped
 from nst_exp.runner.convergence import select_final_image

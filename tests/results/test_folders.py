@@ -50,8 +50,8 @@ def test_label_of_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("record", [{}, {"config": 3, "inputs": [], "substituted": {}}])
 def test_incomplete_record_reads_as_empty(tmp_path: Path, record: dict[str, object]) -> None:
     run = read_run_folder(write(tmp_path / "run", **record))
-    assert (run.status, run.config, run.inputs, run.figure) == ("missing", {}, {}, {})
-    assert (run.substituted, run.overrides, run.title, run.image) == ([], [], "", None)
+    assert (run.status, run.config, run.input("style"), run.figure) == ("missing", {}, {}, {})
+    assert (run.substitutions, run.overrides, run.title, run.image) == ([], [], "", None)
 
 
 def test_record_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
@@ -114,15 +114,16 @@ def test_damaged_plan_has_no_jobs(tmp_path: Path, content: str) -> None:
 def test_jobs_of_a_search_are_planned_afterward(tmp_path: Path) -> None:
     overrides = ["size=64", "beta=31.415926535897935", "style=a/wave.jpg", "lr=1.2345678e-05"]
     varied = ["beta", "style", "lr"]
-    name = folder_of_job(tmp_path, 7, overrides, varied)
+    start_search(SweepPlan(tmp_path, [], varied))
+    name = folder_of_job(tmp_path, 7, overrides)
     assert name == "007_beta=31.4159,style=wave.jpg,lr=1.23457e-05"
     write(tmp_path / name, overrides=overrides)
     add_finished_jobs(tmp_path, varied)
     (job,) = read_plan(tmp_path).values()
     assert job == SweepJob(0, name, overrides, values_of(overrides, varied))
     write_plan(SweepPlan(tmp_path, [SweepJob(1, "001", [], {})]), read_plan(tmp_path))
-    start_search(tmp_path)  # the next search does not get the folders of the last launch
-    assert folder_of_job(tmp_path, 0, overrides, varied).startswith("000_beta")
+    start_search(SweepPlan(tmp_path, [], varied))  # not the folders of the last launch
+    assert folder_of_job(tmp_path, 0, overrides).startswith("000_beta")
     assert len(read_plan(tmp_path)) == 2
 
 

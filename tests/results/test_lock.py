@@ -13,7 +13,7 @@ import pytest
 from helpers_run import tiny_run
 
 from nst_exp.results.lock import FolderLocked, check_free, folder_lock
-from nst_exp.results.record import LOCK
+from nst_exp.results.run_folder import LOCK
 from nst_exp.utils.errors import OutputError
 
 HOLD = """

@@ -9,15 +9,9 @@ from typing import Any
 import pytest
 
 from nst_exp.config.schema import LBFGS, Config, Pool, Statistic, TVKind
-from nst_exp.results.record import (
-    Record,
-    check_compatible,
-    compute_fingerprint,
-    open_folder,
-    read_record,
-    record_failure,
-)
-from nst_exp.utils.errors import ConfigError, OutputError
+from nst_exp.results.record import Record, compute_fingerprint, read_record
+from nst_exp.results.run_folder import check_compatible, open_folder, record_failure
+from nst_exp.utils.errors import ConfigError
 
 
 def fingerprint_with(key: str, value: Any) -> str:
@@ -153,14 +147,6 @@ def test_files_from_before_the_record_do_not_matter(tmp_path: Path) -> None:
     assert open_folder(tmp_path, "f", overwrite=False) == {}
 
 
-def test_folder_is_created(tmp_path: Path) -> None:
+def test_checking_a_folder_does_not_create_it(tmp_path: Path) -> None:
     assert check_compatible(tmp_path / "a", "f", overwrite=False) == {}
     assert not (tmp_path / "a").exists()
-    assert open_folder(tmp_path / "a" / "b", "f", overwrite=False) == {}
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-
-
-def test_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be written"):
-        open_folder(tmp_path / "file" / "out", "f", overwrite=False)

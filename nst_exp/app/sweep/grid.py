@@ -20,7 +20,8 @@ from nst_exp.app.messages import describe_error
 from nst_exp.app.sweep.search import check_search, first_values
 from nst_exp.config.schema import Config
 from nst_exp.images import input_hashes
-from nst_exp.results.record import check_compatible, compute_fingerprint, read_record
+from nst_exp.results.record import compute_fingerprint, read_record
+from nst_exp.results.run_folder import check_compatible
 from nst_exp.results.sweep_plan import (
     SweepJob,
     SweepPlan,

@@ -1,6 +1,6 @@
-// Loss curves and the scatter, as SVG; both are drawn anew when something is chosen.
+// Loss curves and the trade-off plot, as SVG; both are redrawn when a choice changes.
 
-// In pixels of the screen, so that words stay readable on a small one.
+// In pixels of the screen, so that text stays readable on a small one.
 let WIDTH = 960, HEIGHT = 420;
 const LEFT = 70, RIGHT = 16, TOP = 14, BOTTOM = 44;
 const hidden = new Set();
@@ -109,7 +109,7 @@ function drawCurves() {
   svg.addEventListener("pointerleave", () => { light(-1); byId("curve-read").textContent = ""; });
 }
 
-// Two numbers in place of many: Math.min(...values) fails on very long lists.
+// The two extremes: Math.min(...values) fails on very long lists.
 function bounds(values) {
   let low = Infinity, high = -Infinity;
   for (const value of values) { low = Math.min(low, value); high = Math.max(high, value); }
@@ -160,7 +160,7 @@ function fillCurves() {
   drawCurves();
 }
 
-// ---------------------------------------------------------------------------- the scatter
+// ---------------------------------------------------------------------------- trade-off
 
 let dots = [];
 
@@ -181,12 +181,11 @@ function measures() {
 function fillScatter() {
   const found = measures();
   const options = [...found].map(([id, [name]]) => [id, name]);
-  for (const [id, metric, loss] of [
-    ["scatter-x", "metric:content_distance", "loss:content"],
-    ["scatter-y", "metric:style_distance", "loss:style"],
+  for (const [id, wanted] of [
+    ["scatter-x", data.tradeoff?.x ?? "loss:content"],
+    ["scatter-y", data.tradeoff?.y ?? "loss:style"],
   ]) {
     fill(byId(id), options);
-    const wanted = found.has("metric:content_distance") && found.has("metric:style_distance") ? metric : loss;
     if (found.has(wanted)) byId(id).value = wanted;
     byId(id).addEventListener("change", () => drawScatter(found));
   }
@@ -207,6 +206,13 @@ function redrawOnResize(draw) {
   }).observe(byId("curve-plot"));
 }
 
+// The jobs on the Pareto front, if the plot shows the numbers by which it was found.
+function frontShown() {
+  const tradeoff = data.tradeoff;
+  const shown = tradeoff && byId("scatter-x").value === tradeoff.x && byId("scatter-y").value === tradeoff.y;
+  return shown ? tradeoff.front : [];
+}
+
 function drawScatter(found) {
   const [first, second] = [found.get(byId("scatter-x").value), found.get(byId("scatter-y").value)];
   const holder = byId("scatter-plot");
@@ -222,12 +228,18 @@ function drawScatter(found) {
   const x = scale(bounds(points.map((point) => point.x)), LEFT + 20, WIDTH - RIGHT - 40);
   const y = scale(bounds(points.map((point) => point.y)), HEIGHT - BOTTOM - 16, TOP + 12);
   axes(svg, x, y, first[0], second[0]);
+  const front = frontShown();
+  if (front.length) {
+    const at = new Map(points.map((point) => [point.index, `${x.place(point.x).toFixed(1)} ${y.place(point.y).toFixed(1)}`]));
+    svg.append(makeSvg("path", { class: "front", d: `M${front.map((index) => at.get(index)).join("L")}` }));
+  }
   for (const point of points) {
     const [a, b] = [x.place(point.x), y.place(point.y)];
-    const words = `${nameOf(point.job)}: ${first[0]} ${shortNumber(point.x)}, ${second[0]} ${shortNumber(point.y)}`;
-    const circle = makeSvg("circle", { cx: a, cy: b, r: 7, fill: colorOf(point.index), tabindex: 0, role: "img", "aria-label": words });
-    circle.append(makeSvg("title", {}, words));
-    const show = () => { light(point.index); byId("scatter-read").textContent = words; };
+    const onFront = front.includes(point.index) ? ", on the Pareto front" : "";
+    const text = `${nameOf(point.job)}: ${first[0]} ${shortNumber(point.x)}, ${second[0]} ${shortNumber(point.y)}${onFront}`;
+    const circle = makeSvg("circle", { cx: a, cy: b, r: 7, fill: colorOf(point.index), tabindex: 0, role: "img", "aria-label": text });
+    circle.append(makeSvg("title", {}, text));
+    const show = () => { light(point.index); byId("scatter-read").textContent = text; };
     const leave = () => { light(-1); byId("scatter-read").textContent = ""; };
     for (const event of ["pointerenter", "focus"]) circle.addEventListener(event, show);
     for (const event of ["pointerleave", "blur"]) circle.addEventListener(event, leave);

@@ -1,4 +1,4 @@
-// What every part of the page uses: the data, elements made from text, colors, numbers.
+// Shared by all parts of the page: the data, elements made from text, colors, numbers.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const jobs = data.jobs;
@@ -19,8 +19,8 @@ function makeSvg(name, attributes = {}, text = "") {
   return element;
 }
 
-// Told apart on white and on black, also by most people who are color-blind; more jobs than that
-// go round the circle of hues.
+// Distinct on white and on black, also with most kinds of color blindness; more jobs than that
+// are spread over all hues.
 const PALETTE = [
   "#2f7ed8", "#d9661f", "#2a9d57", "#c2459b", "#b38600", "#14a3b8", "#8d63d2", "#d1495b",
   "#7d8a2e", "#6d7f94",
@@ -44,7 +44,7 @@ const fill = (select, options) => {
   select.replaceChildren(...options.map(([value, text]) => make("option", { value }, text)));
 };
 
-// The job that the pointer or the keyboard is at, in all charts and the table at once.
+// Highlights one job in all charts and the table.
 const listeners = [];
 function light(index) {
   for (const listener of listeners) listener(index);
@@ -54,8 +54,8 @@ function fillHead() {
   byId("settings").textContent = data.settings;
   const counts = new Map();
   for (const job of jobs) counts.set(job.status, (counts.get(job.status) || 0) + 1);
-  const words = [...counts].map(([status, count]) => `${count} ${status}`);
-  byId("counts").textContent = `${jobs.length} ${jobs.length === 1 ? "job" : "jobs"}: ${words.join(", ")}`;
+  const parts = [...counts].map(([status, count]) => `${count} ${status}`);
+  byId("counts").textContent = `${jobs.length} ${jobs.length === 1 ? "job" : "jobs"}: ${parts.join(", ")}`;
 }
 
 function fillNotes() {

@@ -16,7 +16,7 @@ function tableColumns() {
 
 const known = (value) => value !== undefined && value !== null && value !== "";
 
-// Numbers before texts; what is not known comes last in both directions.
+// Numbers before texts; unknown values come last in both directions.
 function compareValues(one, other, sign) {
   if (!known(one) || !known(other)) return known(other) - known(one);
   const numeric = [one, other].map((value) => typeof value === "number" || isNumber(value));
@@ -87,8 +87,8 @@ function tableRow(job, index, columns) {
 }
 
 function copyButton(job) {
-  const words = { title: job.command, "aria-label": `Copy the command of job ${job.number}` };
-  const button = make("button", { type: "button", ...words }, "Copy");
+  const attributes = { title: job.command, "aria-label": `Copy the command of job ${job.number}` };
+  const button = make("button", { type: "button", ...attributes }, "Copy");
   button.addEventListener("click", () => copy(job));
   return button;
 }
@@ -99,7 +99,7 @@ async function copy(job) {
     await navigator.clipboard.writeText(job.command);
     done = true;
   } catch {
-    // Not there on pages that are neither local nor encrypted.
+    // The clipboard is available only on local and encrypted pages.
     const area = make("textarea", { readonly: "" });
     area.value = job.command;
     document.body.append(area);

@@ -1,4 +1,4 @@
-// The sheet, the pictures over time, and the comparison of two.
+// The contact sheet, the snapshots over time, and the comparison of two images.
 
 function fillSheets() {
   for (const sheet of data.sheets) {
@@ -31,16 +31,16 @@ function wrappedSheet(sheet) {
 }
 
 function sheetCell(index) {
-  if (index < 0) return make("div", { class: "none quiet" }, "not asked for");
+  if (index < 0) return make("div", { class: "none quiet" }, "no such job");
   const job = jobs[index];
-  if (!job.picture || job.status !== "done") {
-    const word = job.status === "running" ? "unfinished" : job.status === "done" ? "no picture" : job.status;
-    const status = make("span", { class: "status" }, word);
+  if (!job.image || job.status !== "done") {
+    const text = job.status === "running" ? "unfinished" : job.status === "done" ? "no image" : job.status;
+    const status = make("span", { class: "status" }, text);
     status.classList.add(job.status.replace(/\W/g, "-") || "unknown");
     return make("div", { class: "none", title: job.error || nameOf(job) }, status);
   }
   const button = make("button", { type: "button", class: "cell", title: nameOf(job) },
-    make("img", { src: job.picture, alt: nameOf(job), loading: "lazy" }));
+    make("img", { src: job.image, alt: nameOf(job), loading: "lazy" }));
   button.dataset.job = index;
   button.addEventListener("click", () => choose(index));
   return button;
@@ -57,10 +57,10 @@ function fillTime() {
   }
   const shown = jobs.filter((job) => job.snapshots.length).map((job) => {
     const image = make("img", { alt: "" });
-    byId("time-pictures").append(make("figure", {}, image, make("figcaption", {}, nameOf(job))));
+    byId("time-images").append(make("figure", {}, image, make("figcaption", {}, nameOf(job))));
     return { job, image };
   });
-  byId("time-pictures").classList.toggle("many", shown.length > 24);
+  byId("time-images").classList.toggle("many", shown.length > 24);
   const slider = byId("time-step");
   slider.max = steps.length - 1;
   slider.value = steps.length - 1;
@@ -69,7 +69,7 @@ function fillTime() {
     slider.setAttribute("aria-valuetext", `step ${step}`);
     byId("time-shown").textContent = `${step} of ${steps.at(-1)}`;
     for (const { job, image } of shown) {
-      // The last one up to this step: jobs need not have the same steps.
+      // The last snapshot up to this step: jobs may have different steps.
       const [at, source] = job.snapshots.filter(([other]) => other <= step).at(-1) || job.snapshots[0];
       image.src = source;
       image.alt = `${nameOf(job)}, step ${at}`;
@@ -90,12 +90,12 @@ function fillTime() {
   show();
 }
 
-// ---------------------------------------------------------------------------- two of them
+// ---------------------------------------------------------------------------- comparison
 
 let nextChoice = "a";
 
 function fillCompare() {
-  const able = jobs.map((job, index) => [index, job]).filter(([, job]) => job.picture);
+  const able = jobs.map((job, index) => [index, job]).filter(([, job]) => job.image);
   if (!able.length) {
     byId("compare").hidden = true;
     document.querySelector('nav a[href="#compare"]').hidden = true;
@@ -137,13 +137,13 @@ async function compare() {
     else delete cell.dataset.chosen;
   }
   for (const [side, index] of [["a", a], ["b", b]]) {
-    byId(`compare-image-${side}`).src = jobs[index].picture;
+    byId(`compare-image-${side}`).src = jobs[index].image;
     byId(`compare-image-${side}`).alt = nameOf(jobs[index]);
     byId(`compare-label-${side}`).textContent = `${side.toUpperCase()} · ${nameOf(jobs[index])}`;
   }
   const images = ["a", "b"].map((side) => byId(`compare-image-${side}`));
   await Promise.all(images.map((image) => image.decode()));
-  if (turn === latest) drawDifference(...images); // else something else was chosen meanwhile
+  if (turn === latest) drawDifference(...images); // unless another image was chosen meanwhile
 }
 
 function drawDifference(a, b) {
@@ -168,8 +168,8 @@ function drawDifference(a, b) {
     one[i + 3] = 255;
   }
   context.putImageData(pixels[0], 0, 0);
-  const notes = [`|A − B| × ${factor}; on average ${shortNumber(sum / (width * height * 3))} of 255`];
-  if (b.naturalWidth !== width || b.naturalHeight !== height) notes.push("B was brought to the size of A");
-  if (!data.lossless) notes.push("pictures are compressed in this page: a difference of a few steps of 255 means nothing");
+  const notes = [`|A − B| × ${factor}; mean ${shortNumber(sum / (width * height * 3))} of 255`];
+  if (b.naturalWidth !== width || b.naturalHeight !== height) notes.push("B is scaled to the size of A");
+  if (!data.lossless) notes.push("images in this page are compressed: differences of a few steps of 255 mean nothing");
   byId("compare-note").textContent = notes.join("; ");
 }

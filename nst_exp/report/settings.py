@@ -1,0 +1,107 @@
+"""Settings of runs as text: values, captions, and which keys differ between runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nst_exp.config.serialize import flat
+from nst_exp.results.record import KEYS_NOT_FINGERPRINTED
+from nst_exp.results.run_folder import RunFolder
+
+_NOT_COMPARED = frozenset(KEYS_NOT_FINGERPRINTED) - {"panel"} | {
+    *("image", "hydra", "max_megapixels", "reference"),
+    *("backbone.sources", "backbone.fallback"),
+}
+_CAPTIONS = {
+    "content": "content {}",
+    "style": "style {}",
+    "backbone": "{}",
+    "size": "size {}",
+    "steps": "{} steps",
+}
+
+
+def format_value(value: Any) -> str:
+    """Write a value as in an override: ``[relu1_1,relu2_1]``, ``null``, ``0.5``."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return f"[{','.join(map(format_value, value))}]"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
+        return str(int(value))
+    return json.dumps(value)
+
+
+def describe_settings(
+    runs: Sequence[RunFolder], keys: Iterable[str], varied: Sequence[str] = ()
+) -> str:
+    """Describe main settings such as ``content chelsea, vgg16, size 384, 150 steps``.
+
+    The ``keys`` are of content, style, backbone, size and steps; ``varied`` ones are left out.
+    """
+    runs = [run for run in runs if run.config]
+    parts = []
+    for key in keys:
+        if runs and key not in varied and f"{key}.name" not in varied:
+            values = dict.fromkeys(_short(run, key) for run in runs)
+            parts.append(_CAPTIONS[key].format(_join(list(values))))
+    return ", ".join(parts)
+
+
+def _short(run: RunFolder, key: str) -> str:
+    value = run.config.get(key)
+    if key == "backbone":
+        return run.backbone
+    return Path(value).stem if isinstance(value, str) else format_value(value)
+
+
+def _join(values: Sequence[str]) -> str:
+    if len(values) <= 4:
+        return " / ".join(values)
+    if all(value.isdecimal() for value in values):
+        return f"{min(values, key=int)} to {max(values, key=int)}"
+    return f"{' / '.join(values[:4])} / ..."
+
+
+def varied_keys(runs: Sequence[tuple[list[str], dict[str, Any]]]) -> list[str]:
+    """Find the keys that differ between runs.
+
+    Overrides are compared, with the config's value where a run has none, so that a group of presets
+    counts as one key; if no override differs, configs are compared. Keys that do not change the
+    image are left out. Overrides and configs may be empty.
+    """
+    given = [split_overrides(overrides) for overrides, _ in runs]
+    flats = [flat(config) for _, config in runs]
+
+    def differing(keys: Iterable[str]) -> list[str]:
+        found = []
+        for key in filter(_is_compared, dict.fromkeys(keys)):
+            values = {value_of(key, *run) for run in zip(given, flats, strict=True)}
+            if len(values - {""}) > 1:
+                found.append(key)
+        return found
+
+    overrides = differing(key for values in given for key in values)
+    return overrides or differing(key for config in flats for key in config)
+
+
+def split_overrides(overrides: Iterable[str]) -> dict[str, str]:
+    """Return the values of overrides by their keys."""
+    return dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
+
+
+def value_of(key: str, overrides: dict[str, str], config: dict[str, Any]) -> str:
+    """Return what a run has for a key or group; empty if its record does not say."""
+    if key in overrides and not isinstance(config.get(key), int | float):
+        return overrides[key]  # of a number, the config's value: 5, 5.0 and 5e0 are equal
+    values = [config.get(name) for name in (key, f"{key}.name", f"{key}.kind")]
+    value = next((value for value in values if value is not None), None)
+    return "" if value is None else format_value(value)
+
+
+def _is_compared(key: str) -> bool:
+    parts = key.split(".")
+    return parts[0] not in _NOT_COMPARED and ".".join(parts[:2]) not in _NOT_COMPARED

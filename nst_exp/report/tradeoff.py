@@ -1,0 +1,112 @@
+"""The trade-off between content and style: which jobs are on the Pareto front, and the plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from nst_exp.report.entries import Report
+from nst_exp.report.grid import BLACK, GRAY, LIGHT, Panel, draw_grid, drawing_style, render
+from nst_exp.report.images import subsample
+
+METRICS = ("content_distance", "style_distance")
+LOSSES = ("content", "style")
+_PANELS = 6  # images of the front below the plot
+_LABELS = 40  # jobs whose numbers are written into the plot
+_DPI = 100
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """The distances of the finished jobs to the content image and the style image."""
+
+    kind: str  # metric or loss
+    names: tuple[str, str]
+    points: dict[int, tuple[float, float]]  # by the job's number
+    front: list[int]  # numbers of jobs, from the nearest to the content to the nearest to the style
+
+
+def find_tradeoff(report: Report) -> TradeOff | None:
+    """Compare the finished jobs of a report.
+
+    Distances are the metrics of these names if every finished job has them, else the losses,
+    provided that all jobs have the same ones.
+
+    Returns:
+        None if fewer than two jobs can be compared.
+    """
+    done = [row for row in report.rows if row.status == "done"]
+    kind, names = "metric", METRICS
+    if not all(name in row.metrics for row in done for name in METRICS):
+        kind, names = "loss", LOSSES
+        if len({str(row.run.config.get("loss")) for row in done}) > 1:
+            return None  # numbers of different losses cannot be compared
+    points = {}
+    for row in done:
+        values = row.metrics if kind == "metric" else row.losses
+        if all(name in values for name in names):
+            points[row.number] = values[names[0]], values[names[1]]
+    if len(points) < 2:
+        return None
+    jobs = list(points)
+    return TradeOff(kind, names, points, [jobs[n] for n in pareto_front(list(points.values()))])
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the indices of the points that no other one dominates, by the first coordinate.
+
+    A point dominates another one if it is smaller in one coordinate and not larger in the other.
+    Equal points are on the front together. Coordinates are finite.
+    """
+    front: list[int] = []
+    for index in sorted(range(len(points)), key=lambda index: (points[index], index)):
+        last = points[front[-1]] if front else None
+        if last is None or points[index][1] < last[1] or points[index] == last:
+            front.append(index)
+    return front
+
+
+def draw_tradeoff(
+    report: Report, tradeoff: TradeOff, images: Mapping[int, Image.Image]
+) -> Image.Image:
+    """Draw the distances of all jobs, the Pareto front, and images (by number) along the front."""
+    row_of = {row.number: row for row in report.rows}
+    panels = [
+        Panel(f"{number}: {row_of[number].label}", images.get(number), "no image")
+        for number in subsample(tradeoff.front, _PANELS)
+    ]
+    count = f"{len(tradeoff.front)} of {len(tradeoff.points)} jobs are on the Pareto front"
+    strip = draw_grid([panels], caption=f"{report.title}: {count}", enlarge=2.0)
+    plot = _plot(tradeoff, max(strip.width, 800))
+    drawing = Image.new("RGB", (plot.width, plot.height + strip.height), "white")
+    drawing.paste(plot, (0, 0))
+    drawing.paste(strip, ((plot.width - strip.width) // 2, plot.height))
+    return drawing
+
+
+def _plot(tradeoff: TradeOff, width: int) -> Image.Image:
+    from matplotlib.figure import Figure
+
+    with drawing_style():
+        size = (width / _DPI, min(width, 1200) * 0.5 / _DPI)
+        figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+        axes = figure.add_subplot()
+        xs, ys = zip(*tradeoff.points.values(), strict=True)
+        axes.scatter(xs, ys, 36, LIGHT)
+        front = [tradeoff.points[number] for number in tradeoff.front]
+        axes.plot(*zip(*front, strict=True), "o-", color="#2f7ed8", label="Pareto front")
+        for number, point in tradeoff.points.items():
+            on_front = number in tradeoff.front
+            if on_front or len(tradeoff.points) <= _LABELS:
+                color = BLACK if on_front else GRAY
+                axes.annotate(str(number), point, (5, 5), textcoords="offset points", color=color)
+        for values, set_scale in ((xs, axes.set_xscale), (ys, axes.set_yscale)):
+            if 0 < 10 * min(values) < max(values):
+                set_scale("log")
+        names = [f"{name.replace('_', ' ')} ({tradeoff.kind})" for name in tradeoff.names]
+        axes.set(xlabel=names[0], ylabel=names[1])
+        axes.grid(color=LIGHT, linewidth=0.5)
+        axes.legend(frameon=False)
+        return render(figure)

@@ -1,0 +1,326 @@
+"""Drawings: images are exact and in the right place; figures and the trade-off plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from report_folders import change_record, color, write_job, write_sweep
+
+from nst_exp.report import write_figures
+from nst_exp.report.axes import arrange
+from nst_exp.report.contact_sheet import draw_sheet
+from nst_exp.report.entries import read_report
+from nst_exp.report.figure import draw_figure
+from nst_exp.report.grid import MAX_WIDTH, Panel, draw_grid
+from nst_exp.report.images import shared_inputs
+from nst_exp.report.tradeoff import draw_tradeoff, find_tradeoff, pareto_front
+from nst_exp.results.run_folder import read_run_folder
+from nst_exp.utils.errors import OutputError
+
+WIDTH, HEIGHT = 200, 120
+
+
+def noise(width: int = WIDTH, height: int = HEIGHT, seed: int = 0) -> Image.Image:
+    values = np.random.default_rng(seed).integers(0, 200, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+def place(drawing: Image.Image, image: Image.Image) -> tuple[int, int]:
+    """Return left and top of the one place where exactly these pixels are found."""
+    figure, values = np.asarray(drawing), np.asarray(image)
+    first = (figure == values[0, 0]).all(axis=2)
+    found = [
+        (int(left), int(top))
+        for top, left in zip(*np.nonzero(first), strict=True)
+        if np.array_equal(figure[top : top + image.height, left : left + image.width], values)
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def inked(drawing: Image.Image) -> NDArray[np.bool_]:
+    return (np.asarray(drawing) != 255).any(axis=2)
+
+
+# ------------------------------------------------------------------------------------- the grid
+
+
+def test_images_are_exact_and_in_rows_and_columns() -> None:
+    images = [noise(seed=seed) for seed in range(5)]
+    panels = [Panel(str(n), image) for n, image in enumerate(images)]
+    rows = [["", "one", "two"], ["a", *panels[:2]], ["b", *panels[2:4]], [None, panels[4]]]
+    drawing = draw_grid(rows, title="Title", caption="caption")
+    places = [place(drawing, image) for image in images]
+    assert places[0][0] == places[2][0] == places[4][0] < places[1][0] == places[3][0]
+    assert places[0][1] == places[1][1] < places[2][1] == places[3][1] < places[4][1]
+    assert draw_grid(rows, title="Title", caption="caption").tobytes() == drawing.tobytes()
+
+
+def test_only_texts_are_drawn_beside_the_images() -> None:
+    drawing = draw_grid([[Panel("", noise()), Panel("", noise(60, 180, seed=1))]])
+    left, top = place(drawing, noise())
+    other, higher = place(drawing, noise(60, 180, seed=1))
+    assert top - higher == 30  # both are centered
+    ink = inked(drawing)
+    ink[top : top + HEIGHT, left : left + WIDTH] = False
+    ink[higher : higher + 180, other : other + 60] = False
+    assert not ink.any()
+    labeled = draw_grid([[Panel("α/β = 2 × 10, $x_1$, façade", noise())]])
+    left, top = place(labeled, noise())
+    below = np.nonzero(inked(labeled)[top + HEIGHT :])
+    assert left <= below[1].min() < below[1].max() <= left + WIDTH
+
+
+def test_wide_drawings_are_reduced_and_small_images_enlarged_as_allowed() -> None:
+    drawing = draw_grid([[Panel("", noise(3000, 40)), Panel("", noise(3000, 40))]])
+    assert MAX_WIDTH - 100 < drawing.width <= MAX_WIDTH
+    flat = Image.new("RGB", (90, 30), "red")
+    for enlarge, expected in ((1.0, (90, 30)), (2.0, (180, 60)), (9.0, (810, 270))):
+        rows, columns = np.nonzero(inked(draw_grid([[Panel("", flat)]], enlarge=enlarge)))
+        assert (np.ptp(columns) + 1, np.ptp(rows) + 1) == expected
+
+
+def test_inset_has_a_white_border_in_the_lower_left_corner() -> None:
+    flat = Image.new("RGB", (WIDTH, HEIGHT), (0, 0, 200))
+    inset = Image.new("RGB", (100, 50), (200, 0, 0))
+    drawing = draw_grid([[Panel("", flat, inset=inset)]])
+    rows, columns = np.nonzero((np.asarray(drawing) == (0, 0, 200)).all(axis=2))
+    panel = np.asarray(drawing)[rows.min() :, columns.min() :][:HEIGHT, :WIDTH]
+    assert (panel[-28:, :56] == (200, 0, 0)).all()  # 28 % of 200
+    assert (panel[-29, :57] == 255).all()
+    assert (panel[-29:, 56] == 255).all()
+    assert (panel[:-29] == (0, 0, 200)).all()
+
+
+def test_missing_image_is_a_frame_with_a_note() -> None:
+    drawing = draw_grid([[Panel("", noise()), Panel("", None, "failed")]])
+    left, top = place(drawing, noise())
+    frame = inked(drawing)[top : top + HEIGHT, left + WIDTH + 1 :]
+    first = int(np.nonzero(frame.any(axis=0))[0][0])
+    frame = frame[:, first : first + WIDTH]
+    assert frame[0].all()
+    assert frame[-1].all()
+    assert frame[:, 0].all()
+    assert frame[:, -1].all()
+    assert frame[40:80, 50:150].any()  # the note
+
+
+# ------------------------------------------------------------------------------ contact sheets
+
+
+def test_results_are_where_their_values_say(tmp_path: Path) -> None:
+    values = [{"beta": b, "style": s} for b in ("50", "0.5", "5") for s in ("wave", "chelsea")]
+    report = read_report([write_sweep(tmp_path / "s", values)])
+    (sheet,) = arrange(report.rows, report.varied)
+    images = {row.number: noise(170, 90, seed=row.number) for row in report.rows[:-1]}
+    inputs = [Panel("content", noise(170, 90, seed=9))]
+    drawing = draw_sheet("s", "settings", sheet, images, inputs)
+    doubled = {n: image.resize((340, 180), Image.Resampling.LANCZOS) for n, image in images.items()}
+    places = {number: place(drawing, image) for number, image in doubled.items()}
+    assert places[2][1] == places[4][1] == places[0][1] < places[3][1] == places[1][1]
+    assert places[2][0] == places[3][0] < places[4][0] < places[0][0] == places[1][0]
+
+
+def test_shared_inputs_are_those_that_were_used(tmp_path: Path) -> None:
+    from hashlib import sha256
+
+    entry = {}
+    for key in ("content", "style"):
+        path = tmp_path / f"{key}.png"
+        Image.new("RGB", (60, 40), "red").save(path)
+        entry[key] = {"path": str(path), "sha256": sha256(path.read_bytes()).hexdigest()}
+    sweep = write_sweep(tmp_path / "sweep", [{"beta": "1"}, {"beta": "2"}], inputs=entry)
+    Image.new("RGB", (60, 40), "green").save(tmp_path / "style.png")
+    content, style = shared_inputs(read_report([sweep]), 50)
+    assert content.image is not None
+    assert content.image.getpixel((5, 5)) == (255, 0, 0)
+    assert (style.image, style.note) == (None, "changed")
+
+
+# ------------------------------------------------------------------------------------- figures
+
+
+def write_panel(folder: Path, label: str = "a label", **options: Any) -> Path:
+    """Write a run that is a panel of a figure and saved its inputs."""
+    figure = {"title": "A title", "label": label, "columns": 2} | options.pop("figure", {})
+    settings = {"figure": figure} | options.pop("settings", {})
+    inputs = options.pop("inputs", {})
+    record = {
+        kind: {"path": f"/gone/{kind}_file.jpg", "sha256": kind, "copy": f"inputs/{kind}.jpg"}
+        for kind in inputs
+    }
+    write_job(folder, settings=settings, inputs=record, **options)
+    for kind, image in inputs.items():
+        (folder / "inputs").mkdir(exist_ok=True)
+        image.save(folder / "inputs" / f"{kind}.jpg", "PNG")  # exact
+    return folder
+
+
+def test_inputs_of_a_figure_come_before_its_panels(tmp_path: Path) -> None:
+    images = [noise(seed=seed) for seed in range(4)]
+    inputs = {"content": images[0], "style": images[1]}
+    asked = {"inputs": ["content", "style"]}
+    folders = [
+        write_panel(tmp_path / name, image=image, inputs=inputs, figure=asked)
+        for name, image in zip("ab", images[2:], strict=True)
+    ]
+    target = tmp_path / "figure.png"
+    assert write_figures(folders, target) == [target]
+    places = [place(Image.open(target), image) for image in images]
+    assert places[0][1] == places[1][1] < places[2][1] == places[3][1]
+    assert places[0][0] == places[2][0] < places[1][0] == places[3][0]
+
+
+def drawn_with(monkeypatch: pytest.MonkeyPatch, folders: list[Path]) -> dict[str, Any]:
+    """Return what a figure hands to ``draw_grid``."""
+    calls: list[dict[str, Any]] = []
+
+    def hook(rows: list[list[Panel]], **texts: str) -> Image.Image:
+        calls.append({"panels": [panel for row in rows for panel in row], **texts})
+        return Image.new("RGB", (1, 1))
+
+    monkeypatch.setattr("nst_exp.report.figure.draw_grid", hook)
+    draw_figure([read_run_folder(folder) for folder in folders])
+    return calls[0]
+
+
+def test_texts_of_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replaced = [
+        {"backbone": "vgg19", "by": "vgg16", "because": "no network"},
+        {"content": "tuebingen", "by": "summer_palace", "because": "no network"},
+    ]
+    inputs = {"content": noise(seed=1), "style": noise(50, 50, seed=2)}
+    asked = {"inputs": ["content"], "inset": True}
+    backbone = {"name": "vgg19"}
+    folders = [
+        write_panel(
+            tmp_path / "0",
+            inputs=inputs,
+            figure=asked,
+            substituted=replaced,
+            settings={"backbone": backbone},
+        ),
+        write_panel(tmp_path / "1", label="", settings={"panel": "C", "size": 300}),
+        write_panel(tmp_path / "002_beta=3", label=""),
+    ]
+    drawn = drawn_with(monkeypatch, folders)
+    assert drawn["title"] == "A title"
+    labels = [panel.label for panel in drawn["panels"]]
+    assert labels == ["content: content_file", "a label", "C", "beta=3"]
+    assert drawn["caption"] == (
+        "vgg16, size 40 / 300, 10 steps; vgg16 instead of vgg19; summer_palace instead of tuebingen"
+    )
+    insets = [panel.inset for panel in drawn["panels"]]
+    assert insets[1] is not None
+    assert insets[1].size == (50, 50)
+    assert insets[0] is insets[2] is None  # that run saved no copy
+
+
+def test_many_sizes_and_random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = {"name": "vgg11", "weights": "random"}
+    folders = [
+        write_panel(tmp_path / str(n), settings={"size": n, "backbone": backbone})
+        for n in (1, 90, 3, 4, 5)
+    ]
+    caption = drawn_with(monkeypatch, folders)["caption"]
+    assert caption == "vgg11 with random weights, size 1 to 90, 10 steps"
+
+
+def test_runs_without_an_image_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = ("failed", "interrupted", "running", "done", "done")
+    folders = [
+        write_panel(tmp_path / str(n), status=status, figure={"inputs": ["style"]})
+        for n, status in enumerate(states)
+    ]
+    (folders[3] / "image.png").unlink()
+    (folders[4] / "image.png").write_bytes(b"\x89PNG no more")
+    panels = drawn_with(monkeypatch, folders)["panels"]
+    assert all(panel.image is None for panel in panels)
+    notes = ["missing", "failed", "interrupted", "unfinished", "missing", "damaged"]
+    assert [panel.note for panel in panels] == notes
+
+
+def test_every_title_is_a_figure(tmp_path: Path) -> None:
+    titles = ["Figure 3", "Depth: conv1?", "Figure 3", "Depth: conv1!", ""]
+    folders = [
+        write_panel(tmp_path / str(n), figure={"title": title}, image=noise(seed=n))
+        for n, title in enumerate(titles)
+    ]
+    names = ["figure_3.png", "figure_depth_conv1.png", "figure_depth_conv1_2.png"]
+    assert [path.name for path in write_figures(folders, tmp_path / "figure.png")] == names
+    for number, name in enumerate(("figure_3.png", "figure_depth_conv1.png", "figure_3.png")):
+        place(Image.open(tmp_path / name), noise(seed=number))
+    assert write_figures(folders[-1:], tmp_path / "none.png") == []
+
+
+def test_only_drawings_are_replaced(tmp_path: Path) -> None:
+    folder = write_panel(tmp_path / "0")
+    target = tmp_path / "figure.png"
+    for _ in range(2):
+        write_figures([folder], target)
+    for own in (folder / "image.png", folder / "result.json"):
+        before = own.read_bytes()
+        with pytest.raises(OutputError, match="exists and is not a drawing"):
+            write_figures([folder], own)
+        assert own.read_bytes() == before
+    with pytest.raises(OutputError, match="there is no folder"):
+        write_figures([folder], tmp_path / "nowhere" / "figure.png")
+
+
+# --------------------------------------------------------------------------- the trade-off plot
+
+
+def test_front_has_exactly_the_points_that_none_dominates() -> None:
+    points = [(float(a), float(b)) for a, b in np.random.default_rng(0).integers(0, 20, (200, 2))]
+
+    def dominated(point: tuple[float, float]) -> bool:
+        return any(p[0] <= point[0] and p[1] <= point[1] and p != point for p in points)
+
+    front = pareto_front(points)
+    assert sorted(front) == [n for n, point in enumerate(points) if not dominated(point)]
+    assert [points[n] for n in front] == sorted(points[n] for n in front)
+    assert pareto_front([]) == []
+
+
+def sweep_with(folder: Path, points: list[tuple[float, float]], section: str) -> Path:
+    names = {"metrics": ("content_distance", "style_distance"), "losses": ("content", "style")}
+    sweep = write_sweep(folder, [{"beta": str(n)} for n in range(len(points))])
+    for number, point in enumerate(points):
+        values = dict(zip(names[section], point, strict=True))
+        change_record(sweep / f"{number:03d}", **{section: values})
+    return sweep
+
+
+@pytest.mark.parametrize(("section", "kind"), [("metrics", "metric"), ("losses", "loss")])
+def test_tradeoff_of_a_sweep(tmp_path: Path, section: str, kind: str) -> None:
+    points = [(3.0, 1.0), (2.0, 2.0), (3.0, 2.0), (float("nan"), 1.0), (1.0, 3.0)]
+    sweep = sweep_with(tmp_path / "s", points, section)
+    change_record(sweep / "003", status="failed")
+    report = read_report([sweep])
+    found = find_tradeoff(report)
+    assert found is not None
+    assert (found.kind, found.front) == (kind, [4, 1, 0])
+    assert sorted(found.points) == [0, 1, 2, 4]
+    images = {number: Image.new("RGB", (160, 90), color(number)) for number in (0, 1, 2, 4)}
+    pixels = np.asarray(draw_tradeoff(report, found, images))
+    lefts = [np.nonzero((pixels == color(n)).all(axis=2))[1].min() for n in (4, 1, 0)]
+    assert lefts == sorted(lefts)
+    assert not (pixels == color(2)).all(axis=2).any()  # not on the front
+
+
+def test_numbers_that_cannot_be_compared_make_no_tradeoff(tmp_path: Path) -> None:
+    sweep = sweep_with(tmp_path / "s", [(1.0, 2.0), (2.0, 1.0)], "losses")
+    distances = {"content_distance": 0.1, "style_distance": 0.1}
+    change_record(sweep / "001", metrics=distances)  # of one job only: losses are compared
+    found = find_tradeoff(read_report([sweep]))
+    assert found is not None
+    assert found.points[1] == (2.0, 1.0)
+    change_record(sweep / "001", config={"image": "image.png", "loss": {"other": 1}})
+    assert find_tradeoff(read_report([sweep])) is None
+    single = sweep_with(tmp_path / "t", [(1.0, 2.0)], "losses")
+    assert find_tradeoff(read_report([single])) is None
