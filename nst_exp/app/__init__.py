@@ -1,0 +1,1 @@
+"""Hydra: the command line, the Python API and sweeps. Only this package imports Hydra."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin
 
@@ -18,7 +18,8 @@ from yaml import YAMLError
 from nst_exp.app.known_keys import OPTIMIZERS, field_types, known_keys, type_of, unknown_key
 from nst_exp.app.messages import NOT_GLOBAL, describe_error, first_line
 from nst_exp.app.overrides import check_arguments
-from nst_exp.config.schema import LBFGS, Adam, Config, Optimizer
+from nst_exp.config.keys import key
+from nst_exp.config.schema import LBFGS, Adam, Config, Loss, Optimizer
 from nst_exp.results.sweep_plan import folder_of_job
 from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.paths import CONFIGS
@@ -28,11 +29,19 @@ from nst_exp.utils.suggest import did_you_mean
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 
 
+@dataclass
+class _OpenLoss(Loss):
+    more: dict[str, Any] = key({})
+
+
 def register() -> None:
     """Register the schema with Hydra, and the resolvers that configs use with OmegaConf."""
     store = ConfigStore.instance()
-    # The type of optimizer is left open: LBFGS and Adam have different keys.
-    store.store(name="schema", node=Config(optimizer=Optimizer()))
+    # The type of optimizer is left open: LBFGS and Adam have different keys. So are the terms of
+    # loss.more, to which single keys are added; to_config gives them their types.
+    schema = OmegaConf.structured(Config(optimizer=Optimizer(), loss=_OpenLoss()))
+    OmegaConf.set_struct(schema.loss.more, False)
+    store.store(name="schema", node=schema)
     store.store(group="schema", name="lbfgs", node=LBFGS)
     store.store(group="schema", name="adam", node=Adam)
     OmegaConf.register_new_resolver("panel", _panel_value, replace=True)
@@ -80,7 +89,7 @@ def to_config(cfg: DictConfig) -> Config:
         raise ConfigError(NOT_GLOBAL)
     if isinstance(figure := given.get("figure"), dict):
         figure["panels"] = {}  # the values of the chosen panel are in their places by now
-    optimizer = OPTIMIZERS[_optimizer_kind(given)]
+    optimizer = OPTIMIZERS[str(given["optimizer"]["kind"])]
     if problems := list(_differences(given, Config, optimizer)):
         raise ConfigError(problems)
     try:
@@ -92,9 +101,11 @@ def to_config(cfg: DictConfig) -> Config:
 
 def _differences(given: Any, node: Any, optimizer: Any, prefix: str = "") -> Iterator[str]:
     """Yield the keys below ``prefix`` that the type ``node`` lacks, and those that are missing."""
-    if get_origin(node) is dict and is_dataclass(get_args(node)[1]):
-        for name, value in given.items():
-            yield from _differences(value, get_args(node)[1], optimizer, f"{prefix}{name}.")
+    if get_origin(node) is dict and is_dataclass(term := get_args(node)[1]):
+        for name, value in given.items():  # with the keys that are not at their defaults
+            missing = field_types(term).keys() - value.keys()
+            filled = value | dict.fromkeys(missing)
+            yield from _differences(filled, term, optimizer, f"{prefix}{name}.")
     if not is_dataclass(node) or given is None:
         return
     if not isinstance(given, Mapping):
@@ -144,20 +155,6 @@ def _unresolved(cfg: DictConfig, key: str) -> Any:
     for name in re.findall(r"[^.\[\]]+", key):
         node = node[int(name)] if isinstance(node, list) else node.get(name, "")
     return node
-
-
-def _optimizer_kind(given: Mapping[str, Any]) -> str:
-    """Return the kind of optimizer, which only a preset sets."""
-    settings = given.get("optimizer")
-    kind = str(settings.get("kind")) if isinstance(settings, Mapping) else ""
-    common = {field.name for field in fields(Optimizer)}
-    if kind not in OPTIMIZERS or not (set(field_types(OPTIMIZERS[kind])) - common) & set(
-        settings or ()
-    ):
-        raise ConfigError(
-            f"optimizer.kind={kind}: is set by the preset; choose optimizer=adam or optimizer=lbfgs"
-        )
-    return kind
 
 
 def _check_panel(cfg: DictConfig) -> None:

@@ -22,6 +22,8 @@ from nst_exp.utils.errors import ConfigError
 
 # Where a result is written is decided by the new command.
 _NOT_REPEATED = ("out", "overwrite", "fail_fast", "from_image")
+# Where presets of backbones may be put beside the groups themselves.
+_PACKAGES = (None, "reference", "backbone.fallback")
 
 
 def expand(arguments: Sequence[str]) -> list[str]:
@@ -91,7 +93,7 @@ def _problem(text: str) -> str | None:
         override = OverridesParser.create().parse_override(text)
     except HydraException:
         return f"{text}: cannot be read; give the value yourself"
-    if override.is_delete() or override.is_sweep_override() or override.package is not None:
+    if override.is_delete() or override.is_sweep_override() or override.package not in _PACKAGES:
         return f"{text}: is not an override of one value; give the value yourself"
     weights = override.key_or_group.startswith(("backbone", "reference"))
     if weights and "sources" in f"{override.key_or_group} {override.value()}":

@@ -1,23 +1,31 @@
-"""What a command line may name: the keys of the schema with their types, groups and presets."""
+"""The keys of the schema with their types, and the nearest key to one that does not exist."""
 
 from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
 from typing import Any
 
+from nst_exp.config.keys import walk
 from nst_exp.config.presets import groups
 from nst_exp.config.schema import LBFGS, Adam, Config, Optimizer
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"lbfgs": LBFGS, "adam": Adam}
 
 
+def field_types(node: Any) -> dict[str, Any]:
+    """Return the types of a dataclass' fields, without ``| None``."""
+    return {
+        name: typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
+        for name, hint in typing.get_type_hints(node).items()
+    }
+
+
 def type_of(key: str, optimizer: str = "") -> Any:
-    """Return the type of a key's field without ``| None``; None for a key that does not exist.
+    """Return the type of a key's value without ``| None``; None for a key that does not exist.
 
     Args:
         key: Dotted key, such as "loss.tv.weight".
@@ -30,12 +38,8 @@ def type_of(key: str, optimizer: str = "") -> Any:
             node = next((kind for kind in kinds if name in field_types(kind)), Optimizer)
         if typing.get_origin(node) is dict:
             node = typing.get_args(node)[1]
-        elif node is Any:
-            continue
-        elif is_dataclass(node) and name in (hints := field_types(node)):
-            node = hints[name]
-        else:
-            return None
+        elif node is not Any:
+            node = field_types(node).get(name) if is_dataclass(node) else None
     return node
 
 
@@ -44,45 +48,23 @@ def kinds_of(key: str) -> list[str]:
     return [kind for kind in OPTIMIZERS if type_of(key, kind) is not None]
 
 
-def field_types(node: Any) -> dict[str, Any]:
-    """Return the types of a dataclass' fields, without ``| None``."""
-    return _field_types(node)
-
-
-@lru_cache
-def _field_types(node: Any) -> dict[str, Any]:
-    found = {}
-    for name, hint in typing.get_type_hints(node).items():
-        if isinstance(hint, types.UnionType):  # X | None
-            hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
-        found[name] = hint
-    return found
-
-
-def _walk(node: Any, prefix: str, parents: tuple[Any, ...] = ()) -> Iterator[str]:
-    for field in fields(node):
-        key, hint = f"{prefix}{field.name}", field_types(node)[field.name]
-        yield key
-        for below in OPTIMIZERS.values() if hint is Optimizer else [hint]:
-            if is_dataclass(below) and below not in parents:
-                yield from _walk(below, f"{key}.", (*parents, node, below))
-
-
 @lru_cache
 def known_keys() -> list[str]:
-    """Return every key of the schema, with dots."""
-    return list(dict.fromkeys(_walk(Config, "")))
+    """Return every key of the schema, with dots, and the sections that hold them."""
+    configs = [Config(optimizer=kind()) for kind in OPTIMIZERS.values()]
+    keys = [key for config in configs for key, _, _ in walk(config)]
+    for key in keys:  # also those appended here
+        if "." in key and (section := key.rpartition(".")[0]) not in keys:
+            keys.append(section)
+    return list(dict.fromkeys(keys))
 
 
-def unknown_key(key: str, known: list[str] | None = None) -> str:
-    """Word the problem of a key that does not exist, with the nearest key that does.
-
-    Args:
-        key: The key as typed.
-        known: Keys to look among; those of the schema if None.
-    """
-    known = [*known_keys(), *groups()] if known is None else known
-    name = key.split(".")[-1]
+def unknown_key(key: str) -> str:
+    """Word the problem of a key that does not exist, with the nearest one that does."""
+    known = [*known_keys(), *groups()]
+    section, _, name = key.rpartition(".")
+    if section not in known and is_dataclass(node := type_of(section)):  # loss.more.NAME
+        known = [f"{section}.{field}" for field in field_types(node)]
     same_name = [other for other in known if other.split(".")[-1] == name]
     close = same_name + get_close_matches(key, known, n=1, cutoff=0.5)
     if not close:

@@ -17,7 +17,7 @@ from typing import Any, cast
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nst_exp.app.known_keys import OPTIMIZERS, kinds_of, known_keys, type_of, unknown_key
@@ -39,11 +39,11 @@ OPTIONS = {
 EXCLUSIVE = ("--run", "-r", "--multirun", "-m", "--cfg", "-c", "--info", "-i")
 # Presets of Hydra's plugins -> the plugin's module and the extra that installs it.
 PLUGINS = {
-    "hydra/launcher=joblib": ("joblib_launcher", "joblib"),
-    "hydra/launcher=submitit_local": ("submitit_launcher", "submitit"),
-    "hydra/launcher=submitit_slurm": ("submitit_launcher", "submitit"),
-    "hydra/launcher=ray": ("ray_launcher", "ray"),
-    "hydra/sweeper=optuna": ("optuna_sweeper", "optuna"),
+    "hydra/launcher=joblib": ("hydra_joblib_launcher", "joblib"),
+    "hydra/launcher=submitit_local": ("hydra_submitit_launcher", "submitit"),
+    "hydra/launcher=submitit_slurm": ("hydra_submitit_launcher", "submitit"),
+    "hydra/launcher=ray": ("hydra_ray_launcher", "ray"),
+    "hydra/sweeper=optuna": ("hydra_optuna_sweeper", "optuna"),
 }
 _MOST = 1000  # values of one key of a sweep that are checked
 
@@ -128,35 +128,32 @@ class _Check:
             for path in Path(option.partition("=")[2]).glob("*/*.yaml"):
                 self.presets.setdefault(path.parent.name, []).append(path.stem)
         self.parser = OverridesParser.create()
-        self.optimizer = self._optimizer()
-        self.checked: dict[str, DictConfig] = {}  # optimizer -> schema with the good values
-        self.typed: set[str] = set()
-
-    def _optimizer(self) -> str:
-        """Return the kind of optimizer if the overrides alone decide it, else an empty string."""
-        chosen = [text.partition("=")[2] for text in self.overrides if "optimizer=" in text[:10]]
-        if chosen:
-            return next((kind for kind in OPTIMIZERS if chosen[-1].startswith(kind)), "")
-        return "" if any("experiment=" in text for text in self.overrides) else "lbfgs"
+        # The kind of optimizer, if the overrides alone decide it.
+        chosen = [text.partition("=")[2] for text in self.overrides if text[:10] == "optimizer="]
+        own = chosen or any("experiment=" in text for text in self.overrides)
+        kinds = [kind for kind in OPTIMIZERS if chosen and chosen[-1].startswith(kind)]
+        self.optimizer = kinds[0] if kinds else "" if own else "lbfgs"
+        # By kind of optimizer the schema with the values that could be converted.
+        self.configs: dict[str, Any] = {}
 
     def problems(self) -> Iterator[str]:
-        """Yield every problem."""
+        """Yield every problem of keys, presets and types of values."""
         for text in self.overrides:
             try:
                 override = self.parser.parse_override(text)
             except HydraException:
                 yield self._unreadable(text)
-                continue
-            yield from self._override(text, override)
+            else:
+                yield from self._override(text, override)
 
     def _override(self, text: str, override: Override) -> Iterator[str]:
         key, typed = override.key_or_group, text.lstrip("+~")
-        group = key in self.presets
+        group, section = key in self.presets, re.split("[./]", key)[0]
         if not key:
             yield f"{text}: cannot be read; write KEY=VALUE"
-        elif key.partition(".")[0].partition("/")[0] == "hydra":
+        elif section == "hydra":
             yield from self._of_hydra(text, key, override)
-        elif key.partition("/")[0] in self.presets and "/" in key:
+        elif "/" in key and section in self.presets:
             return  # a folder inside a group
         elif key == "from_image":
             yield "from_image: only on the command line, as from_image=IMAGE"
@@ -164,13 +161,17 @@ class _Check:
             yield unknown_key(key)
         elif not group and self.optimizer and type_of(key, self.optimizer) is None:
             yield f"{key}: only with optimizer={' or '.join(kinds_of(key))}"
+        elif key == "optimizer.kind":
+            yield f"{text}: is set by the preset; choose optimizer=adam or optimizer=lbfgs"
         elif override.is_delete():
             if key != "experiment":
                 advice = f"choose another preset, {key}=NAME" if group else f"set {key}=VALUE"
                 yield f"{text}: cannot be removed; {advice}"
         elif key == "experiment" and not override.is_add():
             yield f"experiment: needs a plus sign; write +{typed}"
-        elif text.startswith("+") and self._is_set(key, override):
+        elif key.startswith("backbone.fallback") and override.value() is not None:
+            yield f"{text}: must be null; for a preset write +backbone@backbone.fallback=NAME"
+        elif self._is_set(key, override):
             yield f"{key}: is set already; write it without the plus sign: {typed}"
         elif override.is_sweep_override():
             yield from self._sweep(typed, key, override)
@@ -178,18 +179,22 @@ class _Check:
             yield from self._value(typed, key, override)
 
     def _is_set(self, key: str, override: Override) -> bool:
-        if key in self.presets:
-            return key in groups() and key != "experiment"
-        return override.is_add() and Any not in (type_of(key), type_of(key.rpartition(".")[0]))
+        """Tell whether a plus sign is wrong: everything is set but entries of a dict."""
+        if key in groups():
+            plus = override.is_add() or override.is_force_add()
+            return plus and key != "experiment" and override.package is None
+        return override.is_add() and key in known_keys()
 
     def _of_hydra(self, text: str, key: str, override: Override) -> Iterator[str]:
         module, extra = PLUGINS.get(text, ("", ""))
-        if module and (not find_spec("hydra_plugins") or not _installed(module)):
+        if module and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{module}")):
             yield f"{text}: its plugin is not installed; pip install 'nst_exp[{extra}]'"
         elif key.startswith("hydra.sweeper.params.") and not override.is_add():
             yield f"{text}: use -m {key.removeprefix('hydra.sweeper.params.')}=1,2,3 for a sweep"
-        elif override.is_sweep_override() and key in ("hydra.sweep.dir", "hydra.run.dir"):
-            yield f"{text}: a sweep has one folder, with one for each job in it; give one {key}=DIR"
+        elif re.match(r"hydra\.(launcher|sweeper)\.", key):
+            group = f"hydra/{key.split('.')[1]}="
+            if not any(group in other for other in self.overrides + list(self.presets)):
+                yield f"{key}: only with {group}NAME"
 
     def _sweep(self, text: str, key: str, override: Override) -> Iterator[str]:
         value: Any = override.value()
@@ -221,25 +226,20 @@ class _Check:
                 near = did_you_mean(value, names)
                 yield f"{text}: no such preset{near}\n    presets: {', '.join(names)}"
             return
+        for name in reversed(key.split(".")):
+            value = {name: value}
         for kind in [self.optimizer] if self.optimizer else kinds_of(key):
-            before = self.checked.get(kind)
-            config = before or OmegaConf.structured(Config(optimizer=OPTIMIZERS[kind]()))
-            tried = OmegaConf.merge(config)
+            config = self.configs.get(kind) or Config(optimizer=OPTIMIZERS[kind]())
             try:
-                OmegaConf.update(tried, key, value, merge=True, force_add=True)
+                self.configs[kind] = OmegaConf.merge(config, value)
             except (OmegaConfBaseException, ValueError, TypeError) as error:
-                yield f"{text}: {expected(key, value, error)}"
+                yield f"{text}: {expected(key, override.value(), error)}"
                 return
-            self.checked[kind] = cast(DictConfig, tried)
-        self.typed.add(key)
 
     def values_out_of_bounds(self) -> Iterator[str]:
-        """Yield a line for each typed value outside its bounds, once the others are converted."""
-        for config in self.checked.values():
-            with_defaults = cast(Config, OmegaConf.to_object(config))
-            for problem in value_problems(with_defaults):
-                if re.split("[=:]", problem)[0] in self.typed:
-                    yield problem
+        """Yield a line for each converted value that its key does not allow."""
+        for config in self.configs.values():
+            yield from value_problems(cast(Config, OmegaConf.to_object(config)))
 
     def _unreadable(self, text: str) -> str:
         """Word the problem of a text that is not in the grammar of Hydra's overrides."""
@@ -251,10 +251,3 @@ class _Check:
             return f"{text}: cannot be read, since '{key}' is not a key; write KEY=VALUE"
         quoted = shlex.quote(f"{key}=" + quote(value, '"'))
         return f"{text}: cannot be read; quote the value: {quoted}"
-
-
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(f"hydra_plugins.hydra_{module}") is not None
-    except ImportError:
-        return False

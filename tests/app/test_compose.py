@@ -103,3 +103,14 @@ def test_references_to_nothing_are_named_with_key_and_value() -> None:
 def test_an_escaped_dollar_sign_is_meant_literally(name: str) -> None:
     typed = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", name)
     assert make_config([f"content={quote(typed)}"]).content == name
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_terms_of_the_loss_are_added_key_by_key(plus: str) -> None:
+    config = make_config([f"{plus}loss.more.std.statistic=std", f"{plus}loss.more.std.weight=2"])
+    term = config.loss.more["std"]
+    assert (term.statistic.name, term.weight, term.c) == ("std", 2.0, 1.0)
+    assert problems(f"{plus}loss.more.std.wieght=2") == [
+        "loss.more.std.wieght: no such key; did you mean 'loss.more.std.weight'?"
+    ]
+    assert problems(f"{plus}loss.more.std.weight=x") == ["loss.more.std.weight=x: must be a number"]

@@ -24,7 +24,8 @@ MISTAKES = {
     "++loss.tv.wieght=1": "loss.tv.wieght: no such key; did you mean 'loss.tv.weight'?",
     "bakbone=vgg16": "bakbone: no such key; did you mean 'backbone'?",
     "~contnt=a": "contnt: no such key; did you mean 'content'?",
-    "hydra.runn.dir=a": "hydra.runn.dir: no such key; did you mean 'hydra.run.dir'?",
+    "hydra.runn.dir=a": "hydra.runn: Key 'runn' not in 'HydraConf' (Could not override "
+    "'hydra.runn.dir'.)",
     # a key that exists, in the wrong way
     "~seed": "~seed: cannot be removed; set seed=VALUE",
     "~optimizer": "~optimizer: cannot be removed; choose another preset, optimizer=NAME",
@@ -39,9 +40,11 @@ MISTAKES = {
     "optimizer=lbfgs",
     "from_image=a.png": "from_image: only on the command line, as from_image=IMAGE",
     "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: only with hydra/launcher=NAME",
-    "hydra/launcher=basic hydra.launcher.n_jobs=2": (
-        "hydra.launcher.n_jobs: hydra/launcher=basic has no such key"
+    "+loss.more.std.statistik=std": (
+        "loss.more.std.statistik: no such key; did you mean 'loss.more.std.statistic'?"
     ),
+    "backbone.fallback=vgg16": "backbone.fallback=vgg16: must be null; for a preset write "
+    "+backbone@backbone.fallback=NAME",
     # a value of the wrong type
     "steps=abc": f"steps=abc: {WHOLE}",
     "steps=1e3": f"steps=1e3: {WHOLE}",

@@ -1,0 +1,1 @@
+"""Sweeps: the plan of their jobs, launchers and searches."""

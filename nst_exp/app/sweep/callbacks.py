@@ -62,6 +62,7 @@ class SweepSession(Callback):
     """One sweep, from its plan to its report, in the process that starts it."""
 
     def __init__(self) -> None:
+        """Begin without a plan; Hydra creates one session per process."""
         self.plan: SweepPlan | None = None
         self.search = False  # the sweeper chooses its jobs as it goes
         self.progress: SweepProgress | None = None  # of jobs that run in this process
