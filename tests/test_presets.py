@@ -1,27 +1,27 @@
-"""Every file in configs/ can be chosen, and every packaged picture can be loaded."""
+"""Every file in configs/ composes, passes every check and says nothing in vain."""
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from nst_exp.app.api import make_config
-from nst_exp.app.help import USAGE
 from nst_exp.app.known_keys import known_keys
 from nst_exp.config.presets import groups
+from nst_exp.config.pyramid import build_levels
 from nst_exp.config.schema import Config
-from nst_exp.images import find_image, load_image, named_images
+from nst_exp.images import load_image, named_images
 from nst_exp.runner.validate import validate
 from nst_exp.utils.paths import CONFIGS
 
-# Experiments have a file of tests of their own.
-PRESETS = [
-    (group, name) for group, names in groups().items() if group != "experiment" for name in names
-]
+EXPERIMENTS = groups()["experiment"]
+PRESETS = [(group, name) for group, names in groups().items() for name in names]
 # What these presets leave to the command line.
 NEEDS = {
     ("backbone", "torchvision"): [
@@ -36,60 +36,57 @@ NEEDS = {
 
 
 @cache
-def _config(group: str, name: str) -> Config:
-    return make_config([f"{group}={name}", *NEEDS.get((group, name), [])])
+def composed(*overrides: str) -> Config:
+    return make_config(overrides)
 
 
-def _yaml(group: str, name: str) -> dict[str, object]:
-    return yaml.safe_load((CONFIGS / group / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+def text_of(group: str, name: str) -> str:
+    return (CONFIGS / group / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def own_keys(group: str, name: str) -> dict[str, Any]:
+    """Return what the file itself sets, without what it builds on."""
+    content = OmegaConf.to_container(OmegaConf.load(CONFIGS / group / f"{name}.yaml"))
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items() if key not in ("defaults", "hydra")}
+
+
+def panels(name: str) -> list[str]:
+    return list(own_keys("experiment", name).get("figure", {}).get("panels", {}))
 
 
 @pytest.mark.parametrize(("group", "name"), PRESETS)
-def test_preset_composes_and_passes_every_check(group: str, name: str) -> None:
-    validate(_config(group, name))
+def test_what_a_preset_sets_is_in_a_valid_config(group: str, name: str) -> None:
+    plus = "+" if group == "experiment" else ""
+    config = composed(f"{plus}{group}={name}", *NEEDS.get((group, name), []))
+    validate(config)
 
-
-@pytest.mark.parametrize(("group", "name"), PRESETS)
-def test_what_a_preset_says_is_in_the_config(group: str, name: str) -> None:
-    said = _yaml(group, name)
-    is_global = "@package _global_" in (CONFIGS / group / f"{name}.yaml").read_text("utf-8")
-    config = _config(group, name)
-    node = config if is_global else getattr(config, group)
-
-    def compare(said: dict[str, object], node: object) -> None:
+    def compare(said: dict[str, Any], node: Any) -> None:
         for key, value in said.items():
-            if key in ("defaults", "sources") or value == "":
-                continue
             found = getattr(node, key)
-            if isinstance(value, dict):
+            if isinstance(value, dict) and key != "panels":
                 compare(value, found)
-            else:
+            elif key not in ("panels", "sources") and value != "" and "${" not in str(value):
                 assert getattr(found, "name", found) == value, key
 
-    compare(said, node)
+    is_global = "@package _global_" in text_of(group, name)
+    compare(own_keys(group, name), config if is_global else getattr(config, group))
 
 
 @pytest.mark.parametrize("name", groups()["backbone"])
 def test_backbone_preset_pins_and_credits_its_sources(name: str) -> None:
-    for source in _config("backbone", name).backbone.sources:
+    for source in composed(f"backbone={name}", *NEEDS.get(("backbone", name), [])).backbone.sources:
         assert re.fullmatch("[0-9a-f]{8,64}", source.sha256)
         assert source.credit
         assert source.megabytes > 0
 
 
-def test_groups_are_the_folders_of_configs() -> None:
-    folders = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
-    assert set(groups()) == folders
-    assert folders - {"experiment"} <= set(known_keys())
-
-
-def test_keys_and_groups_that_the_help_names_exist() -> None:
-    named = set(re.findall(r"(?<=\s)([a-z_]+)=", USAGE)) - {"from_image"}
-    assert named <= set(known_keys())
+def test_groups_are_keys() -> None:
+    assert {*groups()} - {"experiment"} <= {*known_keys()}
 
 
 @pytest.mark.parametrize("name", sorted(named_images()))
-def test_packaged_picture_loads_without_a_warning_and_is_credited(name: str) -> None:
+def test_packaged_image_loads_without_a_warning_and_is_credited(name: str) -> None:
     image = load_image(named_images()[name], key="content")
     assert min(image.image.size) >= 256  # the default size enlarges none of them
     assert image.warnings == []
@@ -97,12 +94,86 @@ def test_packaged_picture_loads_without_a_warning_and_is_credited(name: str) -> 
     assert name in credits
 
 
-def test_own_file_goes_before_a_packaged_picture(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for expected in (named_images()["chelsea"], Path("chelsea")):
-        found = find_image("chelsea")
-        assert found is not None
-        assert found.path == expected
-        (tmp_path / "chelsea").write_bytes(b"")
+def runs_of(command: str) -> list[tuple[str, ...]]:
+    """Return the overrides of each run that a command makes, without the reader's own images."""
+    runs: list[tuple[str, ...]] = [()]
+    for word in command.partition("  #")[0].replace("'", "").split():
+        if word == "-m" or re.fullmatch(r"(?:content|style)=\w+\.jpg", word):
+            continue
+        override = OverridesParser.create().parse_override(word)
+        choices = [word]
+        if override.is_sweep_override():
+            key = word.partition("=")[0]
+            choices = [f"{key}={choice}" for choice in override.sweep_string_iterator()]
+        runs = [(*run, choice) for run in runs for choice in choices]
+    return runs
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_begins_with_commands_that_are_valid(name: str) -> None:
+    head = re.match(r"(?:#.*\n)+", text_of("experiment", name))
+    assert head is not None
+    commands = re.findall(r"^#   python -m nst_exp (.*)$", head[0], re.M)
+    assert commands
+    for command in commands:
+        assert re.search(rf"\+experiment={name}(?:\s|$)", command), command
+        for run in runs_of(command):
+            validate(composed(*run))
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if panels(name)])
+def test_panels_all_set_the_same_keys_and_are_what_the_sweep_varies(name: str) -> None:
+    for panel in panels(name):
+        config = composed(f"+experiment={name}", f"panel={panel}")
+        validate(config)
+        assert config.figure.label
+        assert "${" not in config.figure.label
+    (keys,) = {frozenset(p) for p in own_keys("experiment", name)["figure"]["panels"].values()}
+    assert keys == set(re.findall(r"\$\{panel:(\w+)\}", text_of("experiment", name)))
+    params = yaml.safe_load(text_of("experiment", name))["hydra"]["sweeper"]["params"]
+    assert [word.strip() for word in params["panel"].split(",")] == panels(name)
+
+
+def test_every_part_is_used() -> None:
+    everything = "".join(text_of("experiment", name) for name in EXPERIMENTS)
+    for path in (CONFIGS / "experiment" / "parts").glob("*.yaml"):
+        assert re.search(rf"^  - parts/{path.stem}$", everything, re.M), path.name
+
+
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [
+        # Sizes by the root of two from 128 to 512; 1000 iterations for the first, 500 for others.
+        ("crowsonkb", [(128, 1000), (181, 500), (256, 500), (362, 500), (512, 500)]),
+        ("gatys_notebook_highres", [(512, 500), (800, 200)]),
+    ],
+)
+def test_schedule_is_the_published_one(name: str, levels: list[tuple[int, int]]) -> None:
+    config = composed(f"+experiment={name}")
+    found = build_levels(config.resolution, config.size, config.steps)
+    assert [(level.size, level.steps) for level in found] == levels
+
+
+def test_panels_of_figure_3_are_the_published_ones() -> None:
+    """Gatys et al. 2016, caption of figure 3."""
+    configs = [composed("+experiment=paper_fig3", f"panel={panel}") for panel in "BCDEF"]
+    assert [config.alpha for config in configs] == [1e-3, 8e-4, 5e-3, 5e-4, 5e-4]
+    assert [config.style for config in configs] == [
+        "shipwreck",
+        "starry_night",
+        "the_scream",
+        "femme_nue_assise",
+        "composition_vii",
+    ]
+    assert {config.beta for config in configs} == {1.0}
+    assert {config.loss.content.layers[0] for config in configs} == {"relu4_2"}
+
+
+def test_fallback_of_torchvisions_network_has_maps_of_its_scale() -> None:
+    """The weights of these losses were chosen for torchvision's network, and that is Caffe's."""
+    config = composed("backbone=vgg16_rescaled")
+    assert config.backbone.map_scale == pytest.approx(3 / (255 * (0.229 + 0.224 + 0.225)), rel=1e-3)
+    for name in EXPERIMENTS:
+        backbone = composed(f"+experiment={name}").backbone
+        if backbone.input.name == "imagenet" and backbone.fallback is not None:
+            assert "rescaled" in str(backbone.fallback), name
