@@ -14,16 +14,16 @@ from nst_exp.config.keys import key
 
 MANY = 1_000_000_000  # of steps; larger numbers would overflow counters
 
-# RGB in 0..1, minus ImageNet's mean, over its standard deviation; RGB in 0..255, minus 255 times
-# ImageNet's mean; BGR in 0..255, minus (103.939, 116.779, 123.68).
+# imagenet: RGB in 0..1, minus ImageNet's mean, over its standard deviation; imagenet_255: RGB in
+# 0..255, minus 255 times the mean; caffe: BGR in 0..255, minus (103.939, 116.779, 123.68).
 InputConvention = StrEnum("InputConvention", "imagenet imagenet_255 caffe")
 SourceKind = StrEnum("SourceKind", "url wheel")
 Weights = StrEnum("Weights", "pretrained random")
 Pool = StrEnum("Pool", "max average l2")
 Padding = StrEnum("Padding", "zeros replicate")
 Statistic = StrEnum("Statistic", "gram covariance mean std wasserstein2")
-# sum |dx| + |dy|; sum dx^2 + dy^2; the same where both neighbors exist (no last row and column);
-# the nine-point stencil 2 (dx^2 + dy^2) / 3 + (both diagonals^2) / 6.
+# l1: sum |dx| + |dy|; l2: sum dx^2 + dy^2; l2_interior: l2 without the last row and column;
+# l2_nine: nine-point stencil, 2 (dx^2 + dy^2) / 3 + (both diagonals^2) / 6.
 TVKind = StrEnum("TVKind", "l1 l2 l2_interior l2_nine")
 Reduction = StrEnum("Reduction", "sum mean")
 InitKind = StrEnum("InitKind", "content style noise file blend")
@@ -60,8 +60,8 @@ class Backbone:
         InputConvention.imagenet, "mean/deviation, or 0..255 minus the mean"
     )
     normalized: bool = key(False, "scale each channel to a mean activation of 1, as in the paper")
-    calibration: str | None = key(None, "folder of images to measure it on; null = packaged + own")
-    fallback: str | None = key(None, "preset used, with a warning, if no source works")
+    calibration: str | None = key(None, "images on which it is measured; null = packaged + own")
+    fallback: str | None = key(None, "preset used, with a warning, if no source is available")
     pool: Pool = key(Pool.max, "average: as in the paper; l2: root of the sum of squares")
     pool_scale: float = key(1.0, "factor on every pooled map", above=0)
     padding: Padding = key(Padding.zeros, "padding of the first convolution")
