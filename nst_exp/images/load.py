@@ -207,9 +207,10 @@ def _diagnose(error: Exception, head: bytes, max_megapixels: float) -> tuple[str
 
 
 def _rawmode(image: ImageFile.ImageFile) -> str:
-    args = image.tile[0].args if image.tile else ""
-    first = args[:1] if isinstance(args, tuple) else (args,)
-    return "".join(arg for arg in first if isinstance(arg, str))
+    args = image.tile[0].args if image.tile else None
+    if isinstance(args, tuple):
+        args = args[0] if args else None
+    return args if isinstance(args, str) else ""
 
 
 def _note_gamma(image: ImageFile.ImageFile, notes: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,25 +52,18 @@ def find_image(value: str, images: str | None = None) -> ResolvedImage | None:
 
     In this order: a file of that path; an image in ``images_folder`` whose stem is the name, or
     another name of the same image, in any case of letters; a packaged image; a download whose
-    content has not changed since.
-
-    Args:
-        value: A path or a name.
-        images: The key ``images`` of the config.
+    content has not changed since. ``images`` is the config's key of that name.
     """
     path = Path(os.path.expanduser(value))
     if not value:
         return None
     if os.path.exists(path) and not os.path.isdir(path):
         return ResolvedImage(path)
-    entry = find_entry(value)
-    names = list(dict.fromkeys([value, entry.name, *entry.stems] if entry else [value]))
-    found = _find_stem(images_folder(images), names)
-    if entry is None:
-        found = found or named_images().get(value)
-        return ResolvedImage(found) if found else None
-    found = found or named_images().get(entry.name) or _find_download(entry.name)
-    return ResolvedImage(found, entry.credit) if found else None
+    entry, folder = find_entry(value), images_folder(images)
+    name, stems = (entry.name, entry.stems) if entry else (value, ())
+    found = _find_stem(folder, [value, name, *stems]) if folder else None
+    found = found or named_images().get(name) or (_find_download(name) if entry else None)
+    return ResolvedImage(found, entry.credit if entry else "") if found else None
 
 
 def input_hashes(config: Config) -> list[str]:
@@ -94,16 +88,13 @@ def _hash(value: str, config: Config) -> str:
     return sha256_of(path)
 
 
-def image_names(folder: Path | None) -> list[str]:
-    """List the image files in a folder; empty without a folder that can be listed."""
-    names = file_names(folder) if folder else []
-    return [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+def image_names(folder: Path) -> list[str]:
+    """List what has the suffix of an image in a folder; empty if it cannot be listed."""
+    return [name for name in file_names(folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
 
 
-def _find_stem(folder: Path | None, stems: Iterable[str]) -> Path | None:
+def _find_stem(folder: Path, stems: Iterable[str]) -> Path | None:
     """Find the image with the first of the stems; the exact spelling comes before other cases."""
-    if folder is None:
-        return None
     names = [name for name in image_names(folder) if os.path.isfile(folder / name)]
     for stem in stems:
         same = [name for name in names if Path(name).stem.casefold() == stem.casefold()]
@@ -114,7 +105,8 @@ def _find_stem(folder: Path | None, stems: Iterable[str]) -> Path | None:
 
 def _find_download(name: str) -> Path | None:
     """Find a downloaded image by its name; a damaged file does not have the hash in its name."""
-    for path in sorted(downloads_folder().glob(f"{name}-*")):
-        if path.stem == f"{name}-{sha256_of(path)}":
-            return path
+    with suppress(OSError):
+        for path in sorted(downloads_folder().glob(f"{name}-*")):
+            if path.stem == f"{name}-{sha256_of(path)}":
+                return path
     return None

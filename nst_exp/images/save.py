@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo, putchunk
 from nst_exp.images.srgb import srgb_icc
 from nst_exp.utils.atomic_files import write_bytes_atomically
 from nst_exp.utils.errors import NumericalError, OutputError
+from nst_exp.utils.suggest import as_utf8
 
 SUFFIXES_16_BIT = frozenset({".png", ".tif", ".tiff"})
 SUFFIXES = SUFFIXES_16_BIT | {".jpg", ".jpeg", ".webp"}
@@ -92,11 +93,9 @@ def _encode(
     exif = Image.Exif()
     if description is not None:
         exif[ExifTags.Base.ImageDescription] = description
+    kind = "WEBP" if suffix == ".webp" else "JPEG"
     image = Image.fromarray(samples)
-    if suffix == ".webp":
-        image.save(out, "WEBP", quality=95, icc_profile=icc, exif=exif)
-    else:
-        image.save(out, "JPEG", quality=95, subsampling=0, icc_profile=icc, exif=exif)
+    image.save(out, kind, quality=95, subsampling=0, icc_profile=icc, exif=exif)
 
 
 def _encode_png(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, str] | None) -> None:
@@ -112,10 +111,8 @@ def _encode_png(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, str
     # Pillow does not write 16-bit RGB.
     height, width, _ = samples.shape
     rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
-    filtered = np.diff(
-        rows, axis=0, prepend=np.zeros_like(rows[:1])
-    )  # each row minus the one above
-    filtered = np.insert(filtered, 0, 2, axis=1)  # the number of this filter
+    above = np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
+    filtered = np.insert(rows - above, 0, 2, axis=1)  # filter 2: each row minus the one above
     out.write(b"\x89PNG\r\n\x1a\n")
     putchunk(out, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
     for chunk in info.chunks:
@@ -125,5 +122,4 @@ def _encode_png(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, str
 
 
 def _escape(value: str) -> str:
-    # File names that are not UTF-8 hold lone surrogates, and NUL ends some chunks early.
-    return value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
+    return as_utf8(value).replace("\0", "\\0")  # NUL ends some chunks early

@@ -57,7 +57,7 @@ def _image(key: str, value: str, images: str | None) -> Iterator[str]:
         yield f"{key}={value}: it is a folder; name one image in it"
     elif not os.path.lexists(path):  # whatever else is wrong is found when it is opened
         folder = images_folder(images)
-        own = [Path(name).stem for name in image_names(folder)]
+        own = [Path(name).stem for name in image_names(folder)] if folder else []
         near = [*known_names(with_stems=True), *own, *file_names(path.parent)]
         places = str(path.absolute()) + (f" and for that name in {folder}" if own else "")
         yield (

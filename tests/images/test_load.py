@@ -96,7 +96,7 @@ def test_tiffs_in_every_order(tmp_path: Path, order: str, planar: bool, packed: 
     assert np.array_equal(array(load(path)), noise())
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "avif", "jp2", "gif"])
+@pytest.mark.parametrize("suffix", ["jpg", "avif", "jp2", "gif", "dds"])
 def test_other_formats_keep_the_image(tmp_path: Path, suffix: str) -> None:
     loaded = load(saved(tmp_path / f"photo.{suffix}", smooth(48, 32), quality=95))
     assert np.abs(array(loaded).astype(int) - files.smooth(48, 32)).mean() < 4
