@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -30,6 +28,7 @@ from nst_exp.images.load import FORMATS
 from nst_exp.images.lookup import IMAGE_SUFFIXES, ResolvedImage
 from nst_exp.utils import download
 from nst_exp.utils.errors import ConfigError
+from tests.faults.server import FaultyServer, serving
 
 
 @pytest.fixture(autouse=True)
@@ -59,35 +58,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-class Server(ThreadingHTTPServer):
-    """Serves ``content`` at every path, or an error ``code``."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.content = b""
-        self.code = 200
-        self.agents: list[str] = []  # User-Agent of each request
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.agents.append(self.headers["User-Agent"])
-        if self.server.code != 200:
-            self.send_error(self.server.code)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.server.content)))
-        self.end_headers()
-        self.wfile.write(self.server.content)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 def jpeg(size: tuple[int, int] = (40, 30)) -> bytes:
     buffer = io.BytesIO()
     Image.radial_gradient("L").resize(size).convert("RGB").save(buffer, "JPEG")
@@ -95,25 +65,23 @@ def jpeg(size: tuple[int, int] = (40, 30)) -> bytes:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
     """A server of the image ``wave``, which is added to the catalog."""
-    with Server() as httpd:
-        httpd.content = jpeg()
+    with serving() as server:
+        server.content = jpeg()
         wave = CatalogEntry(
             "wave",
             "The Wave, 1831",
             "Hokusai",
             "public domain",
-            url=f"http://127.0.0.1:{httpd.server_port}/a/The_Wave.JPG",
-            md5=hashlib.md5(httpd.content).hexdigest(),
+            url=f"http://127.0.0.1:{server.server_port}/a/The_Wave.JPG",
+            md5=hashlib.md5(server.content).hexdigest(),
             stems=("great_wave",),
             substitute="starry_night",
         )
         entries = {**catalog.catalog(), "wave": wave}
         monkeypatch.setattr(catalog, "catalog", lambda: entries)
-        threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True).start()
-        yield httpd
-        httpd.shutdown()
+        yield server
 
 
 def resolve(value: str, images: Path | None = None, stand_ins: bool = True) -> ResolvedImage:
@@ -207,7 +175,7 @@ def test_suffixes_are_those_of_the_loaders_formats() -> None:
 
 
 def test_download_is_kept_under_its_hash(
-    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: FaultyServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     got = resolve("great_wave")
     assert got.path.read_bytes() == server.content
@@ -218,20 +186,19 @@ def test_download_is_kept_under_its_hash(
     assert cached(tmp_path) == [got.path]
     fetch.clear_caches()  # as in the next process
     assert resolve("wave") == got
-    (agent,) = server.agents  # one request, which names the program
-    assert agent.startswith("nst-exp (")
+    assert len(server.requests) == 1
 
 
-def test_a_damaged_download_is_fetched_again(server: Server) -> None:
+def test_a_damaged_download_is_fetched_again(server: FaultyServer) -> None:
     path = resolve("wave").path
     path.write_bytes(jpeg((9, 9)))
     fetch.clear_caches()
     assert resolve("wave").path.read_bytes() == server.content
-    assert len(server.agents) == 2
+    assert len(server.requests) == 2
 
 
 def test_another_md5_is_used_with_a_warning_each_time(
-    server: Server, caplog: pytest.LogCaptureFixture
+    server: FaultyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.content = jpeg((41, 30))
     found = hashlib.md5(server.content).hexdigest()
@@ -243,24 +210,25 @@ def test_another_md5_is_used_with_a_warning_each_time(
 
 
 @pytest.mark.parametrize(
-    ("content", "code", "reason"),
+    ("content", "fault", "reason"),
     [
-        (b"<!DOCTYPE html><title>Log in</title>", 200, "it is a web page (HTML)"),
-        (jpeg((400, 300))[:2000], 200, "the file is damaged or cut off"),
-        (jpeg() + bytes(100_000), 200, "larger than 0.05 MB"),
-        (b"", 404, "HTTP 404"),
+        (jpeg(), "html", "it is a web page (HTML)"),
+        (jpeg((400, 300))[:2000], "", "the file is damaged or cut off"),
+        (jpeg() + bytes(100_000), "", "larger than 0.05 MB"),
+        (jpeg(), "404", "HTTP 404"),
     ],
 )
 def test_a_failed_download_leaves_nothing_and_is_tried_once(
-    server: Server,
+    server: FaultyServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     content: bytes,
-    code: int,
+    fault: str,
     reason: str,
 ) -> None:
     monkeypatch.setattr(fetch, "MAX_BYTES", 50_000)
-    server.content, server.code = content, code
+    server.content = content
+    server.expect(fault)
     for _ in range(2):
         got = resolve("wave")
         assert got.path == named_images()["starry_night"]
@@ -268,10 +236,10 @@ def test_a_failed_download_leaves_nothing_and_is_tried_once(
     with pytest.raises(ConfigError, match=r"^content=great_wave: .*its download from 127\.0\.0\.1"):
         resolve("great_wave", stand_ins=False)
     assert cached(tmp_path) == []
-    assert len(server.agents) == 1
+    assert len(server.requests) == 1
 
 
-def test_first_use_by_several_at_once(server: Server, tmp_path: Path) -> None:
+def test_first_use_by_several_at_once(server: FaultyServer, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         paths = {got.path for got in pool.map(lambda _: resolve("wave"), range(4))}
     assert cached(tmp_path) == list(paths)
