@@ -164,7 +164,7 @@ def least_size(encoder: Encoder) -> int:
 
     Nothing is computed: the network runs on torch's meta device.
     """
-    shadow = copy.deepcopy(encoder).to("meta")
+    shadow = copy.deepcopy(encoder).to("meta").train(False)  # a copied graph is in training mode
     for side in range(1, _LARGEST_SIDE + 1):
         try:
             with torch.no_grad():
