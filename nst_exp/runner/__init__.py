@@ -1,0 +1,1 @@
+"""One run, from Config to Result: the only package that imports Lightning."""
