@@ -23,7 +23,7 @@ def is_head(key: str) -> bool:
 
 @cache
 def build_empty(name: str) -> nn.Module:
-    """Return the classifier ``name`` of torchvision on the meta device: names and shapes without memory.
+    """Return the classifier ``name`` on the meta device: names and shapes without memory.
 
     Raises ``ConfigError`` for a name that torchvision does not have.
     """
@@ -44,7 +44,7 @@ def build_empty(name: str) -> nn.Module:
 
 
 def trunk(name: str) -> dict[str, Tensor]:
-    """Return the state dict of ``name`` of torchvision without the classifier; the values only have shapes."""
+    """Return the state dict of ``name`` without the classifier; the values only have shapes."""
     return {key: value for key, value in build_empty(name).state_dict().items() if not is_head(key)}
 
 

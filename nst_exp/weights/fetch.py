@@ -238,7 +238,7 @@ def _size_of(folder: Path) -> int:
 
 
 def _reason(output: str) -> str:
-    """Return the last line of pip that says something, with the network's complaint if there was one."""
+    """Return the last line of pip that says something, or the error of the network if any."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     reason = errors[-1] if errors else lines[-1] if lines else "no message"
