@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
@@ -24,8 +22,7 @@ def refusal(key: str, path: object, reason: str, advice: str) -> ConfigError:
     return ConfigError(f"{key}={escape(path)}: {reason}; {advice}")
 
 
-@contextmanager
-def open_regular_file(path: str | Path, key: str) -> Iterator[BufferedReader]:
+def open_regular_file(path: str | Path, key: str) -> BufferedReader:
     """Open a regular, non-empty file for reading.
 
     Raises:
@@ -40,7 +37,7 @@ def open_regular_file(path: str | Path, key: str) -> Iterator[BufferedReader]:
             raise refusal(key, path, "it is not a regular file", "name an image file")
         if status.st_size == 0:
             raise refusal(key, path, "the file is empty (0 bytes)", "copy or export it again")
-        stream = open(place, "rb")  # noqa: SIM115, closed below
+        return open(place, "rb")
     except FileNotFoundError as error:
         real = Path(os.path.realpath(place))  # where a broken link leads
         near = did_you_mean(real.name, file_names(real.parent)).removeprefix("; ")
@@ -53,8 +50,6 @@ def open_regular_file(path: str | Path, key: str) -> Iterator[BufferedReader]:
         raise refusal(
             key, path, f"it is not a valid path ({escape(error)})", "correct it"
         ) from error
-    with stream:
-        yield stream
 
 
 def file_names(folder: Path) -> list[str]:
