@@ -36,7 +36,7 @@ from nst_exp.weights import load_weights
 def bare_pass(size: int, repeats: int = 15) -> float:
     """Median seconds of a forward and backward pass."""
     config = make_config()
-    weights = load_weights(config.backbone, report=print)
+    weights = load_weights(config.backbone)
     layers = [*config.backbone.content_layers, *config.backbone.style_layers]
     backbone = build_encoder(
         config.backbone, layers, weights.state_dict, channels_last=False, winograd=False

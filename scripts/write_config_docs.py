@@ -33,13 +33,17 @@ def _sections(cls: type, title: str, prefix: str, inherited: type | None = None)
     """Yield the section of a dataclass, then those of the dataclasses in its fields."""
     types = typing.get_type_hints(cls)
     known = {f.name: f.metadata for f in fields(inherited)} if inherited else {}
-    rows, nested = [], []
+    rows: list[str] = []
+    nested: list[tuple[Any, str]] = []
     for f in fields(cls):
         if known.get(f.name) is f.metadata:
             continue
         key = f"{prefix}{f.name}"
         if is_dataclass(types[f.name]):
-            nested.append((types[f.name], key))
+            if types[f.name] in dict(nested):  # described already, as for `reference`
+                rows.append(f"| `{key}` |  |  | {f.metadata['key'].help} |")
+            else:
+                nested.append((types[f.name], key))
             continue
         rows.append(_row(f, key))
         suffix = {list: "[]", dict: ".NAME"}.get(typing.get_origin(types[f.name]))

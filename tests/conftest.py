@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nst_exp.runner.network import forget
+from nst_exp.runner.network import clear_caches
 
 
 class TinyEncoder(nn.Module):
@@ -43,7 +43,7 @@ def no_own_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
     """Weights and networks of one test are not those of the next."""
-    forget()
+    clear_caches()
 
 
 @pytest.fixture

@@ -176,4 +176,4 @@ def test_fallback_of_torchvisions_network_has_maps_of_its_scale() -> None:
     for name in EXPERIMENTS:
         backbone = composed(f"+experiment={name}").backbone
         if backbone.input.name == "imagenet" and backbone.fallback is not None:
-            assert "rescaled" in str(backbone.fallback), name
+            assert backbone.fallback.map_scale == config.backbone.map_scale, name

@@ -1,6 +1,6 @@
-"""Fetch weights ahead, verify or list the cache.
+"""The command ``nst-exp-weights``: fetch weights in advance, verify or list the cache.
 
-``python -m nst_exp.weights fetch vgg16``
+``nst-exp-weights fetch vgg16``
 """
 
 from __future__ import annotations
@@ -11,61 +11,73 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nst_exp.utils.errors import NstError, WeightsError
+from nst_exp.app.compose import make_config
+from nst_exp.app.console import fail, install_console
+from nst_exp.config.presets import groups
+from nst_exp.config.schema import Backbone
+from nst_exp.utils.errors import ConfigError, NstError, WeightsError
 from nst_exp.utils.paths import cache_folder
-from nst_exp.weights import cache
-from nst_exp.weights.load import load_weights
-from nst_exp.weights.presets import preset_names, read_preset
+from nst_exp.utils.suggest import did_you_mean
+from nst_exp.weights import cache, load_weights
+
+COMMANDS = {
+    "fetch": "download, check and convert into the cache",
+    "verify": "check the hashes of the cached files",
+    "list": "show the cached files with sizes and sources",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit code (0, or that of the worst failure)."""
-    parser = argparse.ArgumentParser(prog="python -m nst_exp.weights", description=__doc__)
+    """Run the command; return the exit code (0, or that of the last failure)."""
+    parser = argparse.ArgumentParser(prog="nst-exp-weights", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in (
-        ("fetch", "download, check and convert into the cache"),
-        ("verify", "check the hashes of what is cached"),
-        ("list", "show what is cached, with sizes and sources"),
-    ):
+    for name, what in COMMANDS.items():
         command = commands.add_parser(name, help=what, description=what)
+        every = "" if name == "fetch" else " (default: everything)"
         command.add_argument(
             "preset",
-            nargs="+" if name == "fetch" else "*",
-            help=f"one of: {', '.join(preset_names())}"
-            + ("" if name == "fetch" else " (default: everything)"),
+            nargs="*" if every else "+",
+            help=f"one of: {', '.join(groups()['backbone'])}{every}",
         )
     options = parser.parse_args(arguments)
+    install_console()
+    run = {"fetch": fetch, "verify": verify, "list": show}[options.command]
     try:
-        if options.command == "fetch":
-            return fetch(options.preset)
-        return verify(options.preset) if options.command == "verify" else show(options.preset)
+        return run(options.preset)
     except NstError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return fail(error)
+
+
+def read_preset(name: str) -> Backbone:
+    """Compose the backbone of a preset.
+
+    Raises:
+        ConfigError: If there is no such preset.
+    """
+    if name not in (known := groups()["backbone"]):
+        near = did_you_mean(name, known) or f" (known: {', '.join(known)})"
+        raise ConfigError(f"backbone={name}: no such preset{near}")
+    return make_config([f"backbone={name}"]).backbone
 
 
 def fetch(presets: Sequence[str]) -> int:
-    """Bring the weights of the presets into the cache; go on after a failure, but return its code.
-
-    Raises ``ConfigError`` for an unknown preset, before anything is fetched.
-    """
+    """Fetch the weights of the presets, all of them even if one fails."""
     code = 0
-    backbones = {preset: replace(read_preset(preset), file=None) for preset in presets}
+    backbones = {preset: read_preset(preset) for preset in presets}  # refuses unknown names first
     for preset, backbone in backbones.items():
         try:
-            loaded = load_weights(backbone, report=_report)
-        except WeightsError as error:
-            print(f"error: {error}", file=sys.stderr)
-            code = error.exit_code
-            continue
-        print(f"{preset}: {loaded.source}, sha256 {loaded.sha256}")
+            loaded = load_weights(replace(backbone, file=None))
+        except NstError as error:
+            code = fail(error)
+        else:
+            print(f"{preset}: {loaded.source}, sha256 {loaded.sha256}")
     return code
 
 
 def verify(presets: Sequence[str]) -> int:
-    """Check every cached file (of the presets) against its record."""
+    """Check the cached files (of the presets)."""
     code = 0
-    paths = _entries(presets)
+    paths = _cached_files(presets)
     for path in paths:
         try:
             cache.read(path)
@@ -74,42 +86,35 @@ def verify(presets: Sequence[str]) -> int:
             code = WeightsError.exit_code
         else:
             print(f"ok       {path}")
-    return code or _missing(presets, paths)
+    return code or _report_nothing(presets, paths)
 
 
 def show(presets: Sequence[str]) -> int:
-    """Print every cached file (of the presets) with its size and source."""
-    paths = _entries(presets)
+    """Print the cached files (of the presets) with their sizes and sources."""
+    paths = _cached_files(presets)
     for path in paths:
-        size = f"{path.stat().st_size / 1e6:7.1f} MB"
         try:
-            record = cache.read_record(path)
+            record, _ = cache.read(path)
+            origin = f"from {record.source}; {record.credit or 'no credit given'}"
         except cache.DamagedError as error:
-            print(f"{size}  {path}: {error}")
-        else:
-            print(f"{size}  {path}  from {record.source}; {record.credit or 'no credit given'}")
-    return _missing(presets, paths)
+            origin = f"damaged: {error}"
+        print(f"{path.stat().st_size / 1e6:7.1f} MB  {path}  {origin}")
+    return _report_nothing(presets, paths)
 
 
-def _entries(presets: Sequence[str]) -> list[Path]:
+def _cached_files(presets: Sequence[str]) -> list[Path]:
     if not presets:
         return list(cache.entries())
-    found = []
-    for preset in presets:
-        backbone = read_preset(preset)
-        found += [cache.find(backbone.name, source.sha256) for source in backbone.sources]
+    backbones = [read_preset(preset) for preset in presets]
+    found = [cache.find(b.name, source.sha256) for b in backbones for source in b.sources]
     return [path for path in found if path is not None]
 
 
-def _missing(presets: Sequence[str], paths: Sequence[Path]) -> int:
+def _report_nothing(presets: Sequence[str], paths: Sequence[Path]) -> int:
     if paths:
         return 0
     print(f"nothing cached{' for ' + ', '.join(presets) if presets else ''}: {cache_folder()}")
     return WeightsError.exit_code if presets else 0
-
-
-def _report(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from typing import Any
 from nst_exp.config import layer_names
 from nst_exp.config.keys import Key, walk
 from nst_exp.config.loss_layers import layer_terms, resolve_layers
-from nst_exp.config.presets import groups
 from nst_exp.config.schema import (
     LBFGS,
     Adam,
@@ -104,13 +103,9 @@ def _objective(config: Config) -> Iterator[str]:
 
 
 def _backbone(config: Config) -> Iterator[str]:
-    backbone, presets = config.backbone, groups()["backbone"]
-    folder = backbone.calibration
+    backbone, folder = config.backbone, config.backbone.calibration
     if not backbone.name:
         yield "backbone.name=: is empty; name a torchvision classifier, such as densenet121"
-    if backbone.fallback is not None and backbone.fallback not in presets:
-        near = did_you_mean(backbone.fallback, presets) or "; see python -m nst_exp --help"
-        yield f"backbone.fallback={backbone.fallback}: no such preset{near}"
     if folder is not None and not backbone.normalized:
         yield (
             f"backbone.calibration={folder}: only read with backbone.normalized=true; add that, or "

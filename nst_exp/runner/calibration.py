@@ -1,92 +1,89 @@
-"""The pictures that a network's mean activations are measured on."""
+"""The images on which the mean activations of a network are measured."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from nst_exp.config.schema import SizeMode
-from nst_exp.images import MAX_MEGAPIXELS, load_image, named_images, target_size
+from nst_exp.config.schema import Config, SizeMode
+from nst_exp.images import load_image, named_images, target_size
 from nst_exp.images.tensors import to_tensor
+from nst_exp.runner.inputs import Inputs
 from nst_exp.utils.errors import ConfigError
 
-Warn = Callable[[str], None]
+log = logging.getLogger(__name__)
 
-SIDE = 256  # every picture gets about SIDE * SIDE pixels, so that each weighs the same
-_NARROWEST = 64  # pixels that the deepest layers need (AlexNet: 63); that is 16 : 1
-_HINT = SIDE * SIDE // _NARROWEST  # the longest side that a picture can have
+SIDE = 256  # every image gets about SIDE * SIDE pixels, so that all have the same weight
+_NARROWEST = 64  # pixels that the deepest layers need (AlexNet: 63); an aspect ratio of 16
+_LONGEST = SIDE * SIDE // _NARROWEST
 
 
 @dataclass(frozen=True)
-class CalibrationPicture:
-    """A picture of about 256 x 256 pixels, its aspect ratio kept."""
+class CalibrationImage:
+    """An image of about 256 x 256 pixels, its aspect ratio kept."""
 
     image: Tensor  # (1, 3, H, W), RGB in 0..1, float32
     path: Path
     sha256: str  # of the file
 
 
-def files_in(folder: str, *, key: str) -> list[tuple[str, Path]]:
-    """The files of a folder, by name and without hidden ones, each as (``key``, file).
+def load_calibration_images(config: Config, inputs: Inputs) -> list[CalibrationImage]:
+    """Load the images in ``backbone.calibration``, or the packaged images and the run's own.
 
-    Raises ConfigError, naming ``key``, if there is no such folder, or nothing in it.
+    Files that are not images, and images too narrow for the deepest layers, are left out with a
+    warning. Equal files count once.
+
+    Raises:
+        ConfigError: If there is no such folder, or no image in it can be used.
     """
-    path = Path(os.path.expanduser(folder))
-    try:
-        found = sorted(entry for entry in path.iterdir() if entry.is_file())
-    except OSError as error:
-        raise ConfigError(
-            f"{key}={folder}: cannot be read ({error.strerror}); name a folder of pictures"
-        ) from error
-    found = [entry for entry in found if not entry.name.startswith(".")]  # such as .DS_Store
-    if not found:
-        raise ConfigError(f"{key}={folder}: holds no pictures; put some there, a few will do")
-    return [(key, entry) for entry in found]
-
-
-def packaged() -> list[tuple[str, Path]]:
-    """The packaged pictures, as ``files_in`` gives those of a folder."""
-    return [("packaged", path) for path in named_images().values()]
-
-
-def load_pictures(
-    files: Iterable[tuple[str, Path]],
-    warn: Warn,
-    *,
-    max_megapixels: float = MAX_MEGAPIXELS,
-    background: str = "white",
-) -> list[CalibrationPicture]:
-    """The pictures in the files, (config key, file) each; equal files count once.
-
-    ``warn`` is told what is left out, and why: files that are no pictures, and pictures too narrow
-    for the deepest layers. Raises ConfigError if nothing is left.
-    """
-    pictures: dict[str, CalibrationPicture] = {}
-    keys = dict.fromkeys(key for key, _ in files)
+    folder = config.backbone.calibration
+    if folder is None:
+        packaged = [("packaged", path) for path in named_images().values()]
+        own = [(key, inputs.loaded[key].path) for key in ("content", "style")]
+        files = [*packaged, *own]
+    else:
+        files = [("backbone.calibration", path) for path in _files_in(folder)]
+    images: dict[str, CalibrationImage] = {}
     for key, path in files:
         try:
             loaded = load_image(
-                path, key=key, max_megapixels=max_megapixels, background=background, hint=_HINT
+                path,
+                key=key,
+                max_megapixels=config.max_megapixels,
+                background=config.background,
+                hint=_LONGEST,
             )
         except ConfigError as error:
             for problem in error.problems:
-                warn(f"not measured on: {problem}")
+                log.warning(f"not used for calibration: {problem}")
             continue
         for warning in loaded.warnings:
-            warn(warning)
+            log.warning(warning)
         width, height = target_size(*loaded.original_size, SIDE, SizeMode.area)
         if min(width, height) < _NARROWEST:
-            warn(f"not measured on: {key}={path}: it is narrower than 1 : 16")
+            log.warning(f"not used for calibration: {key}={path}: it is narrower than 1 : 16")
             continue
         image = to_tensor(loaded.image, (width, height))
-        pictures.setdefault(loaded.sha256, CalibrationPicture(image, path, loaded.sha256))
-    if not pictures:
+        images.setdefault(loaded.sha256, CalibrationImage(image, path, loaded.sha256))
+    if not images:
         raise ConfigError(
-            f"{', '.join(keys)}: none of the files there is a picture that can be used; "
-            "name a folder of pictures"
+            f"backbone.calibration={folder}: none of the files there is an image that can be used; "
+            "name a folder of images"
         )
-    return list(pictures.values())
+    return list(images.values())
+
+
+def _files_in(folder: str) -> list[Path]:
+    """List the files of a folder by name, without hidden ones such as .DS_Store."""
+    try:
+        found = [entry for entry in Path(os.path.expanduser(folder)).iterdir() if entry.is_file()]
+    except OSError as error:
+        raise ConfigError(
+            f"backbone.calibration={folder}: cannot be read ({error.strerror}); name a folder of "
+            "images"
+        ) from error
+    return sorted(path for path in found if not path.name.startswith("."))

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nst_exp.config.schema import Backbone
 from nst_exp.core import metrics
 from nst_exp.core.encoder import feature_maps
 from nst_exp.runner.network import reference_network
@@ -36,7 +37,7 @@ def metric_names() -> list[str]:
 
 
 def evaluate(
-    image: Tensor, content: Tensor, style: Tensor, device: torch.device
+    image: Tensor, content: Tensor, style: Tensor, device: torch.device, reference: Backbone
 ) -> dict[str, float]:
     """Measure every metric of a result.
 
@@ -47,6 +48,7 @@ def evaluate(
         content: Content image of the same size.
         style: Style image, of any size.
         device: Device of the run, on which the reference network runs too.
+        reference: Settings of the reference network.
 
     Returns:
         Finite numbers by name.
@@ -69,9 +71,9 @@ def evaluate(
     if device.type == "cuda":
         attempt("peak_gpu_memory_mb", lambda: torch.cuda.max_memory_allocated(device) / 1e6)
     try:
-        network = reference_network(_log_line)
-        network.backbone.to(device, torch.float32)
-        maps = feature_maps(network.backbone, image.to(device), "image")
+        network = reference_network(reference)
+        network.encoder.to(device, torch.float32)
+        maps = feature_maps(network.encoder, image.to(device), "image")
     except Exception as error:
         _warn_left_out("content_distance and style_distance", _reason(error))
     else:
@@ -113,13 +115,6 @@ def peak_memory_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-def _log_line(line: str) -> None:
-    if line.startswith("warning: "):
-        log.warning(line.removeprefix("warning: "))
-    else:
-        log.info(line)
 
 
 def _warn_small_window(height: int, width: int) -> None:

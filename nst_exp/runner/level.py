@@ -32,7 +32,7 @@ def build_module(
         ConfigError: If an image is too small for the network.
     """
     dtype = torch.float64 if config.trainer.precision == "64-true" else torch.float32
-    backbone, loss = network.backbone.to(device, dtype), network.loss
+    backbone, loss = network.encoder.to(device, dtype), network.loss
     content, style, start = tensors(config, inputs, level.size)
     objective = build_objective(
         loss,

@@ -1,20 +1,19 @@
-"""A run's network: weights, the stand-in where they cannot be had, normalization.
+"""The network of a run: its weights or those of its fallback, and its normalization.
 
-Weights, networks and the feature maps of targets are kept for the next run of the same process, so
-that the jobs of a sweep share them.
+Weights, networks and the feature maps of targets are cached, so that the jobs of a sweep in one
+process share them.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
+import logging
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from typing import Any, Generic, TypeVar
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
@@ -25,268 +24,240 @@ from nst_exp.config.serialize import plain
 from nst_exp.core.encoder import Encoder, build_encoder, feature_maps
 from nst_exp.core.normalized import FLOOR, count_bounded, normalize_encoder
 from nst_exp.results.record import Record
-from nst_exp.runner import calibration
+from nst_exp.runner.calibration import CalibrationImage, load_calibration_images
 from nst_exp.runner.inputs import Inputs
 from nst_exp.utils.errors import ConfigError, WeightsError
-from nst_exp.weights import LoadedWeights, is_cached, load_weights
-from nst_exp.weights.presets import read_preset
+from nst_exp.weights import LoadedWeights, load_weights
 
-Say = Callable[[str], None]
+log = logging.getLogger(__name__)
 V = TypeVar("V")
-REFERENCE = "vgg16"  # preset of the network that every run's metrics are measured with
+Means = dict[str, Tensor]
+"""Mean activation of each channel before normalization, by layer; {} without normalization."""
 
-
-class _Recent(Generic[V]):
-    """The values of the last few keys."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.values: OrderedDict[str, V] = OrderedDict()
-
-    def get(self, key: str) -> V | None:
-        if key in self.values:
-            self.values.move_to_end(key)
-        return self.values.get(key)
-
-    def put(self, key: str, value: V) -> None:
-        self.values[key] = value
-        while len(self.values) > self.most:
-            self.values.popitem(last=False)
+_MAX_BYTES = 256 * 2**20  # of one target's feature maps; larger ones are computed again
 
 
 @dataclass(frozen=True)
-class _Obtained:
-    """Weights, and the settings that they are for: the stand-in's where there is a ``reason``."""
+class _Keyed(Generic[V]):
+    """A value that ``lru_cache`` compares by its key only."""
 
-    weights: LoadedWeights
-    settings: schema.Backbone
-    reason: str | None
+    key: str
+    value: V = field(compare=False)
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Loaded weights, and the settings that they belong to."""
+
+    loaded: LoadedWeights
+    settings: schema.Backbone  # the fallback's if there is a failure
+    failure: str = ""  # why the weights of the backbone itself are not available
 
 
 @dataclass(frozen=True)
 class Network:
-    """A frozen backbone; ``mark`` is the same for networks that compute the same."""
+    """A frozen encoder and the loss that reads its layers."""
 
-    backbone: Encoder
-    settings: schema.Backbone  # a stand-in's, where it is one
+    encoder: Encoder
+    settings: schema.Backbone  # the fallback's if it is used
     loss: schema.Loss  # with the backbone's own layers where the config names none
-    mark: str
+    cache_key: str  # equal for networks that compute the same
 
     def maps(self, image: Tensor, layers: Sequence[str], key: str) -> dict[str, Tensor]:
-        """The feature maps of a target ``image`` (1, 3, H, W) at these layers.
+        """Compute the feature maps of a target image at some layers.
 
-        ``key`` is the image's config key. Raises ConfigError if the image is too small.
+        Args:
+            image: Target of shape (1, 3, H, W).
+            layers: Names of layers.
+            key: Config key of the image, for messages.
+
+        Raises:
+            ConfigError: If the image is too small.
         """
         pixels = hashlib.sha256(image.cpu().contiguous().numpy().tobytes()).hexdigest()
-        parts = (self.mark, pixels, *image.shape, image.dtype, image.device, *layers)
-        name = "|".join(map(str, parts))
-        found = _maps.get(name)
-        if found is None:
-            every = feature_maps(self.backbone, image, key)
-            found = {layer: every[layer] for layer in layers}
-            if sum(values.nbytes for values in found.values()) <= _MOST_BYTES:
-                _maps.put(name, found)
+        parts = self.cache_key, pixels, image.shape, image.dtype, image.device, list(layers)
+
+        def compute() -> dict[str, Tensor]:
+            maps = feature_maps(self.encoder, image, key)
+            return {layer: maps[layer] for layer in layers}
+
+        found = _target_maps(_Keyed(repr(parts), compute))
+        if sum(values.nbytes for values in found.values()) > _MAX_BYTES:
+            _target_maps.cache_clear()
         return found
 
 
-_MOST_BYTES = 256 * 2**20  # of one target's feature maps; larger ones are computed again
+def make_network(config: Config, inputs: Inputs, record: Record) -> Network:
+    """Build the network of ``config.backbone``, cut after the last layer that the loss reads.
 
-_obtained: _Recent[_Obtained] = _Recent(4)
-_networks: _Recent[Encoder] = _Recent(3)  # two of runs and the reference
-_maps: _Recent[dict[str, Tensor]] = _Recent(4)
-_missing: _Recent[str] = _Recent(1)  # why the reference's weights could not be had
+    The record gets the weights, the layers, and the fallback if one is used.
 
-
-def forget() -> None:
-    """Give back the memory of what is kept for the next run."""
-    for kept in (_obtained, _networks, _maps, _missing):
-        kept.values.clear()
-
-
-def make_network(config: Config, inputs: Inputs, record: Record, warn: Say, say: Say) -> Network:
-    """The network of ``config.backbone``, cut behind the last layer that the loss reads.
-
-    What it is made of goes into the record. Raises WeightsError where neither its weights nor its
-    stand-in's can be had, and ConfigError for a layer that it lacks.
+    Raises:
+        WeightsError: If neither its weights nor those of its fallback are available.
+        ConfigError: If it lacks a layer of the loss.
     """
     settings, weights = config.backbone, None
     if settings.weights is schema.Weights.random:
-        mark = f"random, seed {config.seed}"
-        record.weights = {"source": mark}
+        identity = f"random, seed {config.seed}"
+        record.weights = {"source": identity}
     else:
-        obtained = _obtain(settings, say)
-        settings, weights = obtained.settings, obtained.weights
-        _note(config.backbone, obtained, record, warn)
-        mark = weights.sha256
+        found = _load(_keyed(settings))
+        settings, weights, identity = found.settings, found.loaded, found.loaded.sha256
+        _record_weights(config.backbone, found, record)
     loss = resolve_layers(config.loss, settings)
     record.layers = {
         "content": loss.content.layers,
         "style": loss.style.layers,
         **{name: term.layers for name, term in loss.more.items()},
     }
-    wanted = layers_read(loss)
+    images = load_calibration_images(config, inputs) if settings.normalized else []
     layout = config.trainer.channels_last, config.trainer.winograd
-    parts = _parts(settings, mark, wanted, *layout)
-    pictures = None
-    if settings.normalized:
-        pictures = _calibration_pictures(config, settings, inputs, warn)
-        parts += [picture.sha256 for picture in pictures] + [config.background]
-    name = "|".join(map(str, parts))
-    backbone = _networks.get(name)
-    if backbone is None or pictures is not None:
-        backbone = build_encoder(
-            settings,
-            wanted,
-            weights.state_dict if weights else None,
-            config.seed,
-            *layout,
-        )
-        if pictures is not None:
-            _normalize(backbone, settings, pictures, record, say)
-        _networks.put(name, backbone)
-    return Network(backbone, settings, loss, name)
+
+    def build() -> tuple[Encoder, Means]:
+        state = weights.state_dict if weights else None
+        encoder = build_encoder(settings, layers_read(loss), state, config.seed, *layout)
+        if not images:
+            return encoder, {}
+        return encoder, normalize_encoder(encoder, settings.name, (i.image for i in images))
+
+    calibration = [*(image.sha256 for image in images), config.background] if images else []
+    key = _network_key(settings, identity, loss, *layout, calibration)
+    encoder, means = _build(_Keyed(key, build))
+    if means:
+        _record_normalization(means, images, record)
+    return Network(encoder, settings, loss, key)
 
 
-@cache
-def _reference_settings() -> schema.Backbone:
-    return read_preset(REFERENCE)
+def reference_network(settings: schema.Backbone) -> Network:
+    """Build the network that measures the metrics, cut after the last of its own layers.
 
+    Weights, network and targets are shared with runs of the same settings. A failed download is not
+    tried again in this process.
 
-def reference_network(say: Say) -> Network:
-    """The network of the preset ``REFERENCE``, cut behind its last layer, whatever a run uses.
-
-    Weights, network and targets are shared with runs of the same settings. ``say`` is given what
-    load_weights reports. Raises WeightsError where the weights cannot be had; a download that
-    failed is not tried again in this process, as each try may wait for a network that is not there.
+    Raises:
+        WeightsError: If its weights are not available.
     """
-    settings = copy.deepcopy(_reference_settings())
-    reason = _missing.get(REFERENCE)
-    if reason is not None and not is_cached(settings):
-        raise WeightsError(reason)
+    settings = replace(settings, fallback=None)
+    weights = _load_or_explain(_keyed(settings))
+    if isinstance(weights, str):
+        raise WeightsError(weights)
+    loss = resolve_layers(schema.Loss(), settings)
+    key = _network_key(settings, weights.sha256, loss, True, True, [])
+    state = weights.state_dict
+    encoder, _ = _build(
+        _Keyed(key, lambda: (build_encoder(settings, layers_read(loss), state), {}))
+    )
+    return Network(encoder, settings, loss, key)
+
+
+def clear_caches() -> None:
+    """Free the memory of everything that is cached for the next run."""
+    for cached in (_load, _load_or_explain, _build, _target_maps):
+        cached.cache_clear()
+
+
+@lru_cache(maxsize=4)
+def _load(keyed: _Keyed[schema.Backbone]) -> _Weights:
+    """Load the weights of a backbone, or else those of its fallback."""
+    asked = keyed.value
     try:
-        weights = _obtain(settings, say).weights
+        return _Weights(load_weights(asked), asked)
     except WeightsError as error:
-        _missing.put(REFERENCE, str(error))
-        raise
-    loss = schema.Loss()
-    loss.content.layers, loss.style.layers = settings.content_layers, settings.style_layers
-    wanted = list(dict.fromkeys([*loss.content.layers, *loss.style.layers]))
-    name = "|".join(map(str, _parts(settings, weights.sha256, wanted, True, True)))
-    backbone = _networks.get(name)
-    if backbone is None:
-        backbone = build_encoder(settings, wanted, weights.state_dict)
-        _networks.put(name, backbone)
-    return Network(backbone, settings, loss, name)
+        if asked.fallback is None:
+            raise
+        failure = str(error)
+    fallback = replace(
+        asked.fallback,
+        pool=asked.pool,
+        pool_scale=asked.pool_scale,
+        padding=asked.padding,
+        normalized=asked.normalized,
+        calibration=asked.calibration,
+    )
+    return _Weights(load_weights(fallback), fallback, failure)
 
 
-def _parts(
+@lru_cache(maxsize=1)
+def _load_or_explain(keyed: _Keyed[schema.Backbone]) -> LoadedWeights | str:
+    """Load the weights of the reference network; return why if they are not available."""
+    try:
+        return _load(keyed).loaded
+    except WeightsError as error:
+        return str(error)
+
+
+@lru_cache(maxsize=3)  # two of runs and the reference
+def _build(
+    keyed: _Keyed[Callable[[], tuple[Encoder, Means]]],
+) -> tuple[Encoder, Means]:
+    return keyed.value()
+
+
+@lru_cache(maxsize=4)
+def _target_maps(keyed: _Keyed[Callable[[], dict[str, Tensor]]]) -> dict[str, Tensor]:
+    return keyed.value()
+
+
+def _keyed(settings: schema.Backbone) -> _Keyed[schema.Backbone]:
+    key = json.dumps(plain(asdict(settings)))
+    if settings.file is not None and os.path.isfile(path := os.path.expanduser(settings.file)):
+        status = os.stat(path)  # the file may be another one at the next run
+        key += f" {status.st_mtime_ns} {status.st_size}"
+    return _Keyed(key, settings)
+
+
+def _network_key(
     settings: schema.Backbone,
-    mark: str,
-    wanted: list[str],
+    identity: str,
+    loss: schema.Loss,
     channels_last: bool,
     winograd: bool,
-) -> list[object]:
-    """What a network is told by."""
-    return [_text(settings), mark, *wanted, channels_last, winograd]
+    calibration: list[str],
+) -> str:
+    """Return a key of all that decides what the network computes."""
+    network = plain(asdict(replace(settings, fallback=None)))
+    layers = layers_read(loss)
+    return json.dumps([network, identity, layers, channels_last, winograd, calibration])
 
 
-def _text(settings: schema.Backbone) -> str:
-    return json.dumps({key: plain(value) for key, value in asdict(settings).items()})
-
-
-def _obtain(settings: schema.Backbone, say: Say) -> _Obtained:
-    name = _text(settings)
-    if settings.file is not None:
-        with_status = os.stat(os.path.expanduser(settings.file))
-        name += f"|{with_status.st_mtime_ns}|{with_status.st_size}"
-    if (known := _obtained.get(name)) is not None:
-        return known
-    try:
-        found = _Obtained(load_weights(settings, report=say), settings, None)
-    except WeightsError as error:
-        if settings.fallback is None:
-            raise
-        stand_in = replace(
-            read_preset(settings.fallback),
-            pool=settings.pool,
-            pool_scale=settings.pool_scale,
-            padding=settings.padding,
-            normalized=settings.normalized,
-            calibration=settings.calibration,
+def _record_weights(asked: schema.Backbone, weights: _Weights, record: Record) -> None:
+    used, loaded = weights.settings, weights.loaded
+    if weights.failure:
+        log.warning(
+            f"backbone={asked.name}: its weights are not available, so the fallback {used.name} is "
+            "used; backbone.fallback=null makes this an error"
         )
-        found = _Obtained(load_weights(stand_in, report=say), stand_in, str(error))
-    _obtained.put(name, found)
-    return found
-
-
-def _note(asked: schema.Backbone, obtained: _Obtained, record: Record, warn: Say) -> None:
-    """Say and record where the weights are from, and what stands in for what."""
-    weights, used = obtained.weights, obtained.settings
-    if obtained.reason is not None:
-        warn(
-            f"backbone={asked.name}: its weights cannot be had, so {asked.fallback} stands in; "
-            "backbone.fallback=null makes this an error"
-        )
-        record.substituted.append(
-            {"backbone": asked.name, "by": used.name, "because": obtained.reason}
-        )
-    for warning in weights.warnings:
-        if warning not in record.warnings:  # load_weights has said it already
-            record.warnings.append(warning)
+        substitution = {"backbone": asked.name, "by": used.name, "because": weights.failure}
+        record.substituted.append(substitution)
     record.weights = {
-        "source": weights.source,
-        "sha256": weights.sha256,
-        "credit": weights.credit,
+        "source": loaded.source,
+        "sha256": loaded.sha256,
+        "credit": loaded.credit,
     }
 
 
-def _calibration_pictures(
-    config: Config, settings: schema.Backbone, inputs: Inputs, warn: Say
-) -> list[calibration.CalibrationPicture]:
-    if settings.calibration is None:
-        own = {key: inputs.loaded[key].path for key in ("content", "style")}
-        files = [*calibration.packaged(), *own.items()]
-    else:
-        files = calibration.files_in(settings.calibration, key="backbone.calibration")
-    return calibration.load_pictures(
-        files, warn, max_megapixels=config.max_megapixels, background=config.background
-    )
-
-
-def _normalize(
-    backbone: Encoder,
-    settings: schema.Backbone,
-    pictures: list[calibration.CalibrationPicture],
-    record: Record,
-    say: Say,
-) -> None:
-    """Rescale the network, as it will be used, and write down on which pictures."""
-    means = normalize_encoder(backbone, settings.name, (p.image for p in pictures))
-    names = ", ".join(picture.path.name for picture in pictures[:8])
-    more = ", ..." if len(pictures) > 8 else ""
-    bounded = sum(map(count_bounded, means.values()))
-    channels = sum(map(len, means.values()))
-    say(
-        f"normalized to a mean activation of 1 on {len(pictures)} images ({names}{more}): "
-        f"{bounded} of {channels} channels are bounded (mean below {FLOOR:g} of their layer's)"
-    )
-    found: dict[str, Any] = {
-        "pictures": [{"path": str(p.path), "sha256": p.sha256} for p in pictures],
-        "floor": FLOOR,
-        "layers": {
-            layer: {
-                "channels": len(found),
-                "bounded": count_bounded(found),
-                "mean_before": float(found.mean()),
-            }
-            for layer, found in means.items()
-        },
+def _record_normalization(means: Means, images: list[CalibrationImage], record: Record) -> None:
+    """Record how the network was normalized; it must be as in an interrupted run."""
+    layers = {
+        layer: {
+            "channels": len(found),
+            "bounded": count_bounded(found),
+            "mean_before": float(found.mean()),
+        }
+        for layer, found in means.items()
     }
-    before = copy.deepcopy(record.normalized or found)["pictures"]
-    if {p["sha256"] for p in before} != {p["sha256"] for p in found["pictures"]}:
+    names = ", ".join(image.path.name for image in images[:8]) + ", ..." * (len(images) > 8)
+    bounded, channels = (sum(map(count, means.values())) for count in (count_bounded, len))
+    log.info(
+        f"normalized to a mean activation of 1 on {len(images)} images ({names}): {bounded} of "
+        f"{channels} channels are bounded (mean below {FLOOR:g} of their layer's)"
+    )
+    files = [{"path": str(image.path), "sha256": image.sha256} for image in images]
+    earlier = (record.normalized or {}).get("pictures", files)
+    if {entry["sha256"] for entry in earlier} != {entry["sha256"] for entry in files}:
         raise ConfigError(
-            f"out={record.folder}: holds a run whose network was normalized on other pictures; "
-            "give another folder, or overwrite=true to replace it"
+            f"out={record.folder}: holds a run whose network was normalized on other images; give "
+            "another folder, or overwrite=true to replace it"
         )
-    record.normalized = found
-    record.save("running")  # a run that is killed is compared with this
+    record.normalized = {"pictures": files, "floor": FLOOR, "layers": layers}
+    record.save("running")  # a killed run is compared with this

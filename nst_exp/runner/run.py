@@ -170,7 +170,7 @@ class _Run:
             return Result(saved, earlier["losses"], earlier, folder, folder / config.image)
         keep_freed_memory()
         with quiet_lightning(), writers_fail_quietly():
-            network = make_network(config, inputs, self.record, log.warning, log.info)
+            network = make_network(config, inputs, self.record)
             point = read_checkpoint(folder) if folder is not None and earlier else None
             parts = self._prepare(inputs, network, point)
             with closing(parts.progress):
@@ -252,7 +252,7 @@ class _Run:
         device = trainer.strategy.root_device
         if self.module is None:
             last = content_dimensions(config, parts.inputs, config.size)
-            warn_if_scarce(parts.network.backbone, config, last, device)
+            warn_if_scarce(parts.network.encoder, config, last, device)
         self.module = module = build_module(
             level, config, parts.inputs, parts.network, self.module, device
         )
@@ -299,7 +299,7 @@ class _Run:
             seen = pixels if path is None else load_image(path, key="out").image
             content, style, _ = tensors(config, parts.inputs, config.size)
             saved = to_tensor(seen, None)
-            metrics = evaluate(saved, content, style, device)
+            metrics = evaluate(saved, content, style, device, config.reference)
         parts.recorder.record_image(image, config.steps)
         if logger := parts.recorder.logger:
             logger.log_metrics(result_values(losses, metrics), config.steps)

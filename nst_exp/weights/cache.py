@@ -1,122 +1,113 @@
-"""The cache: weights converted once into safetensors, each with a record of where it came from.
+"""The cache of pretrained weights: safetensors files that hold their own record.
 
-``<cache>/weights/<architecture>-<16 hex digits of the source's SHA-256>.safetensors`` and the same
-name with ``.json``. A file is believed only if its SHA-256 is the one in its record.
+``<cache>/backbones/<architecture>-<16 hex digits of the source's SHA-256>.safetensors``. The header
+says where the weights come from, and a hash of the record and the tensors; a file is used only if
+the hash is right.
 """
 
 from __future__ import annotations
 
-import errno
 import glob
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from nst_exp.utils.atomic_files import write_atomically
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from nst_exp.utils.atomic_files import write_bytes_atomically
+from nst_exp.utils.errors import WeightsError, reason_of
 from nst_exp.utils.paths import cache_folder
 
-_VERSION = 1  # raised when the conversion changes: older files are then made anew
+_VERSION = "2"  # raised when the conversion changes: older files are then made again
 _DIGITS = 16
 
 
-class DamagedError(Exception):
-    """A cached file is not what its record says, or has none."""
+class DamagedError(WeightsError):
+    """A cached file is not what was written, or has no record."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a cached file."""
+    """Where cached weights come from."""
 
     name: str  # architecture
-    sha256: str  # of the safetensors file
     source_sha256: str  # of the file as published
     source: str
     credit: str
-    version: int = _VERSION
+    version: str = _VERSION
 
 
 def weights_folder() -> Path:
-    """The folder of converted weights in the cache."""
-    return cache_folder() / "weights"
+    """Return the folder of the cached weights."""
+    return cache_folder() / "backbones"
 
 
 def stem(name: str, source_sha256: str) -> str:
-    """How the files of architecture ``name`` from that source begin (a prefix will do)."""
+    """Return the file name, without suffix, of weights from the source with that SHA-256."""
     return f"{name}-{source_sha256[:_DIGITS].lower()}"
 
 
 def find(name: str, source_sha256: str) -> Path | None:
-    """The cached file of architecture ``name`` from the source with that SHA-256, or prefix."""
-    if not source_sha256:
-        return None
+    """Return the cached weights of ``name`` from the source with that SHA-256, or prefix of it."""
     pattern = f"{glob.escape(stem(name, source_sha256))}*.safetensors"
-    return min(weights_folder().glob(pattern), default=None)
+    return min(weights_folder().glob(pattern), default=None) if source_sha256 else None
 
 
 def entries() -> Iterator[Path]:
-    """Every converted file in the cache, sorted by name."""
+    """Yield every cached file, sorted by name."""
     yield from sorted(weights_folder().glob("*.safetensors"))
 
 
-def read_record(path: Path) -> Record:
-    """The record of a cached file. Raises ``DamagedError``."""
-    record = path.with_suffix(".json")
-    try:
-        _require_file(record)
-        content = json.loads(record.read_bytes())
-        known = {field.name: content[field.name] for field in fields(Record)}
-    except FileNotFoundError:
-        raise DamagedError(f"its record {record.name} is missing") from None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DamagedError(f"its record {record.name} cannot be read ({error})") from error
-    if known["version"] != _VERSION:
-        raise DamagedError("it was made by another version of nst_exp")
-    if not all(isinstance(value, str) for key, value in known.items() if key != "version"):
-        raise DamagedError(f"its record {record.name} cannot be read (an entry is no text)")
-    return Record(**known)
+def read(path: Path) -> tuple[Record, dict[str, Tensor]]:
+    """Return the record and the tensors of a cached file.
 
-
-def read(path: Path) -> tuple[Record, bytes]:
-    """A cached file's record and content, its SHA-256 checked. Raises ``DamagedError``."""
-    record = read_record(path)
-    try:
-        _require_file(path)
-        content = path.read_bytes()
-    except OSError as error:
-        raise DamagedError(f"it cannot be read ({error.strerror})") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != record.sha256:
-        raise DamagedError(f"its SHA-256 is {found[:16]}..., should be {record.sha256[:16]}...")
-    return record, content
-
-
-def _require_file(path: Path) -> None:
-    """Raise ``OSError`` for a pipe, which reading would wait for, or anything else but a file."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is not a regular file")
-
-
-def write(content: bytes, *, name: str, source_sha256: str, source: str, credit: str) -> Path:
-    """Put converted weights into the cache, then their record.
-
-    Raises ``OSError`` or ``OutputError`` where the cache cannot be written.
+    Raises:
+        DamagedError: If the file cannot be read or its hash is wrong.
     """
-    path = weights_folder() / f"{stem(name, source_sha256)}.safetensors"
+    if path.exists() and not path.is_file():  # reading a pipe would wait for a writer
+        raise DamagedError("it is not a regular file")
+    try:
+        content = path.read_bytes()
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+        expected = metadata.pop("hash")
+        record = Record(**metadata)
+        tensors = safetensors.torch.load(content)
+    except OSError as error:
+        raise DamagedError(f"it cannot be read ({reason_of(error)})") from error
+    except (ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
+        raise DamagedError("it is damaged, or its record is missing") from error
+    if record.version != _VERSION:
+        raise DamagedError("it was made by another version of nst_exp")
+    if (found := _hash(record, tensors)) != expected:
+        raise DamagedError(f"its SHA-256 is {found[:16]}..., should be {str(expected)[:16]}...")
+    return record, tensors
+
+
+def write(record: Record, tensors: Mapping[str, Tensor]) -> Path:
+    """Write weights to the cache.
+
+    Raises:
+        OSError, OutputError: If the cache cannot be written.
+    """
+    path = weights_folder() / f"{stem(record.name, record.source_sha256)}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = Record(name, hashlib.sha256(content).hexdigest(), source_sha256, source, credit)
-    for place in (path, path.with_suffix(".json")):
-        if place.exists() and not place.is_file() and not place.is_dir():
-            place.unlink()  # a pipe or such, which a file is not put in the place of elsewhere
-    _write(path, content)
-    _write(path.with_suffix(".json"), json.dumps(asdict(record), indent=2).encode() + b"\n")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.unlink()  # such as a pipe, which is not replaced otherwise
+    metadata = asdict(record) | {"hash": _hash(record, tensors)}
+    write_bytes_atomically(path, safetensors.torch.save(dict(tensors), metadata))
     return path
 
 
-def _write(path: Path, content: bytes) -> None:
-    def put(file: BinaryIO) -> None:
-        file.write(content)
-
-    write_atomically(path, put)
+def _hash(record: Record, tensors: Mapping[str, Tensor]) -> str:
+    """Hash the record and the tensors with their names, types and shapes."""
+    digest = hashlib.sha256(json.dumps(asdict(record), sort_keys=True).encode())
+    for key in sorted(tensors):
+        tensor = tensors[key]
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,105 +1,79 @@
-"""A backbone's weights, from wherever they are: file, cache, torchvision's folder, sources."""
+"""Load the weights of a backbone from a file, the cache, torchvision's folder or a source."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
 from nst_exp.config.schema import Backbone, WeightSource
-from nst_exp.utils.errors import OutputError, WeightsError
+from nst_exp.utils.errors import OutputError, WeightsError, reason_of
 from nst_exp.utils.hashing import published, sha256_of
 from nst_exp.utils.paths import cache_folder
 from nst_exp.weights import cache
 from nst_exp.weights.architecture import build_empty, trunk
-from nst_exp.weights.fetch import Fetched, Report, describe, fetch, find_in_torch_home
-from nst_exp.weights.presets import name_of
+from nst_exp.weights.fetch import FetchedFile, describe, fetch, find_in_torch_home
 from nst_exp.weights.readers import read_weights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """A trunk's weights and where they came from."""
+    """The weights of a trunk and where they come from."""
 
     state_dict: dict[str, Tensor]  # torchvision's names without the classifier; float32, CPU
-    source: str  # for people: "wheel name==version", "file my.pth", "cache ... (from ...)"
+    source: str  # for the user: "wheel name==version", "file my.pth", "cache ... (from ...)"
     sha256: str  # of the file as it was published or given
     credit: str  # authors and license; empty for a user's own file
-    warnings: list[str] = field(default_factory=list)  # for the run's record
 
 
 class _FolderError(Exception):
-    """A folder to fetch into cannot be used; another may do."""
+    """A folder for downloads cannot be used; another one may work."""
 
 
-def load_weights(backbone: Backbone, *, report: Report) -> LoadedWeights:
-    """The pretrained trunk of ``backbone.name``.
+def load_weights(backbone: Backbone) -> LoadedWeights:
+    """Load the pretrained weights of ``backbone.name``, without the classifier.
 
     ``backbone.file`` alone if it is set; else the cache, torchvision's own download folder, and
-    ``backbone.sources`` in order. What is fetched is put into the cache, once however many
-    processes ask for it at the same time. ``report`` is given one line for everything that takes
-    time or goes wrong on the way. Raises ``WeightsError`` where no weights can be had, or the file
-    is not what it should be, and ``ConfigError`` for an architecture that torchvision lacks.
+    ``backbone.sources`` in order. What is fetched is put into the cache, once even if several
+    processes need it at the same time.
+
+    Raises:
+        WeightsError: If no weights are available, or the file is not what it should be.
+        ConfigError: If torchvision has no architecture of that name.
     """
-    build_empty(backbone.name)  # refuses an unknown name before any work
+    name = backbone.name
+    build_empty(name)  # refuses an unknown name before any work
     if backbone.file is not None:
-        return _from_file(Path(os.path.expanduser(backbone.file)), backbone.name)
+        return _from_file(Path(os.path.expanduser(backbone.file)), name)
     if not backbone.sources:
         raise WeightsError(
-            f"backbone.name={backbone.name}: no weights: backbone.sources is empty and "
-            "backbone.file is not set"
+            f"backbone.name={name}: no weights: backbone.sources is empty and backbone.file is not "
+            "set; set one of them"
         )
-    warnings: list[str] = []
-
-    def warn(message: str) -> None:
-        if message not in warnings:  # looked at twice, before and under the lock
-            warnings.append(message)
-            report(f"warning: {message}")
-
     for source in backbone.sources:
-        cached = _from_cache(backbone.name, source, warn)
-        if cached is not None:
-            return replace(cached, warnings=warnings)
+        if cached := _from_cache(name, source):
+            return cached
+    # Files that exist already come before the first download.
+    found = [(source, find_in_torch_home(source)) for source in backbone.sources]
+    attempts = [*((s, file) for s, file in found if file), *((s, None) for s in backbone.sources)]
     failures: list[str] = []
-
-    def attempt(source: WeightSource, local: Fetched | None) -> LoadedWeights | None:
+    for source, file in attempts:
         try:
-            return _obtain(backbone.name, source, local, warn, report)
+            return _fetch_and_cache(name, source, file)
         except WeightsError as error:
             failures.append(f"{describe(source)}: {error}")
-            report(f"warning: {failures[-1]}")
-            return None
-
-    # Every file that is here already goes before the first download.
-    for source in backbone.sources:
-        local, complaint = find_in_torch_home(source)
-        if complaint:
-            warn(complaint)
-        if local is not None and (loaded := attempt(source, local)):
-            return replace(loaded, warnings=warnings)
-    for source in backbone.sources:
-        if loaded := attempt(source, None):
-            return replace(loaded, warnings=warnings)
-    raise WeightsError(_nothing_worked(backbone, failures))
-
-
-def is_cached(backbone: Backbone) -> bool:
-    """Whether weights are here, so that no download is needed (a cached file is not hashed)."""
-    if backbone.file is not None:
-        return os.path.isfile(os.path.expanduser(backbone.file))
-    return any(
-        cache.find(backbone.name, source.sha256) is not None
-        or find_in_torch_home(source)[0] is not None
-        for source in backbone.sources
-    )
+            log.warning(failures[-1])
+    raise WeightsError(_describe_failures(backbone, failures))
 
 
 def _from_file(path: Path, name: str) -> LoadedWeights:
@@ -112,80 +86,71 @@ def _from_file(path: Path, name: str) -> LoadedWeights:
         raise WeightsError(f"backbone.file={path}: cannot be read: {error.strerror}") from error
 
 
-def _from_cache(name: str, source: WeightSource, warn: Report) -> LoadedWeights | None:
-    """The cached conversion of a source; a damaged one is said and passed over."""
-    try:
-        path = cache.find(name, published(source.sha256, "sha256"))
-    except WeightsError:  # said when the source itself is tried
-        return None
+def _from_cache(
+    name: str, source: WeightSource, level: int = logging.WARNING
+) -> LoadedWeights | None:
+    """Return the cached weights of a source; damaged ones are logged at ``level``."""
+    path = cache.find(name, source.sha256)
     if path is None:
         return None
     try:
-        record, content = cache.read(path)
-        _compare(record, name, source)
-        state = safetensors.torch.load(content)
+        record, state = cache.read(path)
+        # A file that was renamed or copied here is intact, but may be that of another network.
+        published_hash = published(source.sha256, "sha256")
+        if record.name != name or not record.source_sha256.startswith(published_hash):
+            raise cache.DamagedError(
+                f"its record is of {record.name} from {record.source_sha256[:16]}..., not of "
+                f"{name} from {source.sha256[:16]}..."
+            )
         if _shapes(state) != _shapes(trunk(name)):
             raise cache.DamagedError(f"it does not hold the tensors of {name}")
-    except (cache.DamagedError, safetensors.SafetensorError) as error:
-        warn(f"cached weights {path} are not used: {error}; they are fetched again")
+    except WeightsError as error:
+        log.log(level, f"cached weights {path} are not used: {error}; they are fetched again")
         return None
     origin = f"cache {path} (from {record.source})"
     return LoadedWeights(state, origin, record.source_sha256, record.credit)
-
-
-def _compare(record: cache.Record, name: str, source: WeightSource) -> None:
-    """A file that was renamed or copied here is sound, but may be another network's."""
-    if record.name != name or not record.source_sha256.startswith(source.sha256.lower()):
-        raise cache.DamagedError(
-            f"its record is of {record.name} from {record.source_sha256[:16]}..., not of {name} "
-            f"from {source.sha256[:16]}..."
-        )
 
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in state.items()}
 
 
-def _obtain(
-    name: str, source: WeightSource, local: Fetched | None, warn: Report, report: Report
-) -> LoadedWeights:
-    """Fetch (unless ``local`` is there), convert and cache; if need be in a temporary folder."""
-
-    def make(folder: Path) -> LoadedWeights:
-        try:
-            fetched = local or fetch(source, folder, report)
-        except OSError as error:
-            raise _FolderError(_reason(error)) from error
-        state = read_weights(fetched.path, name)
-        return LoadedWeights(state, fetched.origin, fetched.sha256, source.credit)
-
+def _fetch_and_cache(name: str, source: WeightSource, file: FetchedFile | None) -> LoadedWeights:
+    """Fetch (unless ``file`` is given), convert and cache; if necessary in a temporary folder."""
     try:
-        with _workshop(name, source, report) as folder:
-            # Another process may have put it there while this one waited.
-            cached = _from_cache(name, source, warn)
-            if cached is not None:
+        with _download_folder(name, source) as folder:
+            # Another process may have cached it while this one waited for the lock.
+            if cached := _from_cache(name, source, logging.DEBUG):
                 return cached
-            made = make(folder)
-            _keep(made, name, warn)
-            return made
+            loaded = _convert(name, source, file, folder)
+            _write_cache(name, loaded)
+            return loaded
     except _FolderError as error:
-        warn(
-            f"the cache {cache_folder()} cannot be used ({error}); the weights are made "
-            "in a temporary folder and not kept"
+        log.warning(
+            f"the cache {cache_folder()} cannot be used ({error}); the weights are converted in a "
+            "temporary folder and not kept"
         )
     try:
         with tempfile.TemporaryDirectory(prefix="nst_exp-") as folder_name:
-            return make(Path(folder_name))
+            return _convert(name, source, file, Path(folder_name))
     except (_FolderError, OSError) as error:
         raise WeightsError(f"no temporary folder can be used ({error})") from error
 
 
-@contextmanager
-def _workshop(name: str, source: WeightSource, report: Report) -> Iterator[Path]:
-    """A folder in the cache to fetch into, which no other process uses at the time.
+def _convert(
+    name: str, source: WeightSource, file: FetchedFile | None, folder: Path
+) -> LoadedWeights:
+    try:
+        fetched = file or fetch(source, folder)
+    except OSError as error:
+        raise _FolderError(reason_of(error)) from error
+    state = read_weights(fetched.path, name)
+    return LoadedWeights(state, fetched.origin, fetched.sha256, source.credit)
 
-    A download that breaks off stays there, so that the next one goes on from it.
-    """
+
+@contextmanager
+def _download_folder(name: str, source: WeightSource) -> Iterator[Path]:
+    """Yield an empty folder in the cache that no other process uses at the same time."""
     stem = cache.stem(name, published(source.sha256, "sha256"))
     folder = cache_folder() / "downloads" / stem
     lock = FileLock(folder.with_suffix(".lock"))
@@ -194,64 +159,41 @@ def _workshop(name: str, source: WeightSource, report: Report) -> Iterator[Path]
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            report(f"waiting for another process that is fetching the weights of {name}")
+            log.info(f"waiting for another process that is fetching the weights of {name}")
             lock.acquire()
-    except (OSError, NotImplementedError) as error:  # read-only, full, or no locks on it
-        raise _FolderError(_reason(error)) from error
+    except (OSError, NotImplementedError) as error:  # read-only, full, or without locks
+        raise _FolderError(reason_of(error)) from error
     try:
         try:
-            folder.mkdir(exist_ok=True)
-            _remove_all_but_partial(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # what a killed process left
+            folder.mkdir()
         except OSError as error:
-            raise _FolderError(_reason(error)) from error
-        try:
-            yield folder
-        finally:
-            with suppress(OSError):
-                _remove_all_but_partial(folder)
-                folder.rmdir()  # if no download was broken off
+            raise _FolderError(reason_of(error)) from error
+        yield folder
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 
-def _remove_all_but_partial(folder: Path) -> None:
-    """Clear away what a killed process or a failed source left, but for downloads to resume."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.suffix != ".partial":
-            path.unlink()
-
-
-def _keep(made: LoadedWeights, name: str, warn: Report) -> None:
-    """Put fetched weights into the cache; if that fails they are usable all the same."""
+def _write_cache(name: str, loaded: LoadedWeights) -> None:
+    """Put converted weights into the cache; a failure is only a warning."""
     try:
-        cache.write(
-            safetensors.torch.save(made.state_dict),
-            name=name,
-            source_sha256=made.sha256,
-            source=made.source,
-            credit=made.credit,
-        )
+        record = cache.Record(name, loaded.sha256, loaded.source, loaded.credit)
+        cache.write(record, loaded.state_dict)
     except (OSError, OutputError) as error:
-        warn(f"the weights cannot be kept in {cache.weights_folder()} ({_reason(error)})")
+        log.warning(f"the weights are not kept in {cache.weights_folder()} ({reason_of(error)})")
 
 
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)
-
-
-def _nothing_worked(backbone: Backbone, failures: list[str]) -> str:
-    preset = name_of(backbone) or "PRESET"
-    other = "vgg16" if preset != "vgg16" else "squeezenet1_1"
+def _describe_failures(backbone: Backbone, failures: list[str]) -> str:
+    other = "vgg16" if backbone.name != "vgg16" else "squeezenet1_1"
     return "\n".join(
         [
-            f"backbone.name={backbone.name}: its weights cannot be had:",
+            f"backbone.name={backbone.name}: its weights are not available:",
             *(f"  {failure}" for failure in failures),
             "What to do:",
-            f"  fetch them on a machine with network: python scripts/fetch_weights.py {preset}",
-            f"    (or python -m nst_exp.weights fetch {preset}), and copy its cache folder to",
-            f"    {cache_folder()} here (NST_EXP_CACHE names another place);",
+            "  fetch them on a machine with network: nst-exp-weights fetch PRESET (the name in",
+            "    backbone=PRESET; in a checkout: python scripts/fetch_weights.py PRESET), and copy",
+            f"    its cache folder to {cache_folder()} here (NST_EXP_CACHE sets another folder);",
             "  or give a file: backbone.file=PATH (.pth .safetensors .h5 .onnx);",
             f"  or choose another backbone: backbone={other} comes from the package index.",
         ]

@@ -1,7 +1,7 @@
 """Read a file of weights into torchvision's names.
 
 Nothing in a file is executed: pickles are read with ``weights_only``. ONNX and Keras files may not
-refer to other files, and no tensor is unpacked that is larger than any of the network's.
+refer to other files, and no tensor is read that is larger than any of the network's.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,22 @@ Convolution = tuple[np.ndarray, np.ndarray]
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model")  # what training scripts wrap a dict in
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)\.")
-# What torch's restricted unpickler says of anything that it would have to import or call.
-_CODE = re.compile(r"GLOBAL|call reduce|create new object|Can only build")
 _SHOWN = 4  # problems named in one message
 
 
 def read_weights(path: Path, name: str) -> dict[str, Tensor]:
-    """The trunk of torchvision's architecture ``name`` from a file.
+    """Read the weights of torchvision's architecture ``name`` from a file, without the classifier.
 
     ``.pth``/``.pt`` and ``.safetensors`` hold torchvision's names, or the paper's (``conv1_1``)
     for a VGG; ``.h5``/``.hdf5`` (Keras) and ``.onnx`` are read by the order of their convolutions.
-    Returns every tensor of torchvision's state dict but the classifier's, floating ones as
-    float32. Raises ``WeightsError`` where the file cannot be read, a tensor is missing, misshapen,
-    not finite or unknown, and ``ConfigError`` for an unknown architecture.
+
+    Returns:
+        Every tensor of torchvision's state dict but the classifier's; float32 if floating-point.
+
+    Raises:
+        WeightsError: If the file cannot be read, or a tensor is missing, unknown or not finite, or
+            has a wrong shape.
+        ConfigError: If torchvision has no architecture of that name.
     """
     expected = trunk(name)
     readers: dict[str, Callable[[Path, str], dict[str, Tensor]]] = {
@@ -54,17 +57,24 @@ def read_weights(path: Path, name: str) -> dict[str, Tensor]:
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise WeightsError(f"{path}: unknown kind of file; known are {', '.join(readers)}")
+        raise WeightsError(f"{path}: unknown type of file; use one of {', '.join(readers)}")
     try:
         _refuse_other_files(path)
-        found = reader(path, name)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return _checked(path, name, found, expected)
+        return _checked(path, name, reader(path, name), expected)
+    except WeightsError:
+        raise
+    except Exception as error:  # the libraries raise nearly every type of exception for damage
+        if isinstance(error, OSError) and error.errno is not None:
+            raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+        text = str(error).strip()
+        reason = _printable(text.splitlines()[0]) if text else type(error).__name__
+        raise WeightsError(
+            f"{path}: cut off, damaged or not a {path.suffix} file ({reason})"
+        ) from error
 
 
 def _refuse_other_files(path: Path) -> None:
-    """Name the usual strangers, about which the readers give puzzling messages."""
+    """Name common mistakes, for which the libraries give confusing messages."""
     if not path.is_file():
         raise WeightsError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     with path.open("rb") as file:
@@ -81,14 +91,10 @@ def _read_pickle(path: Path, name: str) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if _CODE.search(_gist(error)):
-            raise WeightsError(
-                f"{path}: refused, because loading it would execute code (it holds pickled objects "
-                "other than tensors); save it anew as a plain state dict or as .safetensors"
-            ) from error
-        raise _damaged(path, error) from error
-    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError ... for damage
-        raise _damaged(path, error) from error
+        raise WeightsError(
+            f"{path}: refused, because it is damaged or holds pickled objects other than tensors, "
+            "whose loading would execute code; save it again as a plain state dict or .safetensors"
+        ) from error
     for container in _CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
             content = content[container]
@@ -96,21 +102,13 @@ def _read_pickle(path: Path, name: str) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: holds no state dict but {type(content).__name__}")
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise WeightsError(
-                f"{path}: not a state dict: {_shown(repr(key))} is {type(value).__name__}, not a "
-                "tensor"
-            )
+            found = f"{_printable(repr(key))} is {type(value).__name__}, not a tensor"
+            raise WeightsError(f"{path}: not a state dict: {found}")
     return _in_torchvision_names(dict(content), name)
 
 
 def _read_safetensors(path: Path, name: str) -> dict[str, Tensor]:
-    try:
-        content = safetensors.torch.load_file(path)
-    except OSError:
-        raise
-    except Exception as error:  # SafetensorError, and KeyError and such for types torch lacks
-        raise _damaged(path, error) from error
-    return _in_torchvision_names(content, name)
+    return _in_torchvision_names(safetensors.torch.load_file(path), name)
 
 
 def _in_torchvision_names(content: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -132,56 +130,50 @@ def _in_torchvision_names(content: dict[str, Tensor], name: str) -> dict[str, Te
 
 
 def _read_keras(path: Path, name: str) -> dict[str, Tensor]:
-    found: list[Convolution] = []
+    with h5py.File(path, "r") as file:
+        return _by_order(path, name, list(_keras_convolutions(path, name, file)))
+
+
+def _keras_convolutions(path: Path, name: str, file: h5py.File) -> Iterator[Convolution]:
     largest = max(map(math.prod, convolutions(name).values()))
-    try:
-        with h5py.File(path, "r") as file:
-            whole = file.get("model_weights", getlink=True) is not None  # not the weights alone
-            root = _linked(path, file, "model_weights") if whole else file
-            if "layer_names" not in root.attrs:
-                raise WeightsError(
-                    f"{path}: not a Keras file of weights (no attribute 'layer_names')"
-                )
-            for layer in root.attrs["layer_names"]:
-                group = _linked(path, root, _text(layer))
-                stored = [_linked(path, group, _text(w)) for w in group.attrs["weight_names"]]
-                if not stored or len(stored[0].shape) != 4:
-                    continue
-                if len(stored) != 2:
-                    raise WeightsError(
-                        f"{path}: {_shown(_text(layer))} has {len(stored)} tensors; only "
-                        "convolutions with a bias can be read"
-                    )
-                weight, bias = (_unpacked(path, dataset, largest) for dataset in stored)
-                found.append((weight.transpose(3, 2, 0, 1), bias))  # from kh, kw, I, O
-    except WeightsError:
-        raise
-    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ... for damage
-        raise _damaged(path, error) from error
-    return _by_order(path, name, found)
+    whole = file.get("model_weights", getlink=True) is not None  # not the weights alone
+    root = _follow(path, file, "model_weights") if whole else file
+    if "layer_names" not in root.attrs:
+        raise WeightsError(f"{path}: not a Keras file of weights (no attribute 'layer_names')")
+    for layer in root.attrs["layer_names"]:
+        group = _follow(path, root, _text(layer))
+        stored = [_follow(path, group, _text(w)) for w in group.attrs["weight_names"]]
+        if not stored or len(stored[0].shape) != 4:
+            continue
+        if len(stored) != 2:
+            raise WeightsError(
+                f"{path}: {_printable(_text(layer))} has {len(stored)} tensors; only convolutions "
+                "with a bias can be read"
+            )
+        weight, bias = (_read_dataset(path, dataset, largest) for dataset in stored)
+        yield weight.transpose(3, 2, 0, 1), bias  # from kh, kw, I, O
 
 
-def _linked(path: Path, group: h5py.Group, name: str) -> Any:
-    """A member of an HDF5 group; a link that could lead out of the file is refused."""
+def _follow(path: Path, group: h5py.Group, name: str) -> Any:
+    """Return a member of an HDF5 group; a link that could lead out of the file is refused."""
     for part in filter(None, name.split("/")):
         link = group.get(part, getlink=True)
         if link is not None and not isinstance(link, h5py.HardLink):
             raise WeightsError(
-                f"{path}: {_shown(name)} is a link to elsewhere, out of what the hash checks; save "
-                "the weights in one file"
+                f"{path}: {_printable(name)} is a link to elsewhere, out of what the hash checks; "
+                "save the weights in one file"
             )
         group = group[part]
     return group
 
 
-def _unpacked(path: Path, dataset: h5py.Dataset, largest: int) -> np.ndarray:
-    """A tensor of an HDF5 file that is stored in the file itself."""
+def _read_dataset(path: Path, dataset: h5py.Dataset, largest: int) -> np.ndarray:
     if dataset.external or dataset.is_virtual:
         raise WeightsError(f"{path}: keeps its weights in another file; save it as one")
     if dataset.size is None or dataset.size > largest:
         raise WeightsError(
-            f"{path}: {_shown(dataset.name)} has the shape {dataset.shape}, larger than any tensor "
-            "of the network"
+            f"{path}: {_printable(dataset.name)} has the shape {dataset.shape}, larger than any "
+            "tensor of the network"
         )
     return np.asarray(dataset)
 
@@ -191,28 +183,23 @@ def _text(value: str | bytes) -> str:
 
 
 def _read_onnx(path: Path, name: str) -> dict[str, Tensor]:
+    # Data outside the file would escape the check of its hash.
+    graph = onnx.load(path, load_external_data=False).graph
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
     found: list[Convolution] = []
-    try:
-        # Data outside the file would escape the check of its hash.
-        graph = onnx.load(path, load_external_data=False).graph
-        initializers = {tensor.name: tensor for tensor in graph.initializer}
-        for node in graph.node:
-            if node.op_type != "Conv":
-                continue
-            tensors = [initializers[key] for key in node.input[1:] if key in initializers]
-            if len(tensors) != 2:
-                raise WeightsError(
-                    f"{path}: convolution '{_shown(node.name or node.output[0])}' has no stored "
-                    "weight and bias; only plain convolutions with a bias can be read"
-                )
-            if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
-                raise WeightsError(f"{path}: keeps its weights in another file; save it as one")
-            weight, bias = (onnx.numpy_helper.to_array(tensor) for tensor in tensors)
-            found.append((weight, bias))
-    except WeightsError:
-        raise
-    except Exception as error:  # protobuf's DecodeError has no public home; numpy's ValueError
-        raise _damaged(path, error) from error
+    for node in graph.node:
+        if node.op_type != "Conv":
+            continue
+        tensors = [initializers[key] for key in node.input[1:] if key in initializers]
+        if len(tensors) != 2:
+            raise WeightsError(
+                f"{path}: convolution '{_printable(node.name or node.output[0])}' has no stored "
+                "weight and bias; only convolutions with a bias can be read"
+            )
+        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
+            raise WeightsError(f"{path}: keeps its weights in another file; save it as one")
+        weight, bias = (onnx.numpy_helper.to_array(tensor) for tensor in tensors)
+        found.append((weight, bias))
     return _by_order(path, name, found)
 
 
@@ -220,19 +207,18 @@ def _by_order(path: Path, name: str, found: list[Convolution]) -> dict[str, Tens
     """Give the convolutions of a file torchvision's names, one after the other."""
     layers = convolutions(name)
     body = [layer for layer in layers if not is_head(f"{layer}.")]
-    wanted = {f"{layer}.{kind}" for layer in body for kind in ("weight", "bias")}
-    if wanted != set(trunk(name)):
+    if {f"{layer}.{kind}" for layer in body for kind in ("weight", "bias")} != set(trunk(name)):
         raise WeightsError(
             f"{path}: {path.suffix} files are read by the order of the convolutions, which works "
             f"for VGG and SqueezeNet but not for {name}; give a .pth or .safetensors file"
         )
     if len(found) not in (len(body), len(layers)):
         raise WeightsError(
-            f"{path}: not the weights of {name}: {len(found)} convolutions where {len(body)} belong"
+            f"{path}: not the weights of {name}: {len(found)} convolutions instead of {len(body)}"
         )
-    state = {}
     if any(tensor.dtype.kind != "f" for pair in found for tensor in pair):
         raise WeightsError(f"{path}: quantized weights (not floating-point) cannot be used")
+    state = {}
     for layer, (weight, bias) in zip(body, found, strict=False):  # the classifier's may follow
         state[f"{layer}.weight"] = torch.from_numpy(np.array(weight, dtype=np.float32))
         state[f"{layer}.bias"] = torch.from_numpy(np.array(bias, dtype=np.float32))
@@ -242,12 +228,13 @@ def _by_order(path: Path, name: str, found: list[Convolution]) -> dict[str, Tens
 def _checked(
     path: Path, name: str, found: dict[str, Tensor], expected: dict[str, Tensor]
 ) -> dict[str, Tensor]:
+    """Return the expected tensors as float32 copies; raise WeightsError with all that is wrong."""
     problems = []
     state = {}
     for key, like in expected.items():
         value = found.get(key)
         if value is None and key.endswith("num_batches_tracked"):
-            value = torch.zeros_like(like, device="cpu")  # old files lack it; unused once trained
+            value = torch.zeros_like(like, device="cpu")  # missing in old files; not used here
         if value is None:
             problems.append(f"{key}: expected {tuple(like.shape)}, found nothing")
         elif value.is_nested or value.layout != torch.strided or value.device.type != "cpu":
@@ -257,16 +244,15 @@ def _checked(
         elif value.is_floating_point() != like.is_floating_point():
             problems.append(f"{key}: expected {like.dtype}, found {value.dtype}")
         else:
-            # Of other types first, whose infinities torch cannot tell or float32 would make anew.
+            # Converted first: torch cannot test every type, and float32 may add infinities.
             value = value.detach().to(torch.float32 if like.is_floating_point() else like.dtype)
             if not torch.isfinite(value).all():
-                problems.append(f"{key}: holds values that are not finite")
-                continue
+                problems.append(f"{key}: has values that are not finite")
             # A copy: checkpoints may hold views into one large storage.
             state[key] = value.clone(memory_format=torch.contiguous_format)
-    # A deeper relative of the architecture holds all the names that are looked for, and more.
+    # A deeper relative of the architecture has all the expected names, and more.
     problems += [
-        f"{_shown(key)}: unknown, {'nested' if value.is_nested else tuple(value.shape)}"
+        f"{_printable(key)}: unknown, {'nested' if value.is_nested else tuple(value.shape)}"
         for key, value in found.items()
         if key not in expected and not is_head(key)
     ]
@@ -278,19 +264,7 @@ def _checked(
     return state
 
 
-def _damaged(path: Path, error: Exception) -> WeightsError:
-    return WeightsError(f"{path}: cut short, damaged or not a {path.suffix} file ({_gist(error)})")
-
-
-def _gist(error: Exception) -> str:
-    """The line of an error that says what happened."""
-    if isinstance(error, pickle.UnpicklingError) and isinstance(error.__context__, Exception):
-        error = error.__context__  # torch wraps a page of advice around the unpickler's own error
-    text = str(error).strip()
-    return _shown(text.splitlines()[0]) if text else type(error).__name__
-
-
-def _shown(text: str) -> str:
-    """Words of a file, at most a line of them and no commands to the terminal."""
+def _printable(text: str) -> str:
+    """Return words of a file as at most one line without control characters."""
     cut = text if len(text) <= 200 else f"{text[:199]}…"
     return cut if cut.isprintable() else repr(cut)

@@ -94,8 +94,8 @@ def test_a_composed_config_holds_plain_values_only(name: str) -> None:
         assert type(value) in kinds or isinstance(value, Enum), key
 
 
-def test_the_default_presets_change_only_backbone_and_loss() -> None:
+def test_the_default_presets_change_only_backbones_and_loss() -> None:
     """Defaults are set in the schema alone."""
     composed, schema = flat(config_as_dict(make_config())), flat(config_as_dict(Config()))
     changed = {key.partition(".")[0] for key in composed if composed[key] != schema[key]}
-    assert changed <= {"backbone", "loss"}
+    assert changed <= {"backbone", "reference", "loss"}

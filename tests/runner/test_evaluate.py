@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers_run import TINY, pixels, silent, tiny_run
+from helpers_run import TINY, pixels, tiny_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
@@ -30,7 +30,6 @@ from nst_exp.runner.evaluate import NAMES, evaluate
 from nst_exp.runner.inputs import load_inputs, tensors
 from nst_exp.runner.network import Network, make_network, reference_network
 from nst_exp.utils.errors import WeightsError
-from nst_exp.weights.presets import read_preset
 
 Measure = Callable[..., tuple[dict[str, float], list[str]]]
 CPU = torch.device("cpu")
@@ -53,7 +52,7 @@ def small_network() -> Network:
 @pytest.fixture
 def reference(monkeypatch: pytest.MonkeyPatch, small_network: Network) -> Network:
     """The same, standing where the real one would."""
-    monkeypatch.setattr(evaluation, "reference_network", lambda say: small_network)
+    monkeypatch.setattr(evaluation, "reference_network", lambda settings: small_network)
     return small_network
 
 
@@ -62,27 +61,26 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """As without network; the list gets an entry for every attempt to load weights."""
     tried: list[str] = []
 
-    def refuse(settings: schema.Backbone, *, report: Callable[[str], None]) -> None:
+    def refuse(settings: schema.Backbone) -> None:
         tried.append(settings.name)
-        report("warning: wheel a==1: no network")
         raise WeightsError(
-            "backbone.name=vgg16: its weights cannot be had:\n  wheel a==1: no network\n"
+            "backbone.name=vgg16: its weights are not available:\n  wheel a==1: no network\n"
             "What to do:\n  fetch them elsewhere"
         )
 
     monkeypatch.setattr(network, "load_weights", refuse)
-    monkeypatch.setattr(network, "is_cached", lambda settings: False)
     return tried
 
 
 @pytest.fixture
 def measured(caplog: pytest.LogCaptureFixture) -> Measure:
     """The metrics of image, content and style, and the warnings."""
+    reference = make_config().reference
 
     def measure(*images: Tensor) -> tuple[dict[str, float], list[str]]:
         caplog.clear()
         with caplog.at_level(logging.WARNING, "nst_exp"):
-            found = evaluate(*images, CPU)
+            found = evaluate(*images, CPU, reference)
         return found, [record.getMessage() for record in caplog.records]
 
     return measure
@@ -162,24 +160,13 @@ def test_missing_weights_leave_out_the_distances_and_say_why(
     found, warnings = measured(images[0], images[1], images[2])
     assert found.keys() == PIXELS | MEMORY
     assert warnings == [
-        "wheel a==1: no network",
         "metrics: content_distance and style_distance left out: backbone.name=vgg16: its weights "
-        "cannot be had: wheel a==1: no network; logging.metrics=false switches them off",
+        "are not available: wheel a==1: no network; logging.metrics=false switches them off",
     ]
     # The next run of a sweep says it too, but does not wait for the network again.
     _, again = measured(images[0], images[1], images[2])
-    assert again == warnings[1:]
+    assert again == warnings
     assert no_weights == ["vgg16"]
-
-
-def test_weights_that_came_in_the_meantime_are_used(
-    no_weights: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for cached, tries in ((False, 1), (False, 1), (True, 2)):
-        monkeypatch.setattr(network, "is_cached", lambda settings, cached=cached: cached)
-        with pytest.raises(WeightsError):
-            reference_network(silent)
-        assert len(no_weights) == tries
 
 
 @pytest.mark.slow
@@ -187,16 +174,17 @@ def test_weights_that_came_in_the_meantime_are_used(
 def test_reference_is_oxfords_vgg16_and_shared_with_runs_of_it(
     tmp_path: Path, measured: Measure
 ) -> None:
-    found = reference_network(silent)
+    settings = make_config().reference
+    found = reference_network(settings)
     assert found.loss.content.layers == ["relu4_2"]
     assert found.loss.style.layers == [f"relu{k}_1" for k in range(1, 6)]
-    assert found.settings == read_preset("vgg16")
-    assert reference_network(silent).backbone is found.backbone
+    assert (found.settings.name, len(found.settings.sources)) == ("vgg16", 1)
+    assert reference_network(settings).encoder is found.encoder
 
     config = make_config(["size=48", "content=chelsea"])
     inputs = load_inputs(config)
-    used = make_network(config, inputs, Record(None, config), silent, silent)
-    assert used.backbone is found.backbone
+    used = make_network(config, inputs, Record(None, config))
+    assert used.encoder is found.encoder
     content, style, _ = tensors(config, inputs, config.size)
     kept = used.maps(content, config.backbone.content_layers, "content")
     assert found.maps(content, found.loss.content.layers, "content") is kept

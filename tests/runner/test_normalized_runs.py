@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-from helpers_run import TINY, picture, silent, tiny_run
+from helpers_run import TINY, picture, tiny_run
 from torch import Tensor
 
 from nst_exp.app.api import make_config
 from nst_exp.config.schema import Backbone as Settings
 from nst_exp.core.normalized import FLOOR
+from nst_exp.images import named_images
 from nst_exp.runner import network, run
-from nst_exp.runner.calibration import files_in, load_pictures, packaged
+from nst_exp.runner.calibration import CalibrationImage, load_calibration_images
+from nst_exp.runner.inputs import load_inputs
 from nst_exp.runner.validate import validate
 from nst_exp.utils.errors import ConfigError, WeightsError
 from nst_exp.weights import LoadedWeights
@@ -38,35 +39,39 @@ def random_weights(name: str) -> dict[str, Tensor]:
     return weights
 
 
-def test_pictures_have_one_area_and_count_once(tmp_path: Path) -> None:
+def calibration_images(folder: Path) -> list[CalibrationImage]:
+    config = make_config([*TINY, f"backbone.calibration={folder}"])
+    return load_calibration_images(config, load_inputs(config))
+
+
+def test_images_have_one_area_and_count_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     picture(tmp_path / "wide.png", (400, 100), seed=1)
     picture(tmp_path / "small.png", (30, 20), seed=2)
     (tmp_path / "again.png").write_bytes((tmp_path / "small.png").read_bytes())
     picture(tmp_path / "ribbon.png", (900, 20), seed=3)
-    (tmp_path / "notes.txt").write_text("no picture")
-    (tmp_path / ".hidden").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / ".hidden").write_text("not an image")
     (tmp_path / "folder").mkdir()
-    warnings: list[str] = []
-    found = load_pictures(files_in(str(tmp_path), key="some.key"), warnings.append)
+    found = calibration_images(tmp_path)
     assert [entry.path.name for entry in found] == ["again.png", "wide.png"]
     for entry in found:
         height, width = entry.image.shape[2:]
         assert height * width == pytest.approx(256 * 256, rel=0.01)  # sides are whole numbers
     assert found[1].image.shape == (1, 3, 128, 512)
-    assert len(warnings) == 2
-    assert "some.key" in warnings[0]
-    assert "notes.txt" in warnings[0]
-    assert "ribbon.png: it is narrower than 1 : 16" in warnings[1]
+    notes, ribbon = (r.getMessage() for r in caplog.records if r.levelname == "WARNING")
+    assert "backbone.calibration=" in notes
+    assert "notes.txt" in notes
+    assert "ribbon.png: it is narrower than 1 : 16" in ribbon
 
 
-def test_folder_without_pictures(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"some\.key=.*No such file"):
-        files_in(str(tmp_path / "gone"), key="some.key")
-    with pytest.raises(ConfigError, match=r"some\.key=.*holds no pictures"):
-        files_in(str(tmp_path), key="some.key")
-    (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(ConfigError, match=r"some\.key: none of the files"):
-        load_pictures(files_in(str(tmp_path), key="some.key"), silent)
+def test_folder_without_images(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"backbone\.calibration=.*No such file"):
+        calibration_images(tmp_path / "gone")
+    (tmp_path / "notes.txt").write_text("not an image")
+    with pytest.raises(ConfigError, match=r"backbone\.calibration=.*none of the files"):
+        calibration_images(tmp_path)
 
 
 def test_checks() -> None:
@@ -88,7 +93,7 @@ def test_checks() -> None:
 def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights in the place of trained ones; there are none of vgg19."""
 
-    def load(settings: Settings, *, report: Callable[[str], None]) -> LoadedWeights:
+    def load(settings: Settings) -> LoadedWeights:
         if settings.name == "vgg19":
             raise WeightsError("not here")
         return LoadedWeights(random_weights(settings.name), "a test", "0" * 64, "the authors")
@@ -139,7 +144,10 @@ def test_run_on_packaged_and_own_pictures(tmp_path: Path) -> None:
     own = picture(tmp_path / "own.png", (60, 50))
     result = tiny_run(None, *SMALL, "backbone.normalized=true", f"content={own}")
     names = [Path(entry["path"]).name for entry in result.record["normalized"]["pictures"]]
-    assert names == [*(path.name for _, path in packaged()), "own.png"]  # the style is packaged
+    assert names == [
+        *(path.name for path in named_images().values()),
+        "own.png",
+    ]  # the style is packaged
 
 
 @pytest.mark.usefixtures("no_download")
@@ -157,7 +165,7 @@ def test_resuming_with_other_pictures_is_refused(
             tiny_run(tmp_path / "out", *overrides)
     picture(folder / "a.png", (60, 50), seed=1)
     for _ in range(2):  # the refusal does not make it forget
-        with pytest.raises(ConfigError, match="normalized on other pictures"):
+        with pytest.raises(ConfigError, match="normalized on other images"):
             tiny_run(tmp_path / "out", *overrides)
     picture(folder / "a.png", (60, 50))
     tiny_run(tmp_path / "out", *overrides)

@@ -82,11 +82,11 @@ def test_failure_leaves_no_file(
     assert time.monotonic() - start < 4
 
 
-def test_server_that_sends_a_byte_now_and_then(
+def test_server_that_is_too_slow(
     server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 8)  # takes the server 0.4 s
-    server.faults = ["drip"] * 9
+    monkeypatch.setattr(module, "_CHUNK", 40_000)  # takes the server 0.8 s, in pieces of 0.1 s
+    server.faults = ["slow"] * 9
     with pytest.raises(DownloadError, match=r"no answer for 0\.2 s"):
         download(server.url, tmp_path / "w")
 

@@ -21,22 +21,13 @@ from tests.faults.server import FaultyServer, serving
 def _own_folders(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No test but the real one sees the user's cache, and none waits between tries."""
+    """Hide the user's cache from all tests but those of the real weights."""
     if request.node.get_closest_marker("network"):
         return
     monkeypatch.setenv("NST_EXP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(download, "PAUSE_S", 0.01)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Many small tensors: threads would mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -63,13 +54,6 @@ def published_file(state: dict[str, Tensor]) -> bytes:
 def backbone(server: FaultyServer, published_file: bytes) -> Backbone:
     """``NAME`` with the server as its only source."""
     server.content = published_file
-    return Backbone(
-        name=NAME,
-        sources=[
-            WeightSource(
-                url=server.url,
-                sha256=hashlib.sha256(published_file).hexdigest(),
-                credit="the authors",
-            )
-        ],
-    )
+    digest = hashlib.sha256(published_file).hexdigest()
+    source = WeightSource(url=server.url, sha256=digest, credit="the authors")
+    return Backbone(name=NAME, sources=[source])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from nst_exp.app.weights_command import read_preset
 from nst_exp.weights import load_weights
 from nst_exp.weights.architecture import convolutions
-from nst_exp.weights.presets import read_preset
 
 # The first bias of each convolution in the authors' release of VGG-16.
 FIRST_BIASES = [
@@ -19,7 +19,7 @@ FIRST_BIASES = [
 @pytest.mark.network
 @pytest.mark.slow
 def test_vgg16_is_the_authors_release() -> None:
-    loaded = load_weights(read_preset("vgg16"), report=print)
+    loaded = load_weights(read_preset("vgg16"))
     state = loaded.state_dict
     assert loaded.sha256.startswith("3be917fb4375d2d5")
     assert "Simonyan" in loaded.credit
@@ -33,7 +33,7 @@ def test_vgg16_is_the_authors_release() -> None:
 @pytest.mark.network
 @pytest.mark.slow
 def test_squeezenet() -> None:
-    loaded = load_weights(read_preset("squeezenet1_1"), report=print)
+    loaded = load_weights(read_preset("squeezenet1_1"))
     assert loaded.sha256.startswith("308d1afdb450bd28")
     assert loaded.state_dict["features.0.weight"].shape == (64, 3, 3, 3)
     assert not any(key.startswith("classifier") for key in loaded.state_dict)

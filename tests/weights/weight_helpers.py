@@ -1,4 +1,4 @@
-"""What the tests of weights share: random trunks."""
+"""Helpers of the tests of weights: random trunks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ NAME = "squeezenet1_1"  # 2.9 MB without its classifier
 
 
 def random_state(name: str) -> dict[str, Tensor]:
+    """Draw the weights of a trunk."""
     generator = torch.Generator().manual_seed(0)
     return {
         key: torch.rand(like.shape, generator=generator)

@@ -1,0 +1,334 @@
+"""The order of the sources, the cache and what can happen to it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+from torch import Tensor
+from weight_helpers import NAME, same
+
+from nst_exp.config.schema import Backbone, WeightSource
+from nst_exp.utils.errors import ConfigError, OutputError, WeightsError
+from nst_exp.utils.paths import cache_folder
+from nst_exp.weights import cache, load_weights
+from tests.faults.server import FaultyServer
+
+State = dict[str, Tensor]
+
+# Imports once, then uses the weights in several processes at the same moment.
+CHILD = """
+import hashlib, multiprocessing, sys
+from nst_exp.config.schema import Backbone, WeightSource
+from nst_exp.weights import load_weights
+
+def use(barrier):
+    source = WeightSource(url=sys.argv[2], sha256=sys.argv[3])
+    barrier.wait()
+    loaded = load_weights(Backbone(name="squeezenet1_1", sources=[source]))
+    first = loaded.state_dict["features.0.weight"].numpy().tobytes()
+    print(loaded.source.split()[0], hashlib.sha256(first).hexdigest(), flush=True)
+
+context = multiprocessing.get_context("fork")
+barrier = context.Barrier(int(sys.argv[1]))
+children = [context.Process(target=use, args=(barrier,)) for _ in range(barrier.parties)]
+if len(children) == 1:
+    use(barrier)
+else:
+    [child.start() for child in children]
+    [child.join() for child in children]
+    sys.exit(max(child.exitcode for child in children))
+"""
+
+
+def start_child(backbone: Backbone, processes: int) -> subprocess.Popen[str]:
+    source = backbone.sources[0]
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(processes), source.url, source.sha256],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
+
+
+def cached_file() -> Path:
+    return next(cache.entries())
+
+
+def download_folder(backbone: Backbone) -> Path:
+    return cache_folder() / "downloads" / cache.stem(NAME, backbone.sources[0].sha256)
+
+
+def test_fetched_once_then_cached(
+    backbone: Backbone, server: FaultyServer, state: State, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "nst_exp")
+    full = backbone.sources[0].sha256
+    first = load_weights(backbone)
+    assert caplog.messages == [f"fetching {server.url}"]
+    assert same(first.state_dict, state)
+    assert (first.source, first.sha256, first.credit) == (server.url, full, "the authors")
+    assert cached_file().name == f"{NAME}-{full[:16]}.safetensors"
+    assert same(safetensors.torch.load_file(cached_file()), state)
+    assert not list((cache_folder() / "downloads").glob("*/"))
+
+    server.faults = ["404"] * 9
+    backbone.sources[0].sha256 = full[:8]  # a published prefix finds it too
+    second = load_weights(backbone)
+    assert same(second.state_dict, state)
+    assert second.source == f"cache {cached_file()} (from {server.url})"
+    assert (second.sha256, second.credit) == (full, "the authors")
+    assert len(server.ranges) == 1
+
+
+def test_own_file_is_used_alone(
+    backbone: Backbone, server: FaultyServer, tmp_path: Path, published_file: bytes
+) -> None:
+    own = tmp_path / "own.pth"
+    backbone.file = str(own)
+    with pytest.raises(WeightsError, match=rf"^backbone\.file={own}: no such file"):
+        load_weights(backbone)
+    own.write_bytes(published_file)
+    loaded = load_weights(backbone)
+    assert (loaded.source, loaded.sha256) == (f"file {own}", backbone.sources[0].sha256)
+    assert server.ranges == []
+    assert list(cache.entries()) == []
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_download_of_torchvision(
+    backbone: Backbone,
+    server: FaultyServer,
+    tmp_path: Path,
+    published_file: bytes,
+    damaged: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A file in $TORCH_HOME is used before any download, if its hash is right."""
+    place = tmp_path / "torch" / "hub" / "checkpoints" / "weights.pth"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"damaged" if damaged else published_file)
+    backbone.sources.insert(0, WeightSource(url="http://127.0.0.1:1/w.pth", sha256="0" * 64))
+    loaded = load_weights(backbone)
+    assert loaded.source == (server.url if damaged else f"file {place}")
+    assert len(server.ranges) == damaged
+    assert (f"{place} is not used: wrong content" in caplog.text) == damaged
+
+
+def test_sources_in_order(
+    backbone: Backbone, server: FaultyServer, state: State, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = replace(backbone.sources[0], url=server.url + "?gone")
+    backbone.sources.insert(0, gone)
+    server.faults = ["404"]
+    assert same(load_weights(backbone).state_dict, state)
+    assert f"{gone.url}: HTTP 404 Not Found" in caplog.messages
+
+
+def test_all_sources_fail(backbone: Backbone, server: FaultyServer) -> None:
+    server.faults = ["404", "html"]
+    backbone.sources.append(backbone.sources[0])
+    for url in (server.url, "http://[::1/w.pth", "http://host/..", "http://host"):
+        backbone.sources.append(WeightSource(url=url, sha256="" if url == server.url else "0" * 8))
+    with pytest.raises(WeightsError) as caught:
+        load_weights(backbone)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"backbone.name={NAME}: its weights are not available:"
+    assert lines[1] == f"  {server.url}: HTTP 404 Not Found"
+    assert "a web page" in lines[2]
+    assert "weights without a hash are not fetched" in lines[3]
+    assert all("names no file" in line for line in lines[4:7])
+    advice = "\n".join(lines[7:])
+    for words in ("fetch PRESET", str(cache_folder()), "backbone.file=PATH", "backbone=vgg16"):
+        assert words in advice
+    assert caught.value.exit_code == 4
+
+
+def test_requests_that_cannot_work(backbone: Backbone, server: FaultyServer) -> None:
+    with pytest.raises(WeightsError, match=r"backbone\.sources is empty"):
+        load_weights(Backbone(name=NAME))
+    with pytest.raises(ConfigError, match="did you mean 'vgg19'"):
+        load_weights(replace(backbone, name="vgg91"))
+    with pytest.raises(WeightsError, match="no such file"):
+        load_weights(Backbone(name=NAME, file="~nobody-of-that-name/w.pth"))
+    assert server.ranges == []
+    with pytest.raises(WeightsError, match=r"not the weights of torchvision's squeezenet1_0"):
+        load_weights(replace(backbone, name="squeezenet1_0"))
+    assert list(cache.entries()) == []
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def rewrite(path: Path, **entries: str) -> None:
+    """Write an intact file of something else in the place of ``path``."""
+    record, tensors = cache.read(path)
+    other = cache.write(replace(record, **entries), dict(list(tensors.items())[:-1]))
+    if other != path:
+        other.replace(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        pytest.param(lambda path: flip(path, -1), "its SHA-256 is", id="bit of a tensor"),
+        pytest.param(lambda path: flip(path, 40), "", id="bit of the header"),
+        pytest.param(lambda path: os.truncate(path, 9000), "damaged", id="cut off"),
+        pytest.param(lambda path: os.truncate(path, 0), "damaged", id="empty"),
+        pytest.param(
+            lambda path: path.write_bytes(b"\0\0\1\0\0\0\0\0" + b"[" * 65536), "damaged", id="["
+        ),
+        pytest.param(
+            lambda path: safetensors.torch.save_file(cache.read(path)[1], path),
+            "its record is missing",
+            id="without record",
+        ),
+        pytest.param(make_pipe, "not a regular file", id="pipe"),
+        pytest.param(rewrite, "does not hold the tensors", id="a tensor too few"),
+        pytest.param(lambda p: rewrite(p, name="vgg16"), "its record is of vgg16", id="network"),
+        pytest.param(
+            lambda p: rewrite(p, source_sha256="0" * 64), "its record is of", id="other source"
+        ),
+        pytest.param(lambda p: rewrite(p, version="1"), "another version", id="other version"),
+    ],
+)
+def test_a_damaged_cache_is_healed(
+    backbone: Backbone,
+    server: FaultyServer,
+    state: State,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], None],
+    reason: str,
+) -> None:
+    load_weights(backbone)
+    path = cached_file()
+    damage(path)
+    assert same(load_weights(backbone).state_dict, state)
+    (warning,) = warnings_in(caplog)
+    assert warning.startswith(f"cached weights {path} are not used: ")
+    assert reason in warning
+    assert len(server.ranges) == 2
+    assert load_weights(backbone).source.startswith("cache ")
+    assert len(warnings_in(caplog)) == 1
+    assert len(server.ranges) == 2
+
+
+def test_every_header_byte_counts(backbone: Backbone, state: State) -> None:
+    """A changed header is refused, or the file still has the same record and tensors."""
+    load_weights(backbone)
+    path = cached_file()
+    good, expected = path.read_bytes(), cache.read(path)
+    end = 8 + int.from_bytes(good[:8], "little")
+    for place in range(0, end, 7):
+        content = bytearray(good)
+        content[place] ^= 2
+        path.write_bytes(content)
+        try:
+            record, tensors = cache.read(path)
+        except cache.DamagedError:
+            continue
+        assert record == expected[0]
+        assert same(tensors, expected[1])
+
+
+def test_cache_that_cannot_be_created(
+    backbone: Backbone,
+    state: State,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NST_EXP_CACHE", str(tmp_path / "file" / "cache"))
+    assert same(load_weights(backbone).state_dict, state)
+    assert "cannot be used (Not a directory)" in caplog.text
+
+
+def test_full_disk_of_the_cache(
+    backbone: Backbone,
+    state: State,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    real = shutil.disk_usage
+
+    def usage(path: Path) -> object:
+        full = Path(path).is_relative_to(tmp_path / "cache")
+        return shutil._ntuple_diskusage(9, 9, 0) if full else real(path)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert same(load_weights(backbone).state_dict, state)
+    assert "3 MB needed, 0 MB free" in caplog.text
+    assert list(cache.entries()) == []
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), OutputError("full")])
+def test_disk_that_fills_while_the_cache_is_written(
+    backbone: Backbone,
+    server: FaultyServer,
+    state: State,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cache, "write_bytes_atomically", refuse)
+    assert same(load_weights(backbone).state_dict, state)
+    assert "are not kept" in caplog.text
+    assert len(server.ranges) == 1
+
+
+@pytest.mark.slow
+def test_four_first_uses_at_once_make_one_download(
+    backbone: Backbone, server: FaultyServer, state: State
+) -> None:
+    child = start_child(backbone, processes=4)
+    lines = child.communicate(timeout=120)[0].splitlines()
+    assert child.returncode == 0
+    assert len(server.ranges) == 1
+    origins, hashes = zip(*(line.split() for line in lines), strict=True)
+    assert sorted(origins) == ["cache", "cache", "cache", server.url]
+    first = state["features.0.weight"].numpy().tobytes()
+    assert set(hashes) == {hashlib.sha256(first).hexdigest()}
+
+
+@pytest.mark.slow
+def test_kill_9_in_a_download(backbone: Backbone, server: FaultyServer, state: State) -> None:
+    server.faults = ["stall"]
+    child = start_child(backbone, processes=1)
+    folder, half = download_folder(backbone), len(server.content) // 2
+    deadline = time.monotonic() + 60
+    while sum(file.stat().st_size for file in folder.glob("*.pth")) < half // 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child.kill()
+    child.communicate()
+    server.released.set()
+    assert same(load_weights(backbone).state_dict, state)  # the lock is free again
+    assert not folder.exists()
