@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from nst_exp.report.entries import ReportRow
+from nst_exp.report.settings import number
 
 MAX_COLUMNS = 32  # of a grid; jobs with more values are wrapped
 _ROW = 8  # images in a wrapped row, unless there are very many
@@ -53,7 +54,7 @@ def arrange(jobs: Sequence[ReportRow], varied: Sequence[str]) -> list[Sheet]:
     names: set[str] = set()
     for chosen in product(*(values[key] for key in outside)):
         fixed = dict(zip(outside, chosen, strict=True))
-        own = [job for job in jobs if all(same(job.values[k], v) for k, v in fixed.items())]
+        own = [job for job in jobs if all(job.values[k] == v for k, v in fixed.items())]
         if own:
             name = _unused("_".join(map(_slug, chosen)), names)
             names.add(name.lower())
@@ -72,7 +73,7 @@ def _grid(name: str, title: str, jobs: list[ReportRow], inside: list[str]) -> Sh
         return None
     cells: list[list[ReportRow | None]] = [[None] * len(columns) for _ in rows]
     for job in jobs:
-        row, column = _place(rows, job.values[down]), _place(columns, job.values[across])
+        row, column = rows.index(job.values[down]), columns.index(job.values[across])
         if cells[row][column] is not None:
             return None
         cells[row][column] = job
@@ -85,7 +86,7 @@ def _rows(name: str, title: str, jobs: list[ReportRow], inside: list[str]) -> Sh
     spread = {key: ordered(job.values[key] for job in jobs) for key in inside}
 
     def places(job: ReportRow) -> list[int]:
-        return [_place(spread[key], job.values[key]) for key in inside]
+        return [spread[key].index(job.values[key]) for key in inside]
 
     in_order = sorted(jobs, key=lambda job: (places(job), job.number))
     width = row_length(len(jobs))
@@ -103,29 +104,9 @@ def row_length(count: int) -> int:
 
 
 def ordered(values: Iterable[str]) -> list[str]:
-    """Order different values: numbers by size (5 and 5.0 are one), then other texts as given."""
-    first: dict[float | str, str] = {}
-    for text in values:
-        value = number(text)
-        first.setdefault(text if value is None else value, text)
-    by_size = sorted(key for key in first if isinstance(key, float))
-    return [first[key] for key in by_size] + [first[k] for k in first if isinstance(k, str)]
-
-
-def number(text: str) -> float | None:
-    """Return the number that a text is; None for other texts."""
-    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf", text.strip()):
-        return None
-    return float(text)
-
-
-def same(one: str, other: str) -> bool:
-    """Return whether two texts are one value."""
-    return one == other or (number(one) is not None and number(one) == number(other))
-
-
-def _place(values: Sequence[str], value: str) -> int:
-    return next(index for index, other in enumerate(values) if same(other, value))
+    """Order different values: numbers by size, then other texts as given."""
+    numbers = {text: number(text) for text in values}
+    return sorted(numbers, key=lambda text: (numbers[text] is None, numbers[text] or 0.0))
 
 
 def _slug(value: str) -> str:

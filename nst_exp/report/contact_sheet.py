@@ -34,7 +34,7 @@ def draw_sheet(
     def panel(job: ReportRow | None) -> Panel | None:
         if job is None:
             return None
-        note = _NOTES.get(job.status, job.status)
+        note = _NOTES.get(job.run.status, job.run.status)
         return Panel(sheet.labels.get(job.number, ""), images.get(job.number), note)
 
     rows: list[Row] = [inputs] if inputs else []

@@ -6,81 +6,43 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nst_exp.config.serialize import flat
-from nst_exp.report.settings import split_overrides, value_of, varied_keys
+from nst_exp.report.settings import normalize, split_overrides, value_of, varied_keys
 from nst_exp.results.losses_csv import LOSSES
 from nst_exp.results.run_folder import RunFolder, find_run_folders, read_run_folder
-from nst_exp.results.sweep_plan import PLAN, read_plan
+from nst_exp.results.sweep_plan import PLAN, SweepJob, read_plan
 from nst_exp.utils.errors import ConfigError
 
+MEASURED = ("seconds", "evaluations", "width", "height")
 _DEPTH = 2  # levels of folders above sweeps: outputs/sweep/DATE
 
 
 @dataclass(frozen=True)
 class ReportRow:
-    """One job: a line of the table, a cell of the contact sheet."""
+    """One job: a line of the table, a cell of the contact sheet. Numbers are known and finite."""
 
     number: int
     source: Path  # folder of its sweep, or of single runs
     run: RunFolder
     overrides: list[str]
-    values: dict[str, str] = field(default_factory=dict)  # of the report's varied keys
-
-    @property
-    def status(self) -> str:
-        """One of done, running, interrupted, failed, missing."""
-        return self.run.status
+    values: dict[str, str]  # of the report's varied keys
+    losses: dict[str, float]  # of the saved image, by LOSSES
+    metrics: dict[str, float]
+    measured: dict[str, float]  # seconds, evaluations, width, height
+    error: str  # of a failed job
+    notes: list[str]  # warnings and substitutions
+    image: Path | None  # of the result, or the last one of an interrupted run
+    command: str  # repeats a finished run elsewhere, or finishes another one in its folder
 
     @property
     def label(self) -> str:
         """Varied values such as ``beta=5, style=wave``, else the folder's name."""
         pairs = ", ".join(f"{key}={value}" for key, value in self.values.items())
         return pairs or self.run.path.absolute().name
-
-    @property
-    def losses(self) -> dict[str, float]:
-        """Losses of the saved image: those of LOSSES that are known and finite."""
-        found = numbers(self.run.record.get("losses"))
-        return {name: found[name] for name in LOSSES if name in found}
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Metrics of the saved image."""
-        return numbers(self.run.record.get("metrics"))
-
-    @property
-    def error(self) -> str:
-        """Error of a failed job."""
-        return str(self.run.record.get("error") or "") if self.status == "failed" else ""
-
-    @property
-    def image(self) -> Path | None:
-        """Path of the result, or of the last image of an interrupted run."""
-        path = self.run.image if self.status in ("done", "interrupted") else None
-        return path if path is not None and path.is_file() else None
-
-    @property
-    def notes(self) -> list[str]:
-        """Warnings and substitutions."""
-        found = self.run.record.get("warnings")
-        lines = [str(line) for line in found] if isinstance(found, list) else []
-        return lines + [": ".join(filter(None, parts)) for parts in self.run.substitutions]
-
-    @property
-    def command(self) -> str:
-        """Command that repeats a finished run elsewhere, or finishes another one in its folder."""
-        words = [word for word in self.overrides if word.partition("=")[0] != "out"]
-        if self.status != "done":
-            words.append(f"out={self.run.path}")
-        return shlex.join(["python", "-m", "nst_exp", *words])
-
-    def number_of(self, name: str) -> float | None:
-        """Return an entry of the record, such as ``seconds``, if it is a finite number."""
-        return numbers({name: self.run.record.get(name)}).get(name)
 
 
 @dataclass(frozen=True)
@@ -132,13 +94,36 @@ def read_report(folders: Sequence[Path]) -> Report:
     return Report(title, keys, rows)
 
 
-def numbers(values: Any) -> dict[str, float]:
+def _row(number: int, source: Path, run: RunFolder, planned: SweepJob | None = None) -> ReportRow:
+    record, done = run.record, run.status == "done"
+    overrides = run.overrides or (planned.overrides if planned else [])
+    losses = _numbers(record.get("losses"))
+    warnings = record.get("warnings")
+    notes = [str(line) for line in warnings] if isinstance(warnings, list) else []
+    words = [override for override in overrides if override.partition("=")[0] != "out"]
+    words += [] if done else [f"out={run.path}"]
+    image = run.image if done or run.status == "interrupted" else None
+    return ReportRow(
+        number=number,
+        source=source,
+        run=run,
+        overrides=overrides,
+        values=planned.values if planned else {},
+        losses={name: losses[name] for name in LOSSES if name in losses},
+        metrics=_numbers(record.get("metrics")),
+        measured=_numbers({name: record.get(name) for name in MEASURED}),
+        error=str(record.get("error") or "") if run.status == "failed" else "",
+        notes=notes + [": ".join(filter(None, parts)) for parts in run.substitutions],
+        image=image if image is not None and image.is_file() else None,
+        command=shlex.join(["python", "-m", "nst_exp", *words]),
+    )
+
+
+def _numbers(values: Any) -> dict[str, float]:
     """Return the entries of a record's section that are finite numbers."""
-    if not isinstance(values, dict):
-        return {}
     return {
         str(name): float(value)
-        for name, value in values.items()
+        for name, value in (values.items() if isinstance(values, dict) else ())
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
 
@@ -154,29 +139,25 @@ def _sources(folder: Path, depth: int) -> list[Path]:
 
 
 def _planned_rows(source: Path) -> list[ReportRow]:
-    rows = []
-    for job in read_plan(source).values():
-        run = read_run_folder(source / job.folder)
-        rows.append(ReportRow(job.number, source, run, run.overrides or job.overrides, job.values))
-    if not rows:
+    jobs = sorted(read_plan(source).values(), key=lambda job: job.number)
+    if not jobs:
         raise ConfigError(
             f"{source / PLAN}: is damaged or names no job; without that file the runs beside it "
             "can be reported by their settings"
         )
-    return sorted(rows, key=lambda row: row.number)
+    return [_row(job.number, source, read_run_folder(source / job.folder), job) for job in jobs]
 
 
 def _unplanned_rows(source: Path) -> list[ReportRow]:
     runs = map(read_run_folder, find_run_folders(source))
-    return [ReportRow(number, source, run, run.overrides) for number, run in enumerate(runs)]
+    return [_row(number, source, run) for number, run in enumerate(runs)]
 
 
 def _with_values(row: ReportRow, keys: Iterable[str]) -> ReportRow:
     """Return the row with a text for every key: the planned one, else what the run has."""
     given, config = split_overrides(row.overrides), flat(row.run.config)
-    return replace(
-        row, values={key: row.values.get(key, value_of(key, given, config)) for key in keys}
-    )
+    found = {key: row.values.get(key, value_of(key, given, config)) for key in keys}
+    return replace(row, values={key: normalize(value) for key, value in found.items()})
 
 
 def _disambiguate(rows: Sequence[ReportRow]) -> list[ReportRow]:

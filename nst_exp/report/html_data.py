@@ -21,6 +21,8 @@ LOSSLESS_PIXELS = 2.5e6  # so few are encoded without loss
 POINTS = 240  # of a curve; a screen shows no more
 _SIDE, _SNAPSHOT_SIDE = 512, 192
 
+_PLAIN = ("number", "label", "losses", "metrics", "error", "notes", "command")
+
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -42,18 +44,11 @@ def page_data(
         "curveColumns": list(COLUMNS),
         "jobs": [
             {
-                "number": row.number,
-                "label": row.label,
-                "folder": str(row.run.path),
-                "status": row.status,
+                **{name: getattr(row, name) for name in _PLAIN},
+                "status": row.run.status,
                 "values": [row.values[key] for key in report.varied],
-                "losses": row.losses,
-                "metrics": row.metrics,
-                "seconds": row.number_of("seconds"),
-                "evaluations": row.number_of("evaluations"),
-                "error": row.error,
-                "notes": row.notes,
-                "command": row.command,
+                "seconds": row.measured.get("seconds"),
+                "evaluations": row.measured.get("evaluations"),
                 "image": images.get(row.number),
                 "snapshots": frames.get(row.number, []),
                 "curve": _curve(row.run.path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,18 @@ def format_value(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
         return str(int(value))
     return json.dumps(value)
+
+
+def number(text: str) -> float | None:
+    """Return the number that a text is; None for other texts."""
+    found = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf", text.strip())
+    return float(text) if found else None
+
+
+def normalize(text: str) -> str:
+    """Write equal numbers in the same way: 5, 5.0 and 5e0 as 5."""
+    value = number(text)
+    return text if value is None or abs(value) >= 1e16 else format_value(value)
 
 
 def describe_settings(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
+from pathlib import Path
 
-from nst_exp.report.entries import Report, ReportRow
+from nst_exp.report.entries import MEASURED, Report, ReportRow, read_report
 from nst_exp.report.tradeoff import METRICS, TradeOff
 from nst_exp.results.losses_csv import LOSSES
 
 WIDTH = 100  # characters of the table on the terminal
-_MEASURED = ("seconds", "evaluations", "width", "height")
 
 
 def as_csv(report: Report, tradeoff: TradeOff | None) -> str:
@@ -21,7 +22,7 @@ def as_csv(report: Report, tradeoff: TradeOff | None) -> str:
     """
     stream = io.StringIO()
     names = ["number", "folder", "status", *report.varied]
-    names += [*(f"{name}_loss" for name in LOSSES), *report.metrics, "pareto", *_MEASURED, "error"]
+    names += [*(f"{name}_loss" for name in LOSSES), *report.metrics, "pareto", *MEASURED, "error"]
     writer = csv.DictWriter(stream, names, lineterminator="\n")
     writer.writeheader()
     several = len({row.source for row in report.rows}) > 1
@@ -33,20 +34,24 @@ def as_csv(report: Report, tradeoff: TradeOff | None) -> str:
 def _values(row: ReportRow, several: bool, tradeoff: TradeOff | None) -> dict[str, object]:
     values: dict[str, object] = dict(row.values)
     values |= {f"{name}_loss": value for name, value in row.losses.items()} | row.metrics
-    for name in _MEASURED:
-        if (value := row.number_of(name)) is not None:
-            values[name] = int(value) if value.is_integer() else value
+    for name, value in row.measured.items():
+        values[name] = int(value) if value.is_integer() else value
     if tradeoff is not None and row.number in tradeoff.points:
         values["pareto"] = str(row.number in tradeoff.front).lower()
     base = row.source.absolute().parent if several else row.source.absolute()
     path = row.run.path.absolute()
     folder = path.name if path == base else str(path.relative_to(base))
-    known = {"number": row.number, "folder": folder, "status": row.status, "error": row.error}
+    known = {"number": row.number, "folder": folder, "status": row.run.status, "error": row.error}
     return values | known
 
 
-def as_text(report: Report) -> str:
-    """Return the table as lines of at most WIDTH characters."""
+def table(folders: Sequence[Path]) -> str:
+    """Return the jobs of sweeps or runs as lines of at most WIDTH characters.
+
+    Raises:
+        ConfigError: If a folder does not exist or holds no run.
+    """
+    report = read_report(folders)
     lines = as_cells(report)
     keys = len(report.varied)
     limit = max(8, (WIDTH - 50) // max(1, keys))
@@ -78,12 +83,12 @@ def as_cells(report: Report) -> list[list[str]]:
             if measured
             else [row.losses.get("content"), row.losses.get("style")]
         )
-        seconds = row.number_of("seconds")
+        seconds = row.measured.get("seconds")
         lines.append(
             [
                 str(row.number),
                 *(" ".join(row.values.get(key, "").split()) for key in report.varied),
-                row.status,
+                row.run.status,
                 *("" if value is None else f"{value:.3e}" for value in values),
                 "" if seconds is None else f"{seconds:.1f}",
                 *(row.error.strip().splitlines()[:1] or [""]),

@@ -37,7 +37,7 @@ def find_tradeoff(report: Report) -> TradeOff | None:
     Returns:
         None if fewer than two jobs can be compared.
     """
-    done = [row for row in report.rows if row.status == "done"]
+    done = [row for row in report.rows if row.run.status == "done"]
     kind, names = "metric", METRICS
     if not all(name in row.metrics for row in done for name in METRICS):
         kind, names = "loss", LOSSES

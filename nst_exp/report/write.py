@@ -84,7 +84,7 @@ def _draw(
     images = {
         row.number: image
         for row in report.rows
-        if row.status == "done" and (image := open_image(row.image, _SIDE))
+        if row.run.status == "done" and (image := open_image(row.image, _SIDE))
     }
     side = max((max(image.size) for image in images.values()), default=256)
     inputs = shared_inputs(report, side)

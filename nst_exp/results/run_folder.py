@@ -23,44 +23,13 @@ class RunFolder:
 
     path: Path
     record: dict[str, Any]  # content of result.json
-
-    @property
-    def status(self) -> str:
-        """One of done, running, interrupted, failed; missing without a record."""
-        return str(self.record.get("status", "missing"))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The run's config as nested plain values."""
-        return _section(self.record, "config")
-
-    @property
-    def figure(self) -> dict[str, Any]:
-        """The section ``figure`` of the config."""
-        return _section(self.config, "figure")
-
-    @property
-    def overrides(self) -> list[str]:
-        """Overrides of the command line."""
-        found = self.record.get("overrides")
-        return [str(word) for word in found] if isinstance(found, list) else []
-
-    @property
-    def substitutions(self) -> list[tuple[str, str]]:
-        """What was used instead of something not available, and why."""
-        return [
-            (f"{entry.get('by')} instead of {asked}", str(entry.get("because", "")))
-            for entry in self._substituted()
-            for asked in [next((v for k, v in entry.items() if k not in ("by", "because")), "?")]
-        ]
-
-    @property
-    def backbone(self) -> str:
-        """Name of the network that was used, after a fallback."""
-        asked = _section(self.config, "backbone")
-        used = [entry.get("by") for entry in self._substituted() if "backbone" in entry]
-        random = " with random weights" if asked.get("weights") == "random" else ""
-        return f"{used[0] if used else asked.get('name')}{random}"
+    status: str  # done, running, interrupted, failed; missing without a record
+    config: dict[str, Any]  # nested plain values
+    figure: dict[str, Any]  # a section of the config
+    overrides: list[str]  # of the command line
+    substitutions: list[tuple[str, str]]  # "vgg16 instead of vgg19", and why
+    backbone: str  # name of the network that was used, after a fallback
+    image: Path | None  # of the result, whether it exists or not; None without a valid name
 
     @property
     def title(self) -> str:
@@ -73,25 +42,33 @@ class RunFolder:
         name = re.sub(r"^\d+_", "", self.path.absolute().name)
         return str(self.figure.get("label") or self.config.get("panel") or name)
 
-    @property
-    def image(self) -> Path | None:
-        """Path of the resulting image, whether it exists or not; None without a valid name."""
-        name = self.config.get("image")
-        # A record may come from somebody else and must not name any other file.
-        return self.path / name if isinstance(name, str) and Path(name).name == name else None
-
     def input(self, kind: str) -> dict[str, Any]:
         """Return path, hash and saved copy of the content image or the style image."""
         return _section(_section(self.record, "inputs"), kind)
 
-    def _substituted(self) -> list[dict[str, Any]]:
-        found = self.record.get("substituted")
-        return [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
-
 
 def read_run_folder(folder: Path) -> RunFolder:
     """Read the folder of a run; a record that is damaged or missing counts as empty."""
-    return RunFolder(folder, read_record(folder))
+    record = read_record(folder)
+    config = _section(record, "config")
+    substituted = [entry for entry in _list(record, "substituted") if isinstance(entry, dict)]
+    asked = _section(config, "backbone")
+    used = [entry.get("by") for entry in substituted if "backbone" in entry]
+    random = " with random weights" if asked.get("weights") == "random" else ""
+    name = config.get("image")
+    # A record may come from somebody else and must not name any other file.
+    is_name = isinstance(name, str) and Path(name).name == name
+    return RunFolder(
+        path=folder,
+        record=record,
+        status=str(record.get("status", "missing")),
+        config=config,
+        figure=_section(config, "figure"),
+        overrides=[str(override) for override in _list(record, "overrides")],
+        substitutions=[_describe(entry) for entry in substituted],
+        backbone=f"{used[0] if used else asked.get('name')}{random}",
+        image=folder / str(name) if is_name else None,
+    )
 
 
 def find_run_folders(folder: Path) -> list[Path]:
@@ -191,6 +168,16 @@ def _clear(run: RunFolder) -> None:
 def _section(values: dict[str, Any], key: str) -> dict[str, Any]:
     found = values.get(key)
     return found if isinstance(found, dict) else {}
+
+
+def _list(values: dict[str, Any], key: str) -> list[Any]:
+    found = values.get(key)
+    return found if isinstance(found, list) else []
+
+
+def _describe(entry: dict[str, Any]) -> tuple[str, str]:
+    asked = [value for key, value in entry.items() if key not in ("by", "because")]
+    return f"{entry.get('by')} instead of {(asked or ['?'])[0]}", str(entry.get("because", ""))
 
 
 def _is_run(folder: Path) -> bool:

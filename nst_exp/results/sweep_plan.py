@@ -63,13 +63,13 @@ def read_plan(folder: Path) -> dict[str, SweepJob]:
     return {job.folder: job for job in jobs if _is_name(job.folder)}
 
 
-def write_plan(plan: SweepPlan, earlier: Mapping[str, SweepJob]) -> None:
-    """Write the plan of a sweep; the jobs of ``earlier`` commands stay in it.
+def write_plan(plan: SweepPlan) -> None:
+    """Write the plan of a sweep; the jobs of earlier commands in its folder stay in it.
 
     Raises:
         OutputError: If the plan cannot be written.
     """
-    every = {**earlier, **{job.folder: job for job in plan.jobs}}
+    every = {**read_plan(plan.folder), **{job.folder: job for job in plan.jobs}}
     content = {
         "version": 1,
         "command": plan.command,
@@ -85,25 +85,14 @@ def write_plan(plan: SweepPlan, earlier: Mapping[str, SweepJob]) -> None:
         raise OutputError(f"out={plan.folder}: cannot be written ({error.strerror})") from error
 
 
-def start_search(plan: SweepPlan) -> None:
-    """Write a plan without jobs, for a sweeper that chooses them as it goes.
-
-    It keeps the jobs of earlier commands, but not the order of the last launch: the search would
-    otherwise get the folders of an earlier grid.
-    """
-    write_plan(plan, read_plan(plan.folder))
-
-
 def add_finished_jobs(folder: Path, varied: Sequence[str]) -> None:
     """Add to the plan every run in ``folder`` that it does not have yet: the jobs of a search."""
-    known = read_plan(folder)
+    known, jobs = read_plan(folder), list[SweepJob]()
     for run in map(read_run_folder, find_run_folders(folder)):
-        name, overrides = run.path.name, run.overrides
-        if overrides and name not in known:
-            values = values_of(overrides, varied)
-            known[name] = SweepJob(next_number(known), name, overrides, values)
-    if known:
-        write_plan(SweepPlan(folder, [], list(varied)), known)
+        if run.overrides and run.path.name not in known:
+            number, values = next_number(known) + len(jobs), values_of(run.overrides, varied)
+            jobs.append(SweepJob(number, run.path.name, run.overrides, values))
+    write_plan(SweepPlan(folder, jobs, list(varied)))
 
 
 def next_number(jobs: Mapping[str, SweepJob]) -> int:

@@ -17,7 +17,6 @@ from nst_exp.results.sweep_plan import (
     job_name,
     next_number,
     read_plan,
-    start_search,
     values_of,
     write_plan,
 )
@@ -85,8 +84,8 @@ def test_file_with_other_columns_has_no_losses(tmp_path: Path) -> None:
 def test_plan_is_read_back_and_extended(tmp_path: Path) -> None:
     first = SweepJob(0, "000_beta=1", ["beta=1"], {"beta": "1"})
     second = SweepJob(1, "001_beta=2", ["beta=2"], {"beta": "2"})
-    write_plan(SweepPlan(tmp_path, [first], ["beta"]), {})
-    write_plan(SweepPlan(tmp_path, [second], ["beta"]), read_plan(tmp_path))
+    write_plan(SweepPlan(tmp_path, [first], ["beta"]))
+    write_plan(SweepPlan(tmp_path, [second], ["beta"]))
     assert read_plan(tmp_path) == {first.folder: first, second.folder: second}
     assert next_number(read_plan(tmp_path)) == 2
     assert folder_of_job(tmp_path, 0, ["beta=2"]) == second.folder
@@ -114,15 +113,15 @@ def test_damaged_plan_has_no_jobs(tmp_path: Path, content: str) -> None:
 def test_jobs_of_a_search_are_planned_afterward(tmp_path: Path) -> None:
     overrides = ["size=64", "beta=31.415926535897935", "style=a/wave.jpg", "lr=1.2345678e-05"]
     varied = ["beta", "style", "lr"]
-    start_search(SweepPlan(tmp_path, [], varied))
+    write_plan(SweepPlan(tmp_path, [], varied))
     name = folder_of_job(tmp_path, 7, overrides)
     assert name == "007_beta=31.4159,style=wave.jpg,lr=1.23457e-05"
     write(tmp_path / name, overrides=overrides)
     add_finished_jobs(tmp_path, varied)
     (job,) = read_plan(tmp_path).values()
     assert job == SweepJob(0, name, overrides, values_of(overrides, varied))
-    write_plan(SweepPlan(tmp_path, [SweepJob(1, "001", [], {})]), read_plan(tmp_path))
-    start_search(SweepPlan(tmp_path, [], varied))  # not the folders of the last launch
+    write_plan(SweepPlan(tmp_path, [SweepJob(1, "001", [], {})]))
+    write_plan(SweepPlan(tmp_path, [], varied))  # a search does not get the folders of a grid
     assert folder_of_job(tmp_path, 0, overrides).startswith("000_beta")
     assert len(read_plan(tmp_path)) == 2
 

@@ -28,7 +28,6 @@ from nst_exp.results.sweep_plan import (
     job_name,
     next_number,
     read_plan,
-    start_search,
     values_of,
     write_plan,
 )
@@ -57,7 +56,7 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
         check_search(config.hydra.sweeper)
         _typed(config, first_values(overrides))
         plan = SweepPlan(folder, [], varied, sys.argv[1:])
-        start_search(plan)
+        write_plan(plan)  # without jobs: the search chooses them
         return plan
     earlier = read_plan(folder)
     folders = _Folders(folder, earlier)
@@ -75,7 +74,7 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
     if problems:
         raise ConfigError([_with_jobs(text, jobs, len(grid)) for text, jobs in problems.items()])
     plan = SweepPlan(folder, jobs, varied, sys.argv[1:])
-    write_plan(plan, earlier)
+    write_plan(plan)
     return plan
 
 
