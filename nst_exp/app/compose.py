@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from nst_exp.app.known_keys import OPTIMIZERS, field_types, known_keys, type_of, unknown_key
+from nst_exp.app.known_keys import OPTIMIZERS, known_keys, type_of, unknown_key
 from nst_exp.app.messages import NOT_GLOBAL, describe_error, first_line
 from nst_exp.app.overrides import check_arguments
 from nst_exp.config.keys import key
@@ -25,8 +25,7 @@ from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.paths import CONFIGS
 from nst_exp.utils.suggest import did_you_mean
 
-# What Hydra and OmegaConf raise; ValueError for a group that is set to a number.
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
 
 
 @dataclass
@@ -81,7 +80,7 @@ def to_config(cfg: DictConfig) -> Config:
     """Convert a composed config, without Hydra's own section, to the typed one.
 
     Raises:
-        ConfigError: With all keys that the schema lacks or that were removed.
+        ConfigError: With all keys that the schema lacks, or the first value of a wrong type.
     """
     _check_panel(cfg)
     given = _resolved(cfg)
@@ -89,37 +88,25 @@ def to_config(cfg: DictConfig) -> Config:
         raise ConfigError(NOT_GLOBAL)
     if isinstance(figure := given.get("figure"), dict):
         figure["panels"] = {}  # the values of the chosen panel are in their places by now
-    optimizer = OPTIMIZERS[str(given["optimizer"]["kind"])]
-    if problems := list(_differences(given, Config, optimizer)):
+    kind = given["optimizer"]["kind"]
+    if kind not in OPTIMIZERS:
+        raise ConfigError(f"optimizer.kind={kind}: must be one of {', '.join(OPTIMIZERS)}")
+    if problems := list(_unknown_keys(given, kind)):
         raise ConfigError(problems)
     try:
-        base = OmegaConf.structured(Config(optimizer=optimizer()))
+        base = OmegaConf.structured(Config(optimizer=OPTIMIZERS[kind]()))
         return cast(Config, OmegaConf.to_object(OmegaConf.merge(base, escape(given))))
     except OmegaConfBaseException as error:
         raise ConfigError(describe_error(error)) from error
 
 
-def _differences(given: Any, node: Any, optimizer: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the keys below ``prefix`` that the type ``node`` lacks, and those that are missing."""
-    if get_origin(node) is dict and is_dataclass(term := get_args(node)[1]):
-        for name, value in given.items():  # with the keys that are not at their defaults
-            missing = field_types(term).keys() - value.keys()
-            filled = value | dict.fromkeys(missing)
-            yield from _differences(filled, term, optimizer, f"{prefix}{name}.")
-    if not is_dataclass(node) or given is None:
-        return
-    if not isinstance(given, Mapping):
-        yield f"{prefix[:-1]}={given}: has keys of its own; set {prefix}KEY=VALUE"
-        return
-    hints = field_types(optimizer if node is Optimizer else node)
-    for name in given:
-        if name not in hints:
-            yield unknown_key(f"{prefix}{name}")
-    for name, hint in hints.items():
-        if name not in given:
-            yield f"{prefix}{name}: cannot be removed; set {prefix}{name}=VALUE"
-        else:
-            yield from _differences(given[name], hint, optimizer, f"{prefix}{name}.")
+def _unknown_keys(given: dict[str, Any], optimizer: str, prefix: str = "") -> Iterator[str]:
+    for name, value in given.items():
+        key = f"{prefix}{name}"
+        if type_of(key, optimizer) is None:
+            yield unknown_key(key)
+        elif isinstance(value, dict):
+            yield from _unknown_keys(value, optimizer, f"{key}.")
 
 
 def escape(value: Any) -> Any:
@@ -136,25 +123,20 @@ def escape(value: Any) -> Any:
 def _resolved(cfg: DictConfig) -> dict[str, Any]:
     """Resolve all references to plain values."""
     try:
-        container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        return cast(
+            dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        )
     except OmegaConfBaseException as error:
         if not error.full_key or isinstance(error, MissingMandatoryValue):
             raise ConfigError(describe_error(error)) from error
-        raw = str(_unresolved(cfg, error.full_key))
+        raw: Any = OmegaConf.to_container(cfg, resolve=False)
+        for name in re.findall(r"[^.\[\]]+", error.full_key):
+            raw = raw[int(name) if isinstance(raw, list) else name]
         reason = f"{first_line(error)}; write \\$ for a dollar sign of the value itself"
-        for name in re.findall(r"\$\{([\w.]+)\}", raw):
+        for name in re.findall(r"\$\{([\w.]+)\}", str(raw)):
             if type_of(name) is None:
                 reason = f"there is no key '{name}'{did_you_mean(name, known_keys())}"
         raise ConfigError(f"{error.full_key}={raw}: {reason}") from error
-    return cast(dict[str, Any], container)
-
-
-def _unresolved(cfg: DictConfig, key: str) -> Any:
-    """Return a value as it was written, with its ``${...}``."""
-    node: Any = OmegaConf.to_container(cfg, resolve=False)
-    for name in re.findall(r"[^.\[\]]+", key):
-        node = node[int(name)] if isinstance(node, list) else node.get(name, "")
-    return node
 
 
 def _check_panel(cfg: DictConfig) -> None:

@@ -43,7 +43,9 @@ def expand(arguments: Sequence[str]) -> list[str]:
         raise ConfigError("from_image: is given twice; give one image")
     path = chosen[0].partition("=")[2].strip("'\"")
     stored, problems = [], []
-    given = [_key(text) for text in split_arguments(others).overrides]
+    options, overrides = split_arguments(others)
+    given = [_key(text) for text in overrides]
+    own = [f"{o}={options[o]}" for o in ("--config-dir", "-cd") if o in options]
     replaced = {*given, *_NOT_REPEATED, *_brought(others)}
     for text in _read_overrides(path):
         key = _key(text)
@@ -56,7 +58,7 @@ def expand(arguments: Sequence[str]) -> list[str]:
         stored.append(text)
     if not problems:
         try:
-            check_arguments([*split_arguments(others).own_presets, *stored])
+            check_arguments([*own, *stored])
         except ConfigError as error:
             problems = error.problems
     if problems:

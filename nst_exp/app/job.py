@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from nst_exp.app.compose import register, to_config
 from nst_exp.app.console import display_path, fail, install_console
-from nst_exp.app.sweep.launchers import another_job_failed, is_basic
-from nst_exp.app.sweep.search import Objectives, is_optuna, objectives
+from nst_exp.app.sweep.launchers import another_job_failed, is_basic, is_basic_sweeper
+from nst_exp.app.sweep.search import Objectives, objectives
 from nst_exp.config.schema import Config
 from nst_exp.results.lock import FolderLocked
 from nst_exp.results.run_folder import record_failure
@@ -36,7 +36,6 @@ register()  # also in the processes of a launcher, which compose their jobs them
 class JobFailure:
     """How a job of a sweep failed; jobs return it instead of raising, so that others go on."""
 
-    message: str
     exit_code: int
 
     @property
@@ -74,22 +73,22 @@ def _sweep_job(
     config: Config | None = None
     try:
         config = to_config(cfg)
-        if is_optuna(hydra.sweeper):  # the jobs of a grid were validated with its plan
+        if not is_basic_sweeper(hydra.sweeper):  # whose jobs were validated with the plan
             validate(config)
         if not is_basic(hydra.launcher):
             if config.fail_fast and another_job_failed(folder.parent):
-                return JobFailure("fail_fast=true: not started, since another job failed", 1)
+                return JobFailure(1)
             config = replace(config, logging=replace(config.logging, progress=False))
         record = _run(config, folder, overrides, LOCK_TIMEOUT)
         return objectives(hydra.sweeper, record, config.logging.metrics)
     except NstError as error:
-        failure = JobFailure(str(error), fail(error))
+        failure = JobFailure(fail(error))
         # A locked folder has the record of the process that works there.
         if not failure.interrupted and not isinstance(error, FolderLocked):
             record_failure(folder, config, error, overrides)
     except Exception as error:
-        failure = JobFailure(f"{type(error).__name__}: {error}", 1)
-        log.exception(failure.message)
+        failure = JobFailure(1)
+        log.exception(f"{type(error).__name__}: {error}")
         record_failure(folder, config, error, overrides)
     return failure
 

@@ -18,6 +18,11 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"lbfgs": LBFGS, "adam": Adam}
 
 def field_types(node: Any) -> dict[str, Any]:
     """Return the types of a dataclass' fields, without ``| None``."""
+    return _field_types(node)
+
+
+@lru_cache
+def _field_types(node: Any) -> dict[str, Any]:
     return {
         name: typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
         for name, hint in typing.get_type_hints(node).items()

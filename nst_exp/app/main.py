@@ -11,10 +11,8 @@ import sys
 from pathlib import Path
 
 import hydra
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
+from nst_exp.app.compose import COMPOSITION_ERRORS
 from nst_exp.app.console import fail, install_console
 from nst_exp.app.from_image import expand
 from nst_exp.app.job import do_job
@@ -60,7 +58,7 @@ def _command(arguments: list[str]) -> int:
         return _run_hydra(bool(sweep))
     except NstError as error:
         return fail(error)
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except COMPOSITION_ERRORS as error:
         return fail(ConfigError(describe_error(error, arguments)))
     except OSError as error:
         if error.filename is None and disk_refusal(error, Path.cwd()) is None:
@@ -77,7 +75,7 @@ def _run_hydra(sweep: bool) -> int:
     entry = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
     try:
         entry(do_job)()
-    except (NstError, HydraException, OmegaConfBaseException, YAMLError, OSError):
+    except (NstError, OSError, *COMPOSITION_ERRORS):
         raise
     except Exception as error:
         if not sweep or isinstance(error.__cause__, OSError):

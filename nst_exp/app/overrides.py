@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -28,15 +27,13 @@ from nst_exp.config.validate import value_problems
 from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
-# Options of Hydra's command line, and whether each takes a value.
-OPTIONS = {
-    **dict.fromkeys(("--help", "-h", "--hydra-help", "--version", "--resolve"), False),
-    **dict.fromkeys(("--run", "-r", "--multirun", "-m", "--shell-completion", "-sc"), False),
-    **dict.fromkeys(("--cfg", "-c", "--package", "-p", "--info", "-i"), True),
-    **dict.fromkeys(("--config-path", "-cp", "--config-name", "-cn"), True),
-    **dict.fromkeys(("--config-dir", "-cd", "--experimental-rerun"), True),
-}
-EXCLUSIVE = ("--run", "-r", "--multirun", "-m", "--cfg", "-c", "--info", "-i")
+# Options of Hydra's command line: those that exclude one another, others, those with a value.
+COMMANDS = ("--run", "-r", "--multirun", "-m", "--cfg", "-c", "--info", "-i", "-sc")
+FLAGS = (*COMMANDS, "--help", "-h", "--hydra-help", "--version", "--resolve", "--shell-completion")
+VALUED = (
+    *("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-path", "-cp"),
+    *("--config-name", "-cn", "--config-dir", "-cd", "--experimental-rerun"),
+)
 # Presets of Hydra's plugins -> the plugin's module and the extra that installs it.
 PLUGINS = {
     "hydra/launcher=joblib": ("hydra_joblib_launcher", "joblib"),
@@ -52,15 +49,18 @@ def check_arguments(arguments: Sequence[str]) -> None:
     """Check the arguments of a command line, without its ``from_image``.
 
     Raises:
-        ConfigError: With every problem of options, keys, presets and values.
+        ConfigError: With every problem of options, keys, presets and types of values.
     """
-    if bad := [text for text in arguments if as_utf8(text) != text]:
-        raise ConfigError([f"{as_utf8(text)}: is not UTF-8; use another name" for text in bad])
-    split = split_arguments(arguments)
-    problems = split.problems
+    if bad := [text for text in map(as_utf8, arguments) if text not in arguments]:
+        raise ConfigError([f"{text}: is not UTF-8; use another name" for text in bad])
+    options, overrides = split_arguments(arguments)
+    problems = [_unknown_option(name) for name in options if name not in FLAGS + VALUED]
+    commands = [name for name in options if name in COMMANDS]
+    if len(commands) > 1:
+        problems.append(f"{' '.join(commands)}: exclude one another; choose one")
     # The values of unknown options cannot be told from overrides.
-    if not problems and not {"-sc", "--shell-completion"} & split.options.keys():
-        check = _Check(split)
+    if not problems and not {"-sc", "--shell-completion"} & options.keys():
+        check = _Check(options, overrides)
         problems += check.problems()
         if problems:  # otherwise the whole config is validated later
             problems += check.values_out_of_bounds()
@@ -68,64 +68,42 @@ def check_arguments(arguments: Sequence[str]) -> None:
         raise ConfigError(list(dict.fromkeys(problems)))
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """A command line, split."""
-
-    options: dict[str, str]  # with their values
-    overrides: list[str]
-    problems: list[str]  # of the options
-
-    @property
-    def own_presets(self) -> list[str]:
-        """The option that names the folder of the user's own presets."""
-        return [f"{o}={self.options[o]}" for o in ("--config-dir", "-cd") if o in self.options]
-
-    @property
-    def is_sweep(self) -> bool:
-        """Whether keys may have several values."""
-        return "-m" in self.options or "--multirun" in self.options
-
-
-def split_arguments(arguments: Sequence[str]) -> Arguments:
-    """Split a command line into Hydra's options and overrides."""
-    split = Arguments({}, [], [])
+def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Split a command line into Hydra's options with their values, and overrides."""
+    options: dict[str, str] = {}
+    overrides: list[str] = []
     rest = iter(arguments)
     for text in rest:
-        name, _, value = text.partition("=")
-        if not text.startswith("-"):
-            split.overrides.append(text)
-        elif name in OPTIONS:
-            split.options[name] = value or (next(rest, "") if OPTIONS[name] else "")
+        if text.startswith("-"):
+            name, _, value = text.partition("=")
+            options[name] = value or (next(rest, "") if name in VALUED else "")
         else:
-            split.problems.append(_unknown_option(text))
-    chosen = [option for option in EXCLUSIVE if option in split.options]
-    if len(chosen) > 1:
-        split.problems.append(f"{' '.join(chosen)}: exclude one another; choose one")
-    return split
+            overrides.append(text)
+    return options, overrides
 
 
-def _unknown_option(text: str) -> str:
+def _unknown_option(name: str) -> str:
     """Word the problem of an option: mostly a key with dashes, as other programs have it."""
-    name = text.partition("=")[0]
     key = name.lstrip("-").replace("-", "_")
     same = next((known for known in known_keys() if key == known.split(".")[-1]), None)
-    options = [option for option in OPTIONS if option.startswith("--")]
-    if same is None and len(key) > 1 and (near := did_you_mean(name, options)):
-        return f"{text}: no such option{near}"
+    near = did_you_mean(name, [option for option in FLAGS + VALUED if option.startswith("--")])
+    if same is None and len(key) > 1 and near:
+        return f"{name}: no such option{near}"
     key = same or unknown_key(key).partition("did you mean '")[2].rstrip("'?") or "KEY"
-    return f"{text}: no such option; write {key}=VALUE without dashes"
+    return f"{name}: no such option; write {key}=VALUE without dashes"
 
 
 class _Check:
     """One pass over the overrides of a command line."""
 
-    def __init__(self, arguments: Arguments) -> None:
-        self.overrides = arguments.overrides
-        self.sweep = arguments.is_sweep or "hydra.mode=MULTIRUN" in self.overrides
+    def __init__(self, options: dict[str, str], overrides: list[str]) -> None:
+        self.overrides = overrides
+        self.sweep = bool({"-m", "--multirun"} & options.keys()) or (
+            "hydra.mode=MULTIRUN" in overrides
+        )
         self.presets = {group: list(names) for group, names in groups().items()}
-        for option in arguments.own_presets:
-            for path in Path(option.partition("=")[2]).glob("*/*.yaml"):
+        for folder in (options[name] for name in ("--config-dir", "-cd") if name in options):
+            for path in Path(folder).glob("*/*.yaml"):
                 self.presets.setdefault(path.parent.name, []).append(path.stem)
         self.parser = OverridesParser.create()
         # The kind of optimizer, if the overrides alone decide it.

@@ -73,7 +73,7 @@ MISTAKES = {
     "several values add -m",
     # options
     "--lr 3": "--lr: no such option; write optimizer.lr=VALUE without dashes",
-    "--content=a": "--content=a: no such option; write content=VALUE without dashes",
+    "--content=a": "--content: no such option; write content=VALUE without dashes",
     "--multirunn": "--multirunn: no such option; did you mean '--multirun'?",
     "--run --multirun": "--run --multirun: exclude one another; choose one",
     # sweeps

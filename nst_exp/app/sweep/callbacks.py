@@ -7,7 +7,8 @@ import logging
 import sys
 import traceback
 from collections import Counter
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,29 +34,41 @@ from nst_exp.utils.errors import ConfigError, NstError
 log = logging.getLogger(__name__)
 
 
+@contextmanager
+def _exit_on_error() -> Iterator[None]:
+    """Exit with the code of an error; Hydra would only warn of an exception in a callback."""
+    try:
+        yield
+    except NstError as error:
+        sys.exit(fail(error))
+    except COMPOSITION_ERRORS as error:
+        sys.exit(fail(ConfigError(describe_error(error))))
+    except Exception:  # a bug
+        traceback.print_exc()
+        sys.exit(1)
+
+
 class ValidateConfig(Callback):
     """Refuses a bad config before Hydra makes the folder of a single run."""
 
+    @_exit_on_error()
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Validate the config, and whether its folder is free."""
         plain = copy.deepcopy(config)
         with open_dict(plain):
             del plain["hydra"]
-        try:
-            typed = to_config(plain)
-            validate(typed)
-            if typed.trainer.accelerator in ("gpu", "cuda", "mps"):
-                from nst_exp.runner.trainer import check_device  # imports torch
+        typed = to_config(plain)
+        validate(typed)
+        if typed.trainer.accelerator in ("gpu", "cuda", "mps"):
+            from nst_exp.runner.trainer import check_device  # imports torch
 
-                check_device(typed.trainer)
-            # Hydra writes its own files into the folder even before the run can refuse it.
-            folder = Path(config.hydra.run.dir)
-            with suppress(OSError):  # an image that cannot be read; loading it raises the error
-                fingerprint = compute_fingerprint(typed, input_hashes(typed))
-                check_free(folder)
-                check_compatible(folder, fingerprint, typed.overwrite)
-        except NstError as error:
-            sys.exit(fail(error))
+            check_device(typed.trainer)
+        # Hydra writes its own files into the folder even before the run can refuse it.
+        folder = Path(config.hydra.run.dir)
+        with suppress(OSError):  # an image that cannot be read; loading it raises the error
+            fingerprint = compute_fingerprint(typed, input_hashes(typed))
+            check_free(folder)
+            check_compatible(folder, fingerprint, typed.overwrite)
 
 
 class SweepSession(Callback):
@@ -64,7 +77,6 @@ class SweepSession(Callback):
     def __init__(self) -> None:
         """Begin without a plan; Hydra creates one session per process."""
         self.plan: SweepPlan | None = None
-        self.search = False  # the sweeper chooses its jobs as it goes
         self.progress: SweepProgress | None = None  # of jobs that run in this process
         self.lock = ExitStack()  # keeps other commands out of the folder
 
@@ -72,98 +84,80 @@ class SweepSession(Callback):
         """Give the workers of a launcher a session without a plan, which does nothing."""
         return SweepSession, ()
 
+    @_exit_on_error()
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Lock the folder, plan the jobs and start counting them."""
-        try:
-            plan = self._open(config)
-        except NstError as error:
-            sys.exit(fail(error))
-        except COMPOSITION_ERRORS as error:
-            sys.exit(fail(ConfigError(describe_error(error, sys.argv[1:]))))
-        except Exception:  # a bug; Hydra would warn and start the jobs
-            traceback.print_exc()
-            sys.exit(1)
-        total = int(config.hydra.sweeper.n_trials) if self.search else len(plan.jobs)
-        done = f", {plan.count_done()} of them done already" if plan.count_done() else ""
-        jobs = f"a search of {total} jobs" if self.search else f"{total} jobs{done}"
-        log.info(f"{jobs}: {display_path(plan.folder)}")
-        if is_basic(config.hydra.launcher):
-            self.progress = SweepProgress(total, config.logging.progress)
-
-    def _open(self, config: DictConfig) -> SweepPlan:
-        """Plan the sweep in its locked folder; a refused one leaves no folder that is new."""
         check_launcher(config.hydra.launcher)
         folder = Path(config.hydra.sweep.dir)
         fresh = not folder.exists()
         self.lock.enter_context(folder_lock(folder))
         try:
             self.plan = plan_sweep(config)
-            self.search = not self.plan.jobs
-        except BaseException:
+        except BaseException:  # a sweep that is refused leaves no folder
             self.lock.close()
             if fresh:
                 with suppress(OSError):
                     (folder / LOCK).unlink(missing_ok=True)
                     folder.rmdir()
             raise
-        return self.plan
+        total, done = len(self.plan.jobs), self.plan.count_done()
+        jobs = f"{total} jobs" + (f", {done} of them done already" if done else "")
+        if not self.plan.jobs:
+            total = config.hydra.sweeper.get("n_trials")
+            jobs = f"a search of {total} jobs"
+        log.info(f"{jobs}: {display_path(folder)}")
+        if is_basic(config.hydra.launcher):
+            self.progress = SweepProgress(total, config.logging.progress)
 
+    @_exit_on_error()
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Log which job begins."""
         if self.plan is not None and self.progress is not None:
             values = values_of(config.hydra.overrides.task, self.plan.varied)
             self.progress.start(format_values(values))
 
+    @_exit_on_error()
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """End the sweep after an interrupted job, or after a failed one with ``fail_fast``."""
-        if self.progress is None:
+        if self.plan is None or self.progress is None:
             return
         self.progress.finish()
         failure = job_return.return_value
-        if isinstance(failure, JobFailure):
-            if failure.interrupted:
-                self._end(config, interrupted=True)
-                sys.exit(failure.exit_code)
-            if config.fail_fast:
-                log.error("fail_fast=true: the sweep stops here")
-                sys.exit(self._end(config))
+        if isinstance(failure, JobFailure) and failure.interrupted:
+            self._end(self.plan, config, interrupted=True)
+            sys.exit(failure.exit_code)
+        if isinstance(failure, JobFailure) and config.fail_fast:
+            log.error("fail_fast=true: the sweep stops here")
+            sys.exit(self._end(self.plan, config))
 
+    @_exit_on_error()
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the report and exit with code 1 if a job failed."""
-        if code := self._end(config):
+        if self.plan is not None and (code := self._end(self.plan, config)):
             sys.exit(code)
 
-    def _end(self, config: DictConfig, interrupted: bool = False) -> int:
+    def _end(self, plan: SweepPlan, config: DictConfig, interrupted: bool = False) -> int:
         """Log what was done, write the report unless interrupted, and return the exit code."""
-        configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # not the last job's file
-        if self.plan is None:
-            return 1
-        if self.progress is not None:
-            self.progress.close()
-        folder, code = display_path(self.plan.folder), 0
-        jobs = find_run_folders(folder) if self.search else self.plan.folders
-        states = Counter(str(read_record(job).get("status", "not started")) for job in jobs)
-        if set(states) - {"done"}:
-            code = 1
-            others = ", ".join(f"{n} {state}" for state, n in states.items() if state != "done")
-            log.error(
-                f"{states['done']} jobs done, {others}; the same command with out={folder} does "
-                "what is left"
-            )
-        try:
-            if self.search:
-                add_finished_jobs(folder, self.plan.varied)
-            self._report(folder, interrupted)
-            write_figures_of([job for job in jobs if job.is_dir()], folder)
-        except NstError as error:
-            code = code or fail(error)
-        self.lock.close()
-        return code
-
-    def _report(self, folder: Path, interrupted: bool) -> None:
         from nst_exp.report import table, write_report
 
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # not the last job's file
+        if self.progress is not None:
+            self.progress.close()
+        folder = display_path(plan.folder)
+        if not plan.jobs:
+            add_finished_jobs(folder, plan.varied)
+        jobs = plan.folders or find_run_folders(folder)
+        states = Counter(str(read_record(job).get("status", "not started")) for job in jobs)
+        others = [f"{n} {state}" for state, n in states.items() if state != "done"]
+        if others:
+            log.error(
+                f"{states['done']} jobs done, {', '.join(others)}; the same command with "
+                f"out={folder} does what is left"
+            )
         if find_run_folders(folder):
             log.info(table([folder]))
             for path in [] if interrupted else write_report([folder], folder):
                 log.info(f"report: {path}")
+        write_figures_of([job for job in jobs if job.is_dir()], folder)
+        self.lock.close()
+        return 1 if others else 0

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, open_dict
 
 from nst_exp.app.compose import COMPOSITION_ERRORS, to_config
 from nst_exp.app.messages import describe_error
+from nst_exp.app.sweep.launchers import is_basic_sweeper
 from nst_exp.app.sweep.search import check_search, first_values
 from nst_exp.config.schema import Config
 from nst_exp.images import input_hashes
@@ -52,7 +53,7 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
     varied = list(
         dict.fromkeys(o.get_key_element().lstrip("+") for o in overrides if o.is_sweep_override())
     )
-    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+    if not is_basic_sweeper(config.hydra.sweeper):
         check_search(config.hydra.sweeper)
         _typed(config, first_values(overrides))
         plan = SweepPlan(folder, [], varied, sys.argv[1:])

@@ -1,4 +1,4 @@
-"""What a sweep has to know of Hydra's launchers, which run its jobs in other processes."""
+"""What a sweep has to know of Hydra's sweeper and launcher."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def is_basic(launcher: Any) -> bool:
         launcher: That section of Hydra's config.
     """
     return str(launcher._target_).endswith(".BasicLauncher")
+
+
+def is_basic_sweeper(sweeper: Any) -> bool:
+    """Tell whether the jobs are a grid; other sweepers choose them as they go."""
+    return str(sweeper._target_).endswith(".BasicSweeper")
 
 
 def check_launcher(launcher: Any) -> None:
