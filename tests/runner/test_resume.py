@@ -1,19 +1,18 @@
-"""A run that was stopped goes on as if it had not been: the same bytes in the end."""
+"""A run that was stopped is resumed as if it had not been: the same bytes in the end."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers_run import TINY, pixels, stop_at, tiny_run
+from helpers_run import pixels, stop_at, tiny_run
 
-from nst_exp.app.api import make_config
+from nst_exp.results.record import Record, read_record
 from nst_exp.runner.callbacks import Recorder
-from nst_exp.runner.run import run
-from nst_exp.utils.errors import Interrupted
+from nst_exp.runner.logger import RunLogger
+from nst_exp.utils.errors import ConfigError, Interrupted
 from tests.faults.folders import differences, result_of
 
 PYRAMID = ["resolution.pyramid=true", "resolution.sizes=[32,48]", "steps=10"]
@@ -29,29 +28,35 @@ def _stopped(
     return caught.value
 
 
+ADAM = ["steps=8", "optimizer=adam"]
+MILESTONES = [*ADAM, "optimizer.milestones=[3,6]"]
+CASES = [
+    (0, 5, ["steps=8"]),
+    (0, 4, [*ADAM, "resolution.averaging=0.9"]),
+    (0, 5, PYRAMID),  # at the end of the first level
+    (1, 2, [*PYRAMID, "optimizer=adam", "resolution.averaging=0.9"]),
+    (0, 3, MILESTONES),
+]
+MORE_CASES = [
+    (0, 1, ["steps=8"]),  # before L-BFGS has a history
+    (0, 5, ["steps=8", "optimizer.parametrization.kind=pixels", "init=noise"]),
+    (0, 5, ["steps=8", "optimizer.history=2"]),
+    (0, 5, ["steps=8", "optimizer.line_search=none", "optimizer.lr=0.1"]),
+    (0, 4, ADAM),
+    (0, 4, ["steps=8", "resolution.averaging=0.9"]),
+    (1, 2, PYRAMID),
+    (1, 2, [*PYRAMID, "optimizer=adam"]),
+    (0, 2, MILESTONES),
+    (0, 5, MILESTONES),
+    (1, 2, [*PYRAMID, "optimizer=adam", "optimizer.milestones=[2,4]"]),  # counted per level
+    (0, 4, ["steps=8", "trainer.precision=64-true"]),
+    (0, 4, ["steps=8", "trainer.precision=bf16-mixed"]),
+]
+
+
 @pytest.mark.parametrize(
     ("level", "step", "overrides"),
-    [
-        (0, 1, ["steps=8"]),  # before L-BFGS has a history
-        (0, 5, ["steps=8"]),
-        (0, 5, ["steps=8", "optimizer.parametrization.kind=pixels", "init=noise"]),
-        (0, 5, ["steps=8", "optimizer.history=2"]),
-        (0, 5, ["steps=8", "optimizer.line_search=none", "optimizer.lr=0.1"]),
-        (0, 4, ["steps=8", "optimizer=adam"]),
-        (0, 4, ["steps=8", "optimizer=adam", "resolution.averaging=0.9"]),
-        (0, 4, ["steps=8", "resolution.averaging=0.9"]),
-        (0, 5, PYRAMID),  # at the end of the first level
-        (1, 2, PYRAMID),
-        (1, 2, [*PYRAMID, "optimizer=adam"]),
-        (1, 2, [*PYRAMID, "optimizer=adam", "resolution.averaging=0.9"]),
-        # before, at and behind a milestone, and in a level that counts its steps anew
-        (0, 2, ["steps=8", "optimizer=adam", "optimizer.milestones=[3,6]"]),
-        (0, 3, ["steps=8", "optimizer=adam", "optimizer.milestones=[3,6]"]),
-        (0, 5, ["steps=8", "optimizer=adam", "optimizer.milestones=[3,6]"]),
-        (1, 2, [*PYRAMID, "optimizer=adam", "optimizer.milestones=[2,4]"]),
-        (0, 4, ["steps=8", "trainer.precision=64-true"]),
-        (0, 4, ["steps=8", "trainer.precision=bf16-mixed"]),
-    ],
+    [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE_CASES)],
     ids=lambda value: "-".join(value) if isinstance(value, list) else str(value),
 )
 def test_stopped_and_resumed_gives_the_same_bytes(
@@ -64,7 +69,7 @@ def test_stopped_and_resumed_gives_the_same_bytes(
     assert resumed.path is not None
     assert whole.path is not None
     assert np.array_equal(pixels(resumed.path), pixels(whole.path))
-    assert resumed.losses == whole.losses  # to the last bit: stronger than the 8-bit picture
+    assert resumed.losses == whole.losses  # to the last bit, unlike the 8-bit image
     assert resumed.record["step"] == whole.record["step"]
 
 
@@ -80,32 +85,13 @@ def test_stopped_and_resumed_gives_the_same_bytes(
         ),
     ],
 )
-def test_what_went_wrong_before_the_stop_is_still_said_in_the_record(
+def test_warnings_before_the_stop_are_still_in_the_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, overrides: list[str], line: str
 ) -> None:
     whole = tiny_run(tmp_path / "whole", *overrides).record["warnings"]
     assert sum(line in warning for warning in whole) == 1
     _stopped(monkeypatch, tmp_path / "stopped", 0, stop, *overrides)
     assert tiny_run(tmp_path / "stopped", *overrides).record["warnings"] == whole
-
-
-def test_milestones_change_the_picture() -> None:
-    """Else the cases above would show nothing of them."""
-    plain = tiny_run(None, "steps=8", "optimizer=adam")
-    shorter = tiny_run(None, "steps=8", "optimizer=adam", "optimizer.milestones=[3,6]")
-    assert plain.losses != shorter.losses
-
-
-def test_stop_leaves_picture_checkpoint_and_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stop = _stopped(monkeypatch, tmp_path, 1, 2, *PYRAMID)
-    assert stop.exit_code == 130
-    assert str(stop).startswith("stopped after step 7 of 10; the image so far is ")
-    record = json.loads((tmp_path / "result.json").read_text())
-    assert (record["status"], record["step"]) == ("interrupted", 7)
-    assert pixels(tmp_path / "image.png").shape == (32, 48, 3)
-    assert (tmp_path / "last.ckpt").is_file()
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -131,8 +117,7 @@ def test_a_crash_in_a_level_of_a_pyramid_loses_that_level_alone(
         patch.setattr(Recorder, "on_train_batch_end", crash)
         with pytest.raises(RuntimeError, match="plug"):
             tiny_run(folder, *overrides)
-    words = [*TINY, *overrides]
-    resumed = run(make_config(words), folder)
+    resumed = tiny_run(folder, *overrides)
     assert "resuming after step 5 of 10" in caplog.messages
     assert np.array_equal(pixels(resumed.path), pixels(whole.path))
     assert resumed.losses == whole.losses
@@ -145,25 +130,15 @@ def test_a_crash_in_a_level_of_a_pyramid_loses_that_level_alone(
 def test_stopped_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tiny_run(tmp_path / "whole", "steps=8")
     folder = tmp_path / "stopped"
-    _stopped(monkeypatch, folder, 0, 2, "steps=8")
+    stop = _stopped(monkeypatch, folder, 0, 2, "steps=8")
+    assert stop.exit_code == 130
+    assert (folder / "last.ckpt").is_file()
+    seconds = read_record(folder)["seconds"]
     _stopped(monkeypatch, folder, 0, 5, "steps=8")
-    assert tiny_run(folder, "steps=8").losses == whole.losses
+    resumed = tiny_run(folder, "steps=8")
+    assert resumed.losses == whole.losses
+    assert resumed.record["seconds"] > seconds  # of all three
     assert not (folder / "last.ckpt").exists()
-
-
-def test_time_is_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _stopped(monkeypatch, tmp_path, 0, 3, "steps=8")
-    before = json.loads((tmp_path / "result.json").read_text())["seconds"]
-    assert tiny_run(tmp_path, "steps=8").record["seconds"] > before
-
-
-def test_other_settings_do_not_go_on_from_the_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _stopped(monkeypatch, tmp_path, 0, 3, "steps=8")
-    changed = ["steps=8", "beta=1000", "overwrite=true"]
-    fresh = tiny_run(tmp_path / "fresh", "steps=8", "beta=1000")
-    assert tiny_run(tmp_path, *changed).losses == fresh.losses
 
 
 def test_damaged_checkpoint_is_said_and_the_run_starts_again(
@@ -187,32 +162,33 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("at", ["picture", "result_values"])
-def test_what_comes_behind_the_end_is_made_up_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+@pytest.mark.parametrize("moment", ["record_image", "log_metrics", "save"])
+def test_a_run_that_ends_before_it_is_done_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """A run that was killed when its picture was saved, but not yet recorded everywhere."""
-    tiny_run(tmp_path / "whole")
+    """Its image is saved, but not everything else is recorded."""
+    place = {"record_image": Recorder, "log_metrics": RunLogger, "save": Record}[moment]
+    original = getattr(place, moment)
 
-    def killed(*arguments: Any, **more: Any) -> None:
-        raise RuntimeError("killed")
-
-    picture = Recorder.record_image
-
-    def at_the_end(self: Recorder, image: Any, step: int) -> None:
-        if step == 5:
-            killed()
-        picture(self, image, step)
+    def crash_at_the_end(*arguments: Any) -> None:
+        if arguments[-1] in (5, "done"):  # the last step, or the last status
+            raise RuntimeError("killed")
+        original(*arguments)
 
     folder = tmp_path / "cut"
     with monkeypatch.context() as patch:
-        if at == "picture":
-            patch.setattr(Recorder, "record_image", at_the_end)
-        else:
-            patch.setattr("nst_exp.runner.run.result_values", killed)
+        patch.setattr(place, moment, crash_at_the_end)
         with pytest.raises(RuntimeError, match="killed"):
-            tiny_run(folder)
-    assert differences(result_of(folder), result_of(tmp_path / "whole")) != []
-    for _ in range(2):  # and not a third time
-        tiny_run(folder)
-        assert differences(result_of(folder), result_of(tmp_path / "whole")) == []
+            tiny_run(folder, "logging.every=2")  # so that log_metrics at step 5 is the end
+    tiny_run(folder, "logging.every=2")
+    whole = tiny_run(tmp_path / "whole", "logging.every=2")
+    assert differences(result_of(folder), result_of(tmp_path / "whole")) == []
+    before = (folder / "result.json").stat().st_mtime_ns
+    assert tiny_run(folder, "logging.every=2").losses == whole.losses  # and it is not repeated
+    assert (folder / "result.json").stat().st_mtime_ns == before
+
+
+def test_result_that_was_moved_away_is_not_called_done(tmp_path: Path) -> None:
+    tiny_run(tmp_path, "steps=1").path.unlink()
+    with pytest.raises(ConfigError, match=r"is done, but image\.png is missing; overwrite"):
+        tiny_run(tmp_path, "steps=1")
