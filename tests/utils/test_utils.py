@@ -9,7 +9,7 @@ import platformdirs
 import pytest
 
 from nst_exp.utils.errors import ConfigError, WeightsError, reason_of
-from nst_exp.utils.hashing import check, published, sha256_of
+from nst_exp.utils.hashing import require_sha256, sha256_of, verify_sha256
 from nst_exp.utils.paths import CONFIGS, cache_folder
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
@@ -40,17 +40,17 @@ def test_a_file_is_checked_by_its_hash_or_a_prefix(tmp_path: Path) -> None:
     path.write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
     assert sha256_of(path) == digest
-    assert check(path, digest[:8]) == digest
+    assert verify_sha256(path, digest[:8]) == digest
     page.write_text("<!DOCTYPE html><title>Log in</title>")
     with pytest.raises(WeightsError, match=r"wrong content \(a web page.*SHA-256 is [0-9a-f]{16}"):
-        check(page, digest)
+        verify_sha256(page, digest)
 
 
 @pytest.mark.parametrize("sha256", ["", "0123456", "g" * 8, "0" * 65])
 def test_hashes_that_prove_nothing_are_refused(sha256: str) -> None:
-    assert published("ABCDEF01", "sha256") == "abcdef01"
+    assert require_sha256("ABCDEF01", "sha256") == "abcdef01"
     with pytest.raises(WeightsError, match=f"sha256='{sha256}': needs 8 to 64 hex digits"):
-        published(sha256, "sha256")
+        require_sha256(sha256, "sha256")
 
 
 def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
