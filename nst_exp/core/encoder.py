@@ -70,9 +70,9 @@ def build_encoder(
         settings: Architecture, pooling, padding and input convention.
         layers: Layers whose feature maps are returned.
         state_dict: Weights under torchvision's names, more than needed is fine; random if None.
-        seed: Seed of random weights.
+        seed: Of random weights.
         channels_last: Memory format of weights and feature maps.
-        winograd: Use Winograd's algorithm in the convolutions that gain by it.
+        winograd: Whether to use Winograd's algorithm in the convolutions that gain by it.
 
     Raises:
         ConfigError: If the architecture or a layer does not exist.
@@ -101,18 +101,13 @@ def build_encoder(
     return Encoder(trunk, nodes, settings.input, channels_last, settings.map_scale)
 
 
-def classifier_names() -> list[str]:
-    """List the names of torchvision's classifiers."""
-    return cast(list[str], models.list_models(module=models))
-
-
 def new_model(name: str) -> nn.Module:
     """Build torchvision's classifier ``name`` without weights, on the current device.
 
     Raises:
         ConfigError: If torchvision has no classifier of that name.
     """
-    if name not in (known := classifier_names()):
+    if name not in (known := models.list_models(module=models)):
         raise ConfigError(
             f"backbone.name={name}: torchvision has no such classifier{did_you_mean(name, known)}"
         )
@@ -128,12 +123,7 @@ def new_model(name: str) -> nn.Module:
 
 
 def feature_maps(encoder: Encoder, image: Tensor, key: str) -> dict[str, Tensor]:
-    """Compute the feature maps of a content or style image, without a graph.
-
-    Args:
-        encoder: Network to run.
-        image: Image of shape (1, 3, H, W), RGB in 0..1.
-        key: Config key of the image, for messages.
+    """Compute the feature maps of an image, without a graph; ``key`` is the image's config key.
 
     Raises:
         ConfigError: If the image is too small, or a layer does not return feature maps.
@@ -230,6 +220,5 @@ def _load_weights(
             f"backbone={name}: the weights lack {', '.join(missing[:5])}, "
             f"which {', '.join(layers)} need"
         )
-    weights = {key: state_dict[key] for key in needed if key in state_dict}
-    weights |= {key: torch.zeros((), dtype=torch.long) for key in counters - weights.keys()}
-    trunk.load_state_dict(weights, assign=True)
+    zero = torch.zeros((), dtype=torch.long)
+    trunk.load_state_dict({key: state_dict.get(key, zero) for key in needed}, assign=True)

@@ -2,9 +2,8 @@
 
 Gatys, Ecker and Bethge, CVPR 2016, section 2: "We normalized the network by scaling the weights
 such that the mean activation of each convolutional filter over images and positions is equal to
-one. Such re-scaling can be done for the VGG network without changing its output, because it
-contains only rectifying linear activation functions and no normalization or pooling over feature
-maps." Every feature map is the old one divided by a number per channel, the channel's scale.
+one." Every feature map is the old one divided by a number per channel, the channel's scale; the
+output does not change, because the network has only ReLUs and no normalization over feature maps.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def normalize_encoder(encoder: Encoder, name: str, images: Iterable[Tensor]) -> 
 
     Args:
         encoder: Encoder to rescale.
-        name: Its architecture, for the names of layers and for messages.
+        name: Its architecture.
         images: Images (1, 3, H, W), RGB in 0..1, to measure the mean activations on.
 
     Returns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,14 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_exp.config import schema
-from nst_exp.core.terms import (
-    ContentTerm,
-    Features,
-    RangeTerm,
-    StyleTerm,
-    Term,
-    TotalVariationTerm,
-)
+from nst_exp.core.terms import ContentTerm, Features, RangeTerm, StyleTerm, Term, VariationTerm
 
 
 @dataclass(frozen=True)
@@ -30,7 +23,11 @@ class Losses:
 
     def detach(self) -> Losses:
         """Copy the losses without the graph that made them."""
-        return Losses(self.total.detach(), _detached(self.sums), _detached(self.layers))
+        sums, layers = (
+            {name: loss.detach() for name, loss in losses.items()}
+            for losses in (self.sums, self.layers)
+        )
+        return Losses(self.total.detach(), sums, layers)
 
     def as_floats(self) -> dict[str, float]:
         """Convert to Python numbers under the names that are logged."""
@@ -39,20 +36,12 @@ class Losses:
 
 
 class Objective(nn.Module):
-    """A weighted sum of terms.
-
-    A term whose weight is 0 is measured but not part of the total.
-    """
+    """A weighted sum of terms; one whose weight is 0 is measured but not part of the total."""
 
     def __init__(self, terms: Sequence[Term]) -> None:
         """Take the terms in the order in which they are summed."""
         super().__init__()
         self.terms = nn.ModuleList(terms)
-
-    @property
-    def layers(self) -> list[str]:
-        """Every layer that is read, without repetition."""
-        return list(dict.fromkeys(layer for term in self._terms() for layer in term.layers))
 
     def forward(self, image: Tensor, features: Features) -> Losses:
         """Evaluate at an image (1, 3, H, W) in 0..1 with its feature maps, each (1, N, h, w)."""
@@ -61,15 +50,12 @@ class Objective(nn.Module):
         layers: dict[str, Tensor] = {}
         # Half precision has too few digits for sums over thousands of products.
         with torch.autocast(image.device.type, enabled=False):
-            for term in self._terms():
+            for term in cast(Iterable[Term], self.terms):
                 sums[term.name], by_layer = term(image, features)
                 layers |= by_layer
                 if term.weight:  # 0 * infinity is NaN, and a gradient of zeros takes time as well
                     total = total + term.weight * sums[term.name]
         return Losses(total, sums, layers)
-
-    def _terms(self) -> Iterator[Term]:
-        return (cast(Term, term) for term in self.terms)
 
 
 def build_objective(
@@ -93,11 +79,7 @@ def build_objective(
             ContentTerm(loss.content, alpha, content_maps),
             StyleTerm("style", loss.style, beta, style_maps),
             *more,
-            TotalVariationTerm(loss.tv),
+            VariationTerm(loss.tv),
             RangeTerm(loss.range_weight),
         ]
     )
-
-
-def _detached(losses: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in losses.items()}

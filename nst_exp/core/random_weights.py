@@ -27,24 +27,18 @@ def draw_weights(trunk: nn.Module, convention: InputConvention, seed: int) -> No
     if convolutions:
         convolutions[0].weight.div_(spread)
     norms = [m for m in trunk.modules() if isinstance(m, nn.BatchNorm2d)]
-    if norms:
-        _measure_statistics(trunk, norms, spread, generator)
-
-
-def _measure_statistics(
-    trunk: nn.Module, norms: list[nn.BatchNorm2d], spread: float, generator: torch.Generator
-) -> None:
+    if not norms:
+        return
     # Coarse and fine: on fine noise alone all positions look the same to the deep layers, whose
     # variance would be measured far too small for images.
     noise = torch.randn(8, 3, 64, 64, generator=generator)
     for side in (1, 4, 16):
         coarse = torch.randn(8, 3, side, side, generator=generator)
         noise += nn.functional.interpolate(coarse, size=(64, 64))
-    noise *= spread / 2
     for norm in norms:
         norm.train()
         norm.momentum = None  # a plain average, of this one batch
         norm.reset_running_stats()
-    trunk(noise)
+    trunk(noise * (spread / 2))
     for norm in norms:
         norm.eval()

@@ -7,7 +7,7 @@ channels and M positions, Gram matrices G (image) and A (style).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +24,8 @@ Features = Mapping[str, Tensor]
 class Term(nn.Module, ABC):
     """One loss, a scalar, with the name under which it is logged and its weight in the total."""
 
-    layers: Sequence[str] = ()
-    """The layers whose feature maps the term reads."""
-
     def __init__(self, name: str, weight: float) -> None:
-        """Take what the objective needs to know."""
+        """Name the term and weigh it."""
         super().__init__()
         self.name, self.weight = name, weight
 
@@ -46,6 +43,8 @@ class LayerTerm(Term):
 
     Targets are buffers that do not go into checkpoints: they are made again from the images.
     """
+
+    power = 0.0  # of M, in a distance of statistics that are averaged over positions
 
     def __init__(
         self,
@@ -81,17 +80,14 @@ class LayerTerm(Term):
         return total, losses
 
     def _layer_loss(self, features: Tensor, target: Summary, size: Tensor) -> Tensor:
-        distance = self.statistic.distance(self.statistic.summarize(features), target)
+        distance: Tensor = self.statistic.distance(self.statistic.summarize(features), target)
         if self.statistic.normalized:
             return self.settings.c * distance
         if self.settings.relative:
             return distance / size
         _, channels, height, width = features.shape
-        return distance * self.scale(channels, height * width)
-
-    @abstractmethod
-    def scale(self, channels: int, positions: int) -> float:
-        """Compute the factor on the distance from N and M and the config's a, b and c."""
+        scale: float = self.settings.c * (height * width) ** (self.power - self.settings.b)
+        return distance * (scale / channels**self.settings.a)
 
 
 class ContentTerm(LayerTerm):
@@ -104,11 +100,6 @@ class ContentTerm(LayerTerm):
         """Keep the feature maps of the content image as targets."""
         super().__init__("content", settings, weight, FeatureMap(), content)
 
-    def scale(self, channels: int, positions: int) -> float:
-        """Compute c / (N^a M^b)."""
-        scale: float = self.settings.c / (channels**self.settings.a * positions**self.settings.b)
-        return scale
-
 
 class StyleTerm(LayerTerm):
     """style_l = c * sum (G - A)^2 / (N^a M^b), or sum (G - A)^2 / sum A^2 if relative.
@@ -118,20 +109,16 @@ class StyleTerm(LayerTerm):
     the Gram matrix with (a, b, c) = (2, 2, 1/4).
     """
 
+    power = 2.0
+
     def __init__(
         self, name: str, settings: schema.StyleLoss, weight: float, style: Features
     ) -> None:
         """Summarize the feature maps of the style image as targets."""
         super().__init__(name, settings, weight, build_statistic(settings.statistic), style)
 
-    def scale(self, channels: int, positions: int) -> float:
-        """Compute c M^2 / (N^a M^b)."""
-        power = 2.0 - self.settings.b
-        scale: float = self.settings.c * positions**power / channels**self.settings.a
-        return scale
 
-
-class TotalVariationTerm(Term):
+class VariationTerm(Term):
     """How much neighboring pixels differ."""
 
     def __init__(self, settings: schema.TVLoss) -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from nst_exp.core import metrics
 from nst_exp.core.metrics import color_distance, directions, lab, sliced_wasserstein
@@ -139,21 +138,6 @@ def test_ssim_is_that_of_the_paper(random_image: MakeImage, height: int, width: 
     assert metrics.ssim(first, second) == pytest.approx(expected, abs=1e-3)
 
 
-def test_ssim_is_torchmetrics_away_from_the_border(random_image: MakeImage) -> None:
-    first, second = random_image(64, 64, 1), blurred(random_image(64, 64, 1), 1)
-    gray = [torch.from_numpy(luma(image))[None, None].float() for image in (first, second)]
-    whole = structural_similarity_index_measure(*gray, data_range=1.0, return_full_image=True)[1]
-    expected = float(whole[..., 5:-5, 5:-5].mean())
-    assert metrics.ssim(first, second) == pytest.approx(expected, abs=1e-3)  # weights as above
-
-
-def test_ssim_of_constant_images_is_the_luminance_term() -> None:
-    a, b = 0.2, 0.7
-    expected = (2 * a * b + 1e-4) / (a**2 + b**2 + 1e-4)
-    found = metrics.ssim(flat((a, a, a)), flat((b, b, b)))
-    assert found == pytest.approx(expected, rel=1e-3)  # float32 variances over C2 = 9e-4
-
-
 def test_ssim_refuses_other_sizes(random_image: MakeImage) -> None:
     with pytest.raises(ValueError, match="sizes differ"):
         metrics.ssim(random_image(16, 16), random_image(16, 17))
@@ -183,13 +167,6 @@ def test_lab_of_known_colors(
     np.testing.assert_allclose(
         lab(torch.tensor([rgb], dtype=torch.float64))[0], expected, atol=0.03
     )
-
-
-def test_lab_is_smooth_at_the_ends_of_its_straight_parts() -> None:
-    gray = torch.linspace(0.0, 0.15, 2001, dtype=torch.float64)[:, None].expand(-1, 3)
-    steps = np.diff(lab(gray)[:, 0])
-    assert (steps > 0).all()
-    assert np.abs(np.diff(steps)).max() < 0.1 * steps.max()
 
 
 def test_directions_are_unit_vectors_spread_evenly() -> None:
@@ -228,13 +205,9 @@ def test_sliced_wasserstein_of_unequal_numbers_of_points() -> None:
     assert found == pytest.approx(np.mean(areas), rel=1e-5)
 
 
-def test_colors_are_compared_wherever_they_are(random_image: MakeImage) -> None:
-    image = random_image(20, 30)
-    assert color_distance(image, image.flip(2, 3)) == 0.0
-    assert color_distance(image, image.transpose(2, 3).contiguous()) == 0.0
-
-
-def test_large_images_are_sampled(random_image: MakeImage) -> None:
+def test_large_images_are_sampled_wherever_the_colors_are(random_image: MakeImage) -> None:
+    small = random_image(20, 30)
+    assert color_distance(small, small.flip(2, 3)) == 0.0
     image, other = random_image(600, 500, 1), random_image(600, 500, 2)
     assert color_distance(image, image) == 0.0
     # The same distribution: what is left is the sampling error of 20000 points, spread over 60.

@@ -150,14 +150,6 @@ def test_the_given_weights_are_left_alone(images: list[Tensor]) -> None:
     assert all(torch.equal(state[name], copy[name]) for name in state)
 
 
-def test_alexnet(images: list[Tensor]) -> None:
-    settings = replace(VGG11, name="alexnet")
-    encoder = build(settings, ["relu2"])
-    result = normalize_encoder(encoder, settings.name, images)
-    means = torch.tensor(naive_means(encoder, images, "relu2"))
-    assert int(((means - 1).abs() > 1e-6).sum()) == count_bounded(result["conv2"])
-
-
 @pytest.mark.parametrize(
     ("name", "layer", "has"),
     [

@@ -1,4 +1,4 @@
-"""L-BFGS against torch's own: the same points, with fewer evaluations."""
+"""L-BFGS against torch's own: the same points, with fewer evaluations. Adam's carried state."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nst_exp.config import schema as config
-from nst_exp.core.optimizers import LBFGS, build_optimizer
+from nst_exp.config import schema
+from nst_exp.core.optimizers import LBFGS, build_optimizer, carries_state, carry_adam_state
 from nst_exp.core.parametrization import ImageParameter
 
 Function = Callable[[Tensor], Tensor]
+WOLFE, NONE = schema.LineSearch.strong_wolfe, schema.LineSearch.none
 
 
 def quadratic(x: Tensor) -> Tensor:
@@ -27,10 +28,6 @@ def rosenbrock(x: Tensor) -> Tensor:
 
 def mean_square_root(change: Tensor) -> float:
     return float(change.square().mean().sqrt())
-
-
-FUNCTIONS = [quadratic, rosenbrock]
-SEARCHES = [config.LineSearch.strong_wolfe, config.LineSearch.none]
 
 
 class Problem:
@@ -51,25 +48,17 @@ class Problem:
 
     def ours(
         self,
-        search: config.LineSearch = config.LineSearch.strong_wolfe,
+        search: schema.LineSearch = WOLFE,
         first_step: float | None = None,
         lr: float = 1.0,
         evaluations: int = 1000,
     ) -> LBFGS:
-        return LBFGS(
-            self.x,
-            config.LBFGS(
-                lr=lr,
-                history=5,
-                line_search=search,
-                max_evaluations=evaluations,
-                first_step=first_step,
-            ),
-            mean_square_root,
-        )
+        settings = schema.LBFGS(lr=lr, history=5, line_search=search, first_step=first_step)
+        settings.max_evaluations = evaluations
+        return LBFGS(self.x, settings, mean_square_root)
 
     def torchs(
-        self, search: config.LineSearch, iterations: int = 1, lr: float = 1.0
+        self, search: schema.LineSearch = WOLFE, iterations: int = 1, lr: float = 1.0
     ) -> torch.optim.LBFGS:
         return torch.optim.LBFGS(
             [self.x],
@@ -79,21 +68,18 @@ class Problem:
             history_size=5,
             tolerance_grad=0.0,
             tolerance_change=0.0,
-            line_search_fn="strong_wolfe" if search is config.LineSearch.strong_wolfe else None,
+            line_search_fn="strong_wolfe" if search is WOLFE else None,
         )
 
 
-def step_length(search: config.LineSearch) -> float:
-    """Without a line search, a step that neither function diverges with."""
-    return 1.0 if search is config.LineSearch.strong_wolfe else 0.5
+SEARCHES = [(WOLFE, 1.0), (NONE, 0.5)]  # with a step length at which neither function diverges
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("function", [quadratic, rosenbrock])
+@pytest.mark.parametrize(("search", "lr"), SEARCHES)
 def test_steps_are_torchs_iterations_bit_for_bit(
-    function: Function, search: config.LineSearch
+    function: Function, search: schema.LineSearch, lr: float
 ) -> None:
-    lr = step_length(search)
     mine = Problem(function)
     optimizer = mine.ours(search, lr=lr)
     for iterations in range(1, 16):
@@ -101,53 +87,32 @@ def test_steps_are_torchs_iterations_bit_for_bit(
         theirs = Problem(function)
         theirs.torchs(search, iterations, lr).step(theirs.closure)
         assert torch.equal(mine.x, theirs.x), f"after {iterations} iterations"
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_no_point_is_evaluated_twice(function: Function) -> None:
-    """torch evaluates the start of every step again; the losses are the same without that."""
-    mine, theirs = Problem(function), Problem(function)
-    a, b = mine.ours(), theirs.torchs(config.LineSearch.strong_wolfe)
-    steps = 20
-    losses = [float(a.step(mine.closure)) for _ in range(steps)]
-    assert losses == [float(b.step(theirs.closure).detach()) for _ in range(steps)]
-    assert losses[-1] < 1e-2 * losses[0]
-    assert len(theirs.visited) - len(mine.visited) == steps - 1
-    # As many evaluations as torch's own single run over all iterations.
-    whole = Problem(function)
-    whole.torchs(config.LineSearch.strong_wolfe, steps).step(whole.closure)
-    assert len(mine.visited) == len(whole.visited)
-
-
-def test_gradient_of_a_remembered_point_is_put_back() -> None:
-    problem = Problem(quadratic)
-    optimizer = problem.ours()
-    optimizer.step(problem.closure)
-    optimizer.step(problem.closure)
-    assert problem.x.grad is not None
-    gradient = problem.x.grad.clone()
-    problem.closure()
-    assert torch.equal(gradient, problem.x.grad)
+    # As many evaluations as torch's own single run over all iterations, and the gradient is there.
+    assert len(mine.visited) == len(theirs.visited)
+    if search is WOLFE:  # of the point that the search has chosen
+        assert mine.x.grad is not None
+        gradient = mine.x.grad.clone()
+        mine.closure()
+        assert torch.equal(gradient, mine.x.grad)
 
 
 def test_a_parameter_changed_from_outside_is_evaluated_again() -> None:
     mine, theirs = Problem(rosenbrock), Problem(rosenbrock)
-    a, b = mine.ours(), theirs.torchs(config.LineSearch.strong_wolfe)
+    a, b = mine.ours(), theirs.torchs()
     for index in range(8):
         if index in (3, 5):
             for problem in (mine, theirs):
                 with torch.no_grad():
                     problem.x[2] += 1e-9  # however small
-            start = mine.x.detach().clone()
-            seen = len(mine.visited)
+            start, seen = mine.x.detach().clone(), len(mine.visited)
         assert float(a.step(mine.closure)) == float(b.step(theirs.closure).detach())
         if index in (3, 5):
             assert torch.equal(mine.visited[seen], start)
     assert torch.equal(mine.x, theirs.x)
 
 
-def test_a_cleared_state_forgets_the_evaluations() -> None:
-    """As after a divergence: a gradient that was spoilt must not come back."""
+def test_a_cleared_state_clears_the_cache() -> None:
+    """As after a divergence: a corrupted gradient must not be used again."""
     problem = Problem(quadratic)
     optimizer = problem.ours()
     optimizer.step(problem.closure)
@@ -158,23 +123,33 @@ def test_a_cleared_state_forgets_the_evaluations() -> None:
 
 
 @pytest.mark.parametrize("lr", [1.0, 0.25])
-def test_first_step_is_a_mean_change(lr: float) -> None:
-    problem = Problem(quadratic)
-    before = problem.x.detach().clone()
-    optimizer = problem.ours(config.LineSearch.none, first_step=0.01, lr=lr)
-    optimizer.step(problem.closure)
-    change = mean_square_root(problem.x.detach() - before)
-    assert change == pytest.approx(0.01 * lr, rel=1e-12)
-    assert optimizer.param_groups[0]["lr"] == lr
+def test_the_first_step_is_a_mean_change_and_the_others_are_torchs(lr: float) -> None:
+    mine, theirs = Problem(quadratic), Problem(quadratic)
+    before = mine.x.detach().clone()
+    a = mine.ours(NONE, first_step=0.01, lr=lr)
+    a.step(mine.closure)
+    assert mean_square_root(mine.x.detach() - before) == pytest.approx(0.01 * lr, rel=1e-12)
+    assert a.param_groups[0]["lr"] == lr
+    # torch's rule with lr as the length of the first step in all values together
+    b = theirs.torchs(NONE)
+    theirs.closure()
+    assert theirs.x.grad is not None
+    unit = mean_square_root(theirs.x.grad / theirs.x.grad.abs().sum())
+    b.param_groups[0]["lr"] = lr * 0.01 / unit
+    b.step(theirs.closure)
+    b.param_groups[0]["lr"] = lr
+    for _ in range(3):
+        assert torch.equal(mine.x, theirs.x)
+        a.step(mine.closure)
+        b.step(theirs.closure)
 
 
-@pytest.mark.parametrize("kind", list(config.ParametrizationKind))
-def test_first_step_is_measured_on_the_image(kind: config.ParametrizationKind) -> None:
-    settings = config.LBFGS(line_search=config.LineSearch.none, first_step=0.01)
+@pytest.mark.parametrize("kind", list(schema.ParametrizationKind))
+def test_the_first_step_is_measured_on_the_image(kind: schema.ParametrizationKind) -> None:
+    settings = schema.LBFGS(line_search=NONE, first_step=0.01)
     settings.parametrization.kind = kind
     start = torch.rand(1, 3, 12, 10, generator=torch.Generator().manual_seed(0))
     image = ImageParameter(start, settings.parametrization)
-    optimizer = build_optimizer(image, settings)
 
     def closure() -> Tensor:
         image.values.grad = None
@@ -182,31 +157,12 @@ def test_first_step_is_measured_on_the_image(kind: config.ParametrizationKind) -
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimizer.step(closure)
+    build_optimizer(image, settings).step(closure)
     # float32 pixels: seven digits, of which the small change leaves five
     assert mean_square_root(image().detach() - start) == pytest.approx(0.01, rel=1e-4)
 
 
-def test_only_the_first_step_is_lengthened() -> None:
-    """From the second on, the step is torch's, from wherever the first one led."""
-    mine, theirs = Problem(quadratic), Problem(quadratic)
-    a = mine.ours(config.LineSearch.none, first_step=1e-3)
-    b = theirs.torchs(config.LineSearch.none)
-    a.step(mine.closure)
-    # torch's rule with lr as the length of the first step in all values together
-    theirs.closure()
-    assert theirs.x.grad is not None
-    b.param_groups[0]["lr"] = 1e-3 / mean_square_root(theirs.x.grad / theirs.x.grad.abs().sum())
-    b.step(theirs.closure)
-    b.param_groups[0]["lr"] = 1.0
-    assert torch.equal(mine.x, theirs.x)
-    for _ in range(5):
-        a.step(mine.closure)
-        b.step(theirs.closure)
-        assert torch.equal(mine.x, theirs.x)
-
-
-def test_the_step_length_is_put_back_where_the_objective_fails() -> None:
+def test_the_step_length_is_restored_if_the_objective_fails() -> None:
     problem = Problem(quadratic)
     optimizer = problem.ours(first_step=0.01)
 
@@ -222,14 +178,12 @@ def test_the_step_length_is_put_back_where_the_objective_fails() -> None:
 def test_a_line_search_keeps_to_its_number_of_evaluations(limit: int) -> None:
     # A first step so short that the search has to extrapolate many times.
     problem = Problem(quadratic)
-    optimizer = problem.ours(first_step=1e-12, evaluations=limit)
-    optimizer.step(problem.closure)
+    problem.ours(first_step=1e-12, evaluations=limit).step(problem.closure)
     assert len(problem.visited) - 1 == limit  # beside the start of the step
 
 
-@pytest.mark.parametrize("search", SEARCHES)
-def test_a_restored_state_goes_on_bit_for_bit(search: config.LineSearch) -> None:
-    lr = step_length(search)
+@pytest.mark.parametrize(("search", "lr"), SEARCHES)
+def test_a_restored_state_resumes_bit_for_bit(search: schema.LineSearch, lr: float) -> None:
     whole = Problem(rosenbrock)
     optimizer = whole.ours(search, lr=lr, first_step=0.01)
     for _ in range(4):
@@ -245,25 +199,50 @@ def test_a_restored_state_goes_on_bit_for_bit(search: config.LineSearch) -> None
         assert torch.equal(part.x, whole.x)
 
 
-def parameter() -> ImageParameter:
-    return ImageParameter(torch.rand(1, 3, 4, 4), config.Parametrization())
-
-
-def test_adam_is_torchs_with_the_settings() -> None:
-    optimizer = build_optimizer(parameter(), config.Adam(lr=3.0, beta1=0.8, beta2=0.95, eps=1e-7))
-    assert type(optimizer) is torch.optim.Adam
-    group = optimizer.param_groups[0]
+def test_optimizers_are_built_with_the_settings() -> None:
+    image = ImageParameter(torch.rand(1, 3, 4, 4), schema.Parametrization())
+    adam = build_optimizer(image, schema.Adam(lr=3.0, beta1=0.8, beta2=0.95, eps=1e-7))
+    assert type(adam) is torch.optim.Adam
+    group = adam.param_groups[0]
     assert (group["lr"], group["betas"], group["eps"]) == (3.0, (0.8, 0.95), 1e-7)
-
-
-def test_lbfgs_is_built_with_the_settings() -> None:
-    settings = config.LBFGS(lr=0.5, history=7)
-    optimizer = build_optimizer(parameter(), settings)
-    assert type(optimizer) is LBFGS
-    group = optimizer.param_groups[0]
+    lbfgs = build_optimizer(image, schema.LBFGS(lr=0.5, history=7))
+    assert type(lbfgs) is LBFGS
+    group = lbfgs.param_groups[0]
     assert (group["lr"], group["history_size"], group["max_iter"]) == (0.5, 7, 1)
-
-
-def test_unknown_settings_are_refused() -> None:
     with pytest.raises(TypeError, match="Optimizer"):
-        build_optimizer(parameter(), config.Optimizer())
+        build_optimizer(image, schema.Optimizer())
+
+
+def test_carried_moments_take_no_longer_steps_at_the_next_size() -> None:
+    """After 300 gradients, whose size differs by orders of magnitude from pixel to pixel."""
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.exp(2 * torch.randn(1, 3, 12, 10, generator=generator))
+    mean, square = torch.zeros(1, 3, 12, 10), torch.zeros(1, 3, 12, 10)
+    for _ in range(300):
+        gradient = spread * torch.randn(1, 3, 12, 10, generator=generator)
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient.square()
+    state = {"step": torch.tensor(300.0), "exp_avg": mean, "exp_avg_sq": square}
+    carried = carry_adam_state(state, 24, 20)
+    before, after = ((s["exp_avg"].abs() / s["exp_avg_sq"].sqrt()).max() for s in (state, carried))
+    assert carried["exp_avg"].shape == carried["exp_avg_sq"].shape == (1, 3, 24, 20)
+    assert float(carried["exp_avg_sq"].min()) > 0
+    # By Jensen's inequality: means with the same weights of m and of v >= (m / bound)^2.
+    assert float(after) <= float(before) * (1 + 1e-5)
+    carried["step"] += 1
+    assert float(state["step"]) == 300.0
+
+
+def test_constant_moments_are_carried_unchanged() -> None:
+    state = {"exp_avg": torch.full((1, 3, 4, 4), -2.0), "exp_avg_sq": torch.full((1, 3, 4, 4), 5.0)}
+    carried = carry_adam_state(state, 7, 9)
+    torch.testing.assert_close(carried["exp_avg"], torch.full((1, 3, 7, 9), -2.0))
+    torch.testing.assert_close(carried["exp_avg_sq"], torch.full((1, 3, 7, 9), 5.0))
+
+
+def test_only_adam_in_pixels_carries_its_state() -> None:
+    for settings, carried in ((schema.Adam(), True), (schema.LBFGS(), False)):
+        settings.parametrization.kind = schema.ParametrizationKind.pixels
+        assert carries_state(settings) is carried
+        settings.parametrization.kind = schema.ParametrizationKind.fourier
+        assert not carries_state(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,25 +11,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nst_exp.config import schema as config
+from nst_exp.config import schema
 from nst_exp.core.optimizers import build_optimizer
 from nst_exp.core.parametrization import ImageParameter, hartley, spectral_scale
 
 MakeImage = Callable[..., Tensor]
-PIXELS = config.Parametrization(config.ParametrizationKind.pixels)
-FOURIER = config.Parametrization(config.ParametrizationKind.fourier, decay=0.8)
+PIXELS = schema.Parametrization(schema.ParametrizationKind.pixels)
+FOURIER = schema.Parametrization(schema.ParametrizationKind.fourier, decay=0.8)
 
 
 def test_hartley_is_the_sum_of_cosines_and_sines() -> None:
     height, width = 3, 4
     x = torch.randn(height, width, dtype=torch.float64)
     expected = torch.zeros_like(x)
-    for u in range(height):
-        for v in range(width):
-            for i in range(height):
-                for j in range(width):
-                    angle = 2 * math.pi * (u * i / height + v * j / width)
-                    expected[u, v] += x[i, j] * (math.cos(angle) + math.sin(angle))
+    places = list(itertools.product(range(height), range(width)))
+    for (u, v), (i, j) in itertools.product(places, places):
+        angle = 2 * math.pi * (u * i / height + v * j / width)
+        expected[u, v] += x[i, j] * (math.cos(angle) + math.sin(angle))
     expected /= math.sqrt(height * width)
     torch.testing.assert_close(hartley(x), expected, rtol=1e-12, atol=1e-13)
 
@@ -61,20 +60,13 @@ def test_spectral_scale_falls_with_frequency_as_asked() -> None:
 @pytest.mark.parametrize("settings", [PIXELS, FOURIER])
 @pytest.mark.parametrize("size", [(8, 8), (7, 10)])
 def test_image_survives_the_change_of_coordinates(
-    settings: config.Parametrization, size: tuple[int, int], random_image: MakeImage
+    settings: schema.Parametrization, size: tuple[int, int], random_image: MakeImage
 ) -> None:
     image = random_image(*size)
     parameter = ImageParameter(image, settings)
     assert parameter.values.shape == image.shape
     # Float32: two transforms of values up to 255 lose a few units in the last place.
     torch.testing.assert_close(parameter().detach(), image, rtol=0, atol=2e-6)
-
-
-@pytest.mark.parametrize("settings", [PIXELS, FOURIER])
-def test_values_are_the_only_state(
-    settings: config.Parametrization, random_image: MakeImage
-) -> None:
-    parameter = ImageParameter(random_image(), settings)
     assert list(parameter.state_dict()) == ["values"]
     assert [name for name, _ in parameter.named_parameters()] == ["values"]
 
@@ -86,29 +78,19 @@ def test_pixels_are_scaled_to_the_optimizers_unit(random_image: MakeImage) -> No
 
 
 @pytest.mark.parametrize("settings", [PIXELS, FOURIER])
-def test_set_image_keeps_the_parameter(
-    settings: config.Parametrization, random_image: MakeImage
+def test_set_image_keeps_the_parameter_and_length_measures_the_change(
+    settings: schema.Parametrization, random_image: MakeImage
 ) -> None:
     parameter = ImageParameter(random_image(seed=1), settings)
     values, place = parameter.values, parameter.values.data_ptr()
+    before, old = parameter().detach(), values.detach().clone()
     parameter.set_image(random_image(seed=2, dtype=torch.float64))
     assert parameter.values is values
     assert values.data_ptr() == place
     assert values.requires_grad
     torch.testing.assert_close(parameter().detach(), random_image(seed=2), rtol=0, atol=2e-6)
-
-
-@pytest.mark.parametrize("settings", [PIXELS, FOURIER])
-def test_length_is_the_change_of_the_image(
-    settings: config.Parametrization, random_image: MakeImage
-) -> None:
-    parameter = ImageParameter(random_image(seed=1), settings)
-    before, values = parameter().detach(), parameter.values.detach().clone()
-    parameter.set_image(random_image(seed=2))
-    expected = float((parameter().detach() - before).square().mean().sqrt())
-    assert parameter.length(parameter.values - values) == pytest.approx(
-        expected, rel=1e-5
-    )  # float32
+    change = float((parameter().detach() - before).square().mean().sqrt())
+    assert parameter.length(values - old) == pytest.approx(change, rel=1e-5)  # float32
 
 
 def test_without_decay_fourier_and_pixels_are_the_same_to_lbfgs(
@@ -120,8 +102,8 @@ def test_without_decay_fourier_and_pixels_are_the_same_to_lbfgs(
         target = encoder(random_image(12, 10, 9, torch.float64))["relu2"]
     image = random_image(12, 10, 1, torch.float64)
     losses: dict[str, list[float]] = {}
-    for kind in config.ParametrizationKind:
-        coordinates = config.Parametrization(kind, pixel_scale=10.0, decay=0.0)
+    for kind in schema.ParametrizationKind:
+        coordinates = schema.Parametrization(kind, pixel_scale=10.0, decay=0.0)
         parameter = ImageParameter(image, coordinates).double()
         parameter.set_image(image)  # the constructor rounds to float32
 
@@ -131,7 +113,7 @@ def test_without_decay_fourier_and_pixels_are_the_same_to_lbfgs(
             loss.backward()
             return loss
 
-        optimizer = build_optimizer(parameter, config.LBFGS(parametrization=coordinates))
+        optimizer = build_optimizer(parameter, schema.LBFGS(parametrization=coordinates))
         losses[kind.name] = [float(optimizer.step(closure)) for _ in range(8)]
     assert losses["pixels"][-1] < 0.1 * losses["pixels"][0]
     # Rounding in float64, which eight steps of L-BFGS enlarge.
