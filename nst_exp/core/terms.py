@@ -80,14 +80,15 @@ class LayerTerm(Term):
         return total, losses
 
     def _layer_loss(self, features: Tensor, target: Summary, size: Tensor) -> Tensor:
-        distance: Tensor = self.statistic.distance(self.statistic.summarize(features), target)
+        a, b, c = self.settings.a, self.settings.b, self.settings.c
+        distance = self.statistic.distance(self.statistic.summarize(features), target)
         if self.statistic.normalized:
-            return self.settings.c * distance
+            return c * distance
         if self.settings.relative:
             return distance / size
         _, channels, height, width = features.shape
-        scale: float = self.settings.c * (height * width) ** (self.power - self.settings.b)
-        return distance * (scale / channels**self.settings.a)
+        scale: float = c * (height * width) ** (self.power - b) / channels**a
+        return distance * scale
 
 
 class ContentTerm(LayerTerm):
