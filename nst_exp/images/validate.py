@@ -1,4 +1,4 @@
-"""Checks of the config keys that name files: images, weights and the result. Opens no file."""
+"""Checks of the config keys that name files: images, weights and the result; decodes nothing."""
 
 from __future__ import annotations
 
