@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import time
 from collections.abc import Mapping
@@ -11,8 +12,6 @@ from PIL import Image
 
 from nst_exp.report.entries import Report
 from nst_exp.report.table import as_cells
-
-_MAX_WIDTH = 2000  # pixels of an image
 
 
 def write_summary(folder: Path, report: Report, images: Mapping[str, Image.Image]) -> None:
@@ -26,11 +25,9 @@ def write_summary(folder: Path, report: Report, images: Mapping[str, Image.Image
         path.unlink()
     writer = EventFileWriter(str(folder))
     for name, image in images.items():
-        small = image.copy()
-        small.thumbnail((_MAX_WIDTH, image.height))
         encoded = io.BytesIO()
-        small.save(encoded, "PNG")
-        size = {"width": small.width, "height": small.height, "colorspace": 3}
+        image.save(encoded, "PNG")
+        size = {"width": image.width, "height": image.height, "colorspace": 3}
         shown = Summary.Image(encoded_image_string=encoded.getvalue(), **size)
         summary = Summary(value=[Summary.Value(tag=name, image=shown)])
         writer.add_event(Event(wall_time=time.time(), step=0, summary=summary))
@@ -42,10 +39,5 @@ def write_summary(folder: Path, report: Report, images: Mapping[str, Image.Image
 def _markdown(report: Report) -> str:
     header, *rows = as_cells(report)
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    for char in "\\|<*_`[":
-        text = text.replace(char, f"&#{ord(char)};")
-    return " ".join(text.split()) or " "
+    cells = [[html.escape(cell).replace("|", "&#124;") or " " for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

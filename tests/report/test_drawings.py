@@ -18,6 +18,7 @@ from nst_exp.report.entries import read_report
 from nst_exp.report.figure import draw_figure
 from nst_exp.report.grid import MAX_WIDTH, Panel, draw_grid
 from nst_exp.report.images import shared_inputs
+from nst_exp.report.settings import describe_settings
 from nst_exp.report.tradeoff import draw_tradeoff, find_tradeoff, pareto_front
 from nst_exp.results.run_folder import read_run_folder
 from nst_exp.utils.errors import OutputError
@@ -221,13 +222,14 @@ def test_texts_of_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert insets[0] is insets[2] is None  # that run saved no copy
 
 
-def test_many_sizes_and_random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caption_of_many_sizes(tmp_path: Path) -> None:
     backbone = {"name": "vgg11", "weights": "random"}
-    folders = [
-        write_panel(tmp_path / str(n), settings={"size": n, "backbone": backbone})
-        for n in (1, 90, 3, 4, 5)
+    settings = [{"size": n, "steps": 10, "backbone": backbone} for n in (1, 90, 3, 4, 5)]
+    runs = [
+        read_run_folder(write_job(tmp_path / str(values["size"]), settings=values))
+        for values in settings
     ]
-    caption = drawn_with(monkeypatch, folders)["caption"]
+    caption = describe_settings(runs, ("backbone", "size", "steps"))
     assert caption == "vgg11 with random weights, size 1 to 90, 10 steps"
 
 

@@ -40,16 +40,6 @@ def test_finished_run_becomes_a_panel_without_being_repeated(tmp_path: Path) -> 
         assert (tmp_path / "inputs/style.jpg").is_file()
 
 
-def test_overwriting_replaces_the_saved_inputs(tmp_path: Path) -> None:
-    tiny_run(tmp_path, *SETTINGS, "figure.title=T")
-    (tmp_path / "inputs/notes.txt").touch()
-    other = ["content=starry_night", "overwrite=true"]
-    tiny_run(tmp_path, *SETTINGS, *other, "figure.title=T")
-    assert pixels(tmp_path / "inputs/content.jpg").shape == pixels(tmp_path / "image.png").shape
-    tiny_run(tmp_path, *SETTINGS, *other, "seed=1")
-    assert [path.name for path in (tmp_path / "inputs").iterdir()] == ["notes.txt"]
-
-
 @pytest.fixture
 def program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -125,14 +115,3 @@ def test_sweep_with_a_failing_job_ends_in_a_figure(
     assert "figure: s/figure.png" in out
     failed = read_run_folder(tmp_path / "s/001_panel=B")
     assert (failed.status, failed.title, failed.label) == ("failed", "Figure 9", "B: b.png")
-
-
-@pytest.mark.slow
-def test_figure_of_somebody_else_is_kept(program: Callable[..., Any], tmp_path: Path) -> None:
-    (tmp_path / "s").mkdir()
-    picture(tmp_path / "s/figure.png", (20, 20))
-    before = (tmp_path / "s/figure.png").read_bytes()
-    code, _, err = program("-m", "out=s", "panel=A")
-    assert code == 5
-    assert "s/figure.png: exists and is not a drawing" in err
-    assert (tmp_path / "s/figure.png").read_bytes() == before
