@@ -8,10 +8,9 @@ def run() -> None:
     """Run the command line; signals before it starts and after it ends exit without traceback."""
     try:
         if {"-h", "--help"} & set(sys.argv[1:]):
-            from nst_exp.app.help import help_text
+            from nst_exp.app.help import print_help
 
-            print(help_text())
-            return
+            return print_help()
         from nst_exp.app.main import main
     except KeyboardInterrupt:
         sys.exit(130)

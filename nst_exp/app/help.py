@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
 from dataclasses import is_dataclass
 
@@ -24,6 +26,14 @@ Usage: python -m nst_exp [KEY=VALUE ...]
   python -m nst_exp --cfg job                          print every key and its value
   tensorboard --logdir outputs                         losses and images over time
 """
+
+
+def print_help() -> None:
+    """Print the help; a pipe that is closed early, as by ``head``, is not an error."""
+    try:
+        print(help_text(), flush=True)
+    except BrokenPipeError:  # what is left is written when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def help_text() -> str:

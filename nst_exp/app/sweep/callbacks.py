@@ -89,16 +89,16 @@ class SweepSession(Callback):
         """Lock the folder, plan the jobs and start counting them."""
         check_launcher(config.hydra.launcher)
         folder = Path(config.hydra.sweep.dir)
-        fresh = not folder.exists()
+        fresh = [path for path in (folder, *folder.parents) if not path.exists()]
         self.lock.enter_context(folder_lock(folder))
         try:
             self.plan = plan_sweep(config)
         except BaseException:  # a sweep that is refused leaves no folder
             self.lock.close()
-            if fresh:
-                with suppress(OSError):
-                    (folder / LOCK).unlink(missing_ok=True)
-                    folder.rmdir()
+            with suppress(OSError):
+                for path in fresh:
+                    (path / LOCK).unlink(missing_ok=True)
+                    path.rmdir()
             raise
         total, done = len(self.plan.jobs), self.plan.count_done()
         jobs = f"{total} jobs" + (f", {done} of them done already" if done else "")
