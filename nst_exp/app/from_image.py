@@ -37,10 +37,10 @@ def expand(arguments: Sequence[str]) -> list[str]:
     """
     chosen = [text for text in arguments if text.startswith("from_image=")]
     others = [text for text in arguments if text not in chosen]
-    if not chosen:
-        return others
     if len(chosen) > 1:
         raise ConfigError("from_image: is given twice; give one image")
+    if not chosen:
+        return others
     path = chosen[0].partition("=")[2].strip("'\"")
     stored, problems = [], []
     options, overrides = split_arguments(others)
@@ -49,20 +49,21 @@ def expand(arguments: Sequence[str]) -> list[str]:
     replaced = {*given, *_NOT_REPEATED, *_brought(others)}
     for text in _read_overrides(path):
         key = _key(text)
-        if key.partition(".")[0].partition("/")[0] == "hydra":
+        of_hydra = key.startswith(("hydra.", "hydra/"))
+        if of_hydra or key in replaced or any(key.startswith(f"{group}.") for group in given):
             continue
-        if key in replaced or any(key.startswith(f"{group}.") for group in given):
-            continue
+        stored.append(text)
         if problem := _problem(text):
             problems.append(problem)
-        stored.append(text)
     if not problems:
         try:
             check_arguments([*own, *stored])
         except ConfigError as error:
             problems = error.problems
     if problems:
-        raise ConfigError([f"from_image={path}: {_printable(problem)}" for problem in problems])
+        # A stranger's words are shown on one line, without commands to the terminal.
+        shown = [text if text.isprintable() else ascii(text) for text in problems]
+        raise ConfigError([f"from_image={path}: {text[:300]}" for text in shown])
     if "figure.title" not in given and any(_key(text) == "experiment" for text in stored):
         stored.append("figure.title=''")  # the figure shows panels of the old command
     return [*stored, *others]
@@ -113,9 +114,3 @@ def _brought(arguments: Sequence[str]) -> Iterator[str]:
     if presets:
         before, after = (flat(config_as_dict(make_config(p))) for p in ([], presets))
         yield from (key for key, value in after.items() if before.get(key, value) != value)
-
-
-def _printable(text: str) -> str:
-    """Return a stranger's words on one line, without commands to the terminal."""
-    text = text if len(text) <= 300 else f"{text[:299]}…"
-    return text if text.isprintable() else ascii(text)

@@ -22,7 +22,7 @@ from nst_exp.config.schema import Config
 from nst_exp.results.lock import FolderLocked
 from nst_exp.results.run_folder import record_failure
 from nst_exp.runner.validate import validate
-from nst_exp.utils.errors import NstError, OutputError
+from nst_exp.utils.errors import NstError
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def do_job(cfg: DictConfig) -> Objectives | JobFailure | None:
 
 
 def _sweep_job(
-    cfg: DictConfig, folder: Path, overrides: Sequence[str], hydra: Any
+    cfg: DictConfig, folder: Path, overrides: list[str], hydra: Any
 ) -> Objectives | JobFailure | None:
     install_console()
     config: Config | None = None
@@ -93,18 +93,11 @@ def _sweep_job(
     return failure
 
 
-def _run(
-    config: Config, folder: Path, overrides: Sequence[str], lock_timeout: float
-) -> dict[str, Any]:
+def _run(config: Config, folder: Path, overrides: list[str], timeout: float) -> dict[str, Any]:
     from nst_exp.runner.run import run  # imports torch
 
-    result = run(
-        config,
-        folder,
-        handle_signals=threading.current_thread() is threading.main_thread(),
-        lock_timeout=lock_timeout,
-        overrides=overrides,
-    )
+    signals = threading.current_thread() is threading.main_thread()
+    result = run(config, folder, handle_signals=signals, lock_timeout=timeout, overrides=overrides)
     losses = [f"{n} {result.losses[n]:.3e}" for n in ("total", "content", "style")]
     cost = f"{result.record['seconds']:.0f} s, {result.record['evaluations']} evaluations"
     log.info(f"{', '.join(losses)}; {cost}")
@@ -113,15 +106,8 @@ def _run(
 
 
 def write_figures_of(jobs: Sequence[Path], folder: Path) -> None:
-    """Write the figures that the configs of jobs ask for into ``folder``.
-
-    Raises:
-        OutputError: If a figure cannot be written.
-    """
+    """Write the figures that the configs of jobs ask for into ``folder``."""
     from nst_exp.report.figure import NAME, write_figures
 
-    try:
-        for path in write_figures(list(jobs), folder / NAME):
-            log.info(f"figure: {path}")
-    except (NstError, OSError) as error:
-        raise OutputError(f"the figure was not written: {error}") from error
+    for path in write_figures(jobs, folder / NAME):
+        log.info(f"figure: {path}")

@@ -51,11 +51,14 @@ def _command(arguments: list[str]) -> int:
     # Hydra needs -m before the overrides; users write it anywhere.
     sweep = [argument for argument in arguments if argument in _SWEEP]
     arguments = sweep + [argument for argument in arguments if argument not in _SWEEP]
+    entry = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
+    started = False
     try:
         arguments = expand(arguments)
         check_arguments(arguments)
         sys.argv[1:] = arguments
-        return _run_hydra(bool(sweep))
+        started = True
+        entry(do_job)()
     except NstError as error:
         return fail(error)
     except COMPOSITION_ERRORS as error:
@@ -64,28 +67,15 @@ def _command(arguments: list[str]) -> int:
         if error.filename is None and disk_refusal(error, Path.cwd()) is None:
             raise
         return fail(_unwritable(error))
-    except ValueError as error:
-        if not isinstance(error.__cause__, OSError):  # of the log file in the run's folder
-            raise
-        return fail(_unwritable(error.__cause__))
-
-
-def _run_hydra(sweep: bool) -> int:
-    """Run the job or the sweep of ``sys.argv`` and return the exit code."""
-    entry = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
-    try:
-        entry(do_job)()
-    except (NstError, OSError, *COMPOSITION_ERRORS):
-        raise
     except Exception as error:
-        if not sweep or isinstance(error.__cause__, OSError):
+        if isinstance(error.__cause__, OSError):  # of the log file in the run's folder
+            return fail(_unwritable(error.__cause__))
+        if not (sweep and started):
             raise
         # Jobs return their failures: this comes from a launcher or a sweeper, for example
         # because a worker was killed.
-        log.error(
-            f"{type(error).__name__}: {first_line(error)}; the same command with the same out "
-            "does what is left"
-        )
+        problem = f"{type(error).__name__}: {first_line(error)}"
+        log.error(f"{problem}; the same command with the same out does what is left")
         return 1
     return 0
 

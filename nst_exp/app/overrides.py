@@ -86,11 +86,9 @@ def _unknown_option(name: str) -> str:
     """Word the problem of an option: mostly a key with dashes, as other programs have it."""
     key = name.lstrip("-").replace("-", "_")
     same = next((known for known in known_keys() if key == known.split(".")[-1]), None)
-    near = did_you_mean(name, [option for option in FLAGS + VALUED if option.startswith("--")])
-    if same is None and len(key) > 1 and near:
+    if same is None and (near := did_you_mean(name, FLAGS + VALUED)):
         return f"{name}: no such option{near}"
-    key = same or unknown_key(key).partition("did you mean '")[2].rstrip("'?") or "KEY"
-    return f"{name}: no such option; write {key}=VALUE without dashes"
+    return f"{name}: no such option; write {same or 'KEY'}=VALUE without dashes"
 
 
 class _Check:
@@ -169,10 +167,6 @@ class _Check:
             yield f"{text}: its plugin is not installed; pip install 'nst_exp[{extra}]'"
         elif key.startswith("hydra.sweeper.params.") and not override.is_add():
             yield f"{text}: use -m {key.removeprefix('hydra.sweeper.params.')}=1,2,3 for a sweep"
-        elif re.match(r"hydra\.(launcher|sweeper)\.", key):
-            group = f"hydra/{key.split('.')[1]}="
-            if not any(group in other for other in self.overrides + list(self.presets)):
-                yield f"{key}: only with {group}NAME"
 
     def _sweep(self, text: str, key: str, override: Override) -> Iterator[str]:
         value: Any = override.value()
@@ -206,13 +200,12 @@ class _Check:
             return
         for name in reversed(key.split(".")):
             value = {name: value}
-        for kind in [self.optimizer] if self.optimizer else kinds_of(key):
-            config = self.configs.get(kind) or Config(optimizer=OPTIMIZERS[kind]())
-            try:
-                self.configs[kind] = OmegaConf.merge(config, value)
-            except (OmegaConfBaseException, ValueError, TypeError) as error:
-                yield f"{text}: {expected(key, override.value(), error)}"
-                return
+        kind = self.optimizer or kinds_of(key)[0]
+        config = self.configs.get(kind) or Config(optimizer=OPTIMIZERS[kind]())
+        try:
+            self.configs[kind] = OmegaConf.merge(config, value)
+        except (OmegaConfBaseException, ValueError, TypeError) as error:
+            yield f"{text}: {expected(key, override.value(), error)}"
 
     def values_out_of_bounds(self) -> Iterator[str]:
         """Yield a line for each converted value that its key does not allow."""
@@ -223,8 +216,7 @@ class _Check:
         """Word the problem of a text that is not in the grammar of Hydra's overrides."""
         key, equals, value = text.partition("=")
         if not equals:
-            blanks = any(other.strip("=") != other for other in self.overrides)
-            return f"{text}: cannot be read; write KEY=VALUE" + (" without blanks" * blanks)
+            return f"{text}: cannot be read; write KEY=VALUE without blanks"
         if not re.fullmatch(r"[+~]{0,2}\w[\w./@-]*", key):
             return f"{text}: cannot be read, since '{key}' is not a key; write KEY=VALUE"
         quoted = shlex.quote(f"{key}=" + quote(value, '"'))

@@ -296,7 +296,7 @@ def test_fail_fast_looks_at_the_jobs_of_this_launch(tmp_path: Path) -> None:
     failed.parent.mkdir()
     failed.write_text('{"status": "failed"}')
     time.sleep(0.01)
-    write_plan(plan, {})  # a new launch
+    write_plan(plan)  # a new launch
     assert not another_job_failed(tmp_path)
     time.sleep(0.01)
     failed.write_text('{"status": "failed"}')

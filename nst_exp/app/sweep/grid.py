@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -39,29 +38,25 @@ from nst_exp.utils.errors import ConfigError, NstError
 def plan_sweep(config: DictConfig) -> SweepPlan:
     """Validate every job of a sweep, give each its folder and write the plan.
 
+    The plan of a sweeper that chooses its jobs as it goes, such as Optuna's, has none.
+
     Args:
         config: What Hydra hands to ``on_multirun_start``.
-
-    Returns:
-        The plan; without jobs for a sweeper that chooses them as it goes.
 
     Raises:
         ConfigError: With the problems of all jobs.
         OutputError: If the plan cannot be written.
     """
     folder, overrides = Path(config.hydra.sweep.dir), _parse(config)
-    varied = list(
-        dict.fromkeys(o.get_key_element().lstrip("+") for o in overrides if o.is_sweep_override())
-    )
-    if not is_basic_sweeper(config.hydra.sweeper):
+    keys = [o.get_key_element().lstrip("+") for o in overrides if o.is_sweep_override()]
+    varied = list(dict.fromkeys(keys))
+    folders = _Folders(folder)
+    grid: list[list[str]] = []
+    if is_basic_sweeper(config.hydra.sweeper):
+        grid = _grid(overrides)
+    else:
         check_search(config.hydra.sweeper)
         _typed(config, first_values(overrides))
-        plan = SweepPlan(folder, [], varied, sys.argv[1:])
-        write_plan(plan)  # without jobs: the search chooses them
-        return plan
-    earlier = read_plan(folder)
-    folders = _Folders(folder, earlier)
-    grid = _grid(overrides)
     problems: dict[str, list[str]] = {}
     jobs: list[SweepJob] = []
     for job in grid:
@@ -84,15 +79,11 @@ def format_values(values: dict[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in values.items())
 
 
-def _loader() -> ConfigLoader:
-    return GlobalHydra.instance().config_loader()
-
-
 def _parse(config: DictConfig) -> list[Override]:
     """Parse the overrides of an experiment's own sweep, and after them those of the command."""
     params = config.hydra.sweeper.get("params") or {}
     texts = [f"{key}={value}" for key, value in params.items()]
-    parser = OverridesParser.create(config_loader=_loader())
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     return parser.parse_overrides([*texts, *config.hydra.overrides.task])
 
 
@@ -116,7 +107,8 @@ def _grid(overrides: Sequence[Override]) -> list[list[str]]:
 def _typed(config: DictConfig, overrides: list[str]) -> Config:
     """Compose and validate the config of one job."""
     try:
-        job = _loader().load_sweep_config(config, overrides)
+        loader = GlobalHydra.instance().config_loader()
+        job = loader.load_sweep_config(config, overrides)
     except COMPOSITION_ERRORS as error:
         raise ConfigError(describe_error(error, overrides)) from error
     with open_dict(job):
@@ -129,8 +121,8 @@ def _typed(config: DictConfig, overrides: list[str]) -> Config:
 class _Folders:
     """The folders of a sweep: jobs of earlier commands keep theirs."""
 
-    def __init__(self, folder: Path, earlier: dict[str, SweepJob]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path) -> None:
+        self.folder, earlier = folder, read_plan(folder)
         self.number = next_number(earlier)
         self.taken: set[str] = set()  # a grid may contain the same job twice
         self.known: dict[str, list[str]] = {}  # fingerprint, or values, -> folders
@@ -144,10 +136,7 @@ class _Folders:
         fingerprint = ""
         with suppress(OSError):  # an image that is not there yet, or cannot be read
             fingerprint = compute_fingerprint(config, input_hashes(config))
-        same = [
-            *self.known.get(fingerprint, []),
-            *self.known.get(json.dumps(values, sort_keys=True), []),
-        ]
+        same = [*self.known.get(fingerprint, []), *self.known.get(_key(values), [])]
         name = next((name for name in same if name not in self.taken), "")
         if not name:
             name = job_name(self.number, values)
