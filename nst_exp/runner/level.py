@@ -32,7 +32,7 @@ def build_module(
         ConfigError: If an image is too small for the network.
     """
     dtype = torch.float64 if config.trainer.precision == "64-true" else torch.float32
-    backbone, loss = network.encoder.to(device, dtype), network.loss
+    encoder, loss = network.encoder.to(device, dtype), network.loss
     content, style, start = tensors(config, inputs, level.size)
     objective = build_objective(
         loss,
@@ -45,9 +45,7 @@ def build_module(
         image = starting_image(config.init, content, start, config.seed)
     else:
         image = resize(before.result_image().float().cpu(), *content.shape[2:])
-    module = StyleTransfer(
-        image, backbone, objective, config.optimizer, config.resolution.averaging
-    )
+    module = StyleTransfer(image, encoder, objective, config.optimizer, config.resolution.averaging)
     if dtype is torch.float64:  # Lightning would do it after it has restored a checkpoint
         module.double()
     module.level = level.index

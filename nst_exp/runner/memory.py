@@ -74,7 +74,7 @@ def warn_if_scarce(
 ) -> None:
     """Log a warning if a run will probably not fit; ``size`` is width and height."""
     free = available(device)
-    if free is None or device.type == "mps":
+    if free is None:
         return
     try:
         needed = estimate(encoder, config, *size)

@@ -76,16 +76,16 @@ class StyleTransfer(pl.LightningModule):
     def __init__(
         self,
         image: Tensor,
-        backbone: Encoder,
+        encoder: Encoder,
         objective: Objective,
         settings: config.Optimizer,
         averaging: float = 0.0,
     ) -> None:
         """Start from ``image`` (1, 3, H, W), RGB in 0..1; ``averaging`` is a decay, 0 for none."""
         super().__init__()
-        self.strict_loading = False  # the backbone is not in the checkpoint
+        self.strict_loading = False  # the encoder is not in the checkpoint
         self.parameter = ImageParameter(image, settings.parametrization)
-        self.backbone, self.objective = backbone, objective
+        self.encoder, self.objective = encoder, objective
         self.settings, self.averaging = settings, averaging
         self.loss_scale = 0.0  # fixed at the first evaluation
         self.evaluations = 0
@@ -130,7 +130,7 @@ class StyleTransfer(pl.LightningModule):
         total = float(losses.total.detach())
         if self.start_total is None:
             self.start_total = total
-            # Bounded, since a total of nothing but rounding errors must not be blown up.
+            # Bounded, since a total of nothing but rounding errors must not be amplified.
             self.loss_scale = SCALED_LOSS_AT_START / max(total, 1e-6) if total > 0 else 1.0
         if total < self._step_lowest:
             self._step_lowest, self.losses = total, losses.detach()
@@ -192,7 +192,7 @@ class StyleTransfer(pl.LightningModule):
 
     def evaluate(self, image: Tensor) -> Losses:
         """Evaluate the objective at an image (1, 3, H, W)."""
-        losses: Losses = self.objective(image, self.backbone(image))
+        losses: Losses = self.objective(image, self.encoder(image))
         return losses
 
     @torch.no_grad()

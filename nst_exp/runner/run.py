@@ -136,18 +136,13 @@ def _collected_warnings(lines: list[str]) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What all levels of a run share."""
+class _Run:
+    """The steps of one run, in their order."""
 
     inputs: Inputs
     network: Network
-    recorder: Recorder
     progress: Progress
-
-
-class _Run:
-    """The steps of one run, in their order."""
+    recorder: Recorder
 
     def __init__(self, record: Record, request: StopRequest) -> None:
         self.record, self.request = record, request
@@ -162,23 +157,24 @@ class _Run:
         config, folder = self.config, self.folder
         if config.trainer.threads is not None:
             torch.set_num_threads(config.trainer.threads)
-        inputs = load_inputs(config)
-        warn_of_enlargements(config, inputs)
-        earlier = self._open_folder(inputs)
+        self.inputs = load_inputs(config)
+        warn_of_enlargements(config, self.inputs)
+        earlier = self._open_folder()
         if folder is not None and earlier.get("status") == "done":
-            saved = open_finished(folder, config, inputs, earlier)
+            saved = open_finished(folder, config, self.inputs, earlier)
             return Result(saved, earlier["losses"], earlier, folder, folder / config.image)
         keep_freed_memory()
         with quiet_lightning(), writers_fail_quietly():
-            network = make_network(config, inputs, self.record)
+            self.network = make_network(config, self.inputs, self.record)
             point = read_checkpoint(folder) if folder is not None and earlier else None
-            parts = self._prepare(inputs, network, point)
-            with closing(parts.progress):
-                for level in parts.progress.levels[point.level if point else 0 :]:
+            levels = build_levels(config.resolution, config.size, config.steps)
+            self._prepare(levels, point)
+            with closing(self.progress):
+                for level in levels[point.level if point else 0 :]:
                     resumed = point.path if point and level.index == point.level else None
-                    self.module = self._fit(level, parts, resumed)
-                    image, losses = select_final_image(self.module, level, config)
-            return self._finish(image, losses, parts)
+                    module = self._fit(level, resumed)
+                    image, losses = select_final_image(module, level, config)
+            return self._finish(module, image, losses)
 
     def best_image(self) -> Tensor | None:
         """Return the image to save if the run ends early; None before the first evaluation."""
@@ -188,9 +184,9 @@ class _Run:
         begun = module.start_total is not None or module.level > 0
         return module.best_image() if begun else None
 
-    def _open_folder(self, inputs: Inputs) -> dict[str, Any]:
+    def _open_folder(self) -> dict[str, Any]:
         """Begin the record; return that of an earlier run with the same settings, or {}."""
-        config, folder = self.config, self.folder
+        config, folder, inputs = self.config, self.folder, self.inputs
         fingerprint = compute_fingerprint(config, [i.sha256 for i in inputs.loaded.values()])
         earlier: dict[str, Any] = {}
         if folder is not None:
@@ -207,10 +203,9 @@ class _Run:
             save_inputs(folder, config, inputs, self.record.inputs)
         return earlier
 
-    def _prepare(self, inputs: Inputs, network: Network, point: ResumePoint | None) -> _Parts:
-        """Make what all levels share: levels, progress bar, recorder."""
+    def _prepare(self, levels: list[Level], point: ResumePoint | None) -> None:
+        """Make the progress bar and the recorder, which all levels share."""
         config, folder = self.config, self.folder
-        levels = build_levels(config.resolution, config.size, config.steps)
         done = 0
         if point is not None:
             done = levels[point.level].first_step + point.step
@@ -218,46 +213,42 @@ class _Run:
             self.seconds_before = point.seconds
             new = [line for line in point.warnings if line not in self.record.warnings]
             self.record.warnings.extend(new)
-        sizes = [content_dimensions(config, inputs, level.size) for level in levels]
-        progress = Progress(
-            levels, [w * h for w, h in sizes], done, config.logging.progress and config.steps > done
-        )
+        sizes = [content_dimensions(config, self.inputs, level.size) for level in levels]
+        visible = config.logging.progress and config.steps > done
+        self.progress = Progress(levels, [w * h for w, h in sizes], done, visible)
         logger = make_logger(folder, config.logging, done)
         if logger is not None and point is None:
-            log_settings(logger, replace(config, backbone=network.settings))
+            log_settings(logger, replace(config, backbone=self.network.settings))
         snapshots = None
         if folder is not None and config.logging.snapshots and config.logging.image_every:
             snapshots = folder / "snapshots"
             snapshots.mkdir(exist_ok=True)
         losses = open_losses(folder, done, logger is not None or snapshots is not None)
-        recorder = Recorder(config.logging, config.steps, logger, snapshots, losses)
-        return _Parts(inputs, network, recorder, progress)
+        self.recorder = Recorder(config.logging, config.steps, logger, snapshots, losses)
 
-    def _fit(self, level: Level, parts: _Parts, resumed: Path | None) -> StyleTransfer:
+    def _fit(self, level: Level, resumed: Path | None) -> StyleTransfer:
         """Do one level, from a checkpoint or from the level before."""
         config, folder = self.config, self.folder
-        parts.recorder.level = parts.progress.level = level
+        self.recorder.level = self.progress.level = level
         checkpoint = None if folder is None else folder / CHECKPOINT
         at_start = checkpoint if level.index > 0 and resumed is None else None
         callbacks: list[Callback] = [
             RunState(self._seconds, self.record.warnings, at_start),
-            parts.recorder,
-            parts.progress,
+            self.recorder,
+            self.progress,
             *periodic_checkpoints(folder, config.trainer.checkpoint_minutes),
             StopBetweenSteps(self.request, checkpoint),  # last: the step is recorded
         ]
-        trainer = make_trainer(
-            config.trainer, level.steps, callbacks, parts.recorder.logger, folder
-        )
+        logger = self.recorder.logger
+        trainer = make_trainer(config.trainer, level.steps, callbacks, logger, folder)
         device = trainer.strategy.root_device
         if self.module is None:
-            last = content_dimensions(config, parts.inputs, config.size)
-            warn_if_scarce(parts.network.encoder, config, last, device)
-        self.module = module = build_module(
-            level, config, parts.inputs, parts.network, self.module, device
-        )
+            last = content_dimensions(config, self.inputs, config.size)
+            warn_if_scarce(self.network.encoder, config, last, device)
+        module = build_module(level, config, self.inputs, self.network, self.module, device)
+        self.module = module
         if level.index == 0 and resumed is None:
-            parts.recorder.record_image(module.image(), 0)
+            self.recorder.record_image(module.image(), 0)
         try:
             fit(trainer, module, resumed)
         except BaseException as error:
@@ -280,10 +271,9 @@ class _Run:
             message += f"; the image so far is {path}; {same_command(self.record)} resumes it"
         raise Interrupted(message, exit_code(self.request.signal or 0))
 
-    def _finish(self, image: Tensor, losses: dict[str, float], parts: _Parts) -> Result:
+    def _finish(self, module: StyleTransfer, image: Tensor, losses: dict[str, float]) -> Result:
         """Save the image, evaluate it, and write "done" when everything else is there."""
-        config, folder, module = self.config, self.folder, self.module
-        assert module is not None
+        config, folder = self.config, self.folder
         device = module.trainer.strategy.root_device  # Lightning leaves the module on the CPU
         self.final = image
         path = save_run_image(image, self.record)
@@ -293,21 +283,21 @@ class _Run:
                 module.trainer.save_checkpoint(folder / CHECKPOINT)
             self._stop(module, config.steps)
         pixels = Image.fromarray((to_array(image) * 255.0).round().astype("uint8"))
-        metrics: dict[str, float] = {}
+        seconds, metrics = round(self._seconds(), 3), dict[str, float]()
         if config.logging.metrics:
             # As the file shows it: a JPEG is not what was in memory.
             seen = pixels if path is None else load_image(path, key="out").image
-            content, style, _ = tensors(config, parts.inputs, config.size)
+            content, style, _ = tensors(config, self.inputs, config.size)
             saved = to_tensor(seen, None)
             metrics = evaluate(saved, content, style, device, config.reference)
-        parts.recorder.record_image(image, config.steps)
-        if logger := parts.recorder.logger:
+        self.recorder.record_image(image, config.steps)
+        if logger := self.recorder.logger:
             logger.log_metrics(result_values(losses, metrics), config.steps)
             logger.close()
         record = self.record
         record.losses, record.metrics, record.step = losses, metrics, config.steps
         record.evaluations, record.restarts = module.evaluations, module.restarts
-        record.seconds = round(self._seconds(), 3)
+        record.seconds = seconds
         record.width, record.height = image.shape[3], image.shape[2]
         record.device, record.threads = str(device), torch.get_num_threads()
         record.cpu = torch.backends.cpu.get_cpu_capability()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,16 +51,16 @@ def save_run_image(image: Tensor, record: Record, folder: Path | None = None) ->
     return path
 
 
-def save_best_image(image: Tensor | None, record: Record) -> str:
+def save_best_image(best_image: Callable[[], Tensor | None], record: Record) -> str:
     """Save the best image of a run that ends early, in the system's temporary folder if need be.
 
     Returns:
         The end of a message that names the file; empty if nothing was saved.
     """
-    if image is None or record.folder is None:
-        return ""
-    for folder in (record.folder, None):
+    for folder in (record.folder, None) if record.folder is not None else ():
         with suppress(Exception):  # the reason why the run ends matters more
+            if (image := best_image()) is None:
+                break
             folder = folder or Path(tempfile.mkdtemp(prefix="nst_exp-"))
             return f"; the best image is {save_run_image(image, record, folder)}"
     return ""

@@ -42,7 +42,7 @@ def early_end(record: Record, request: StopRequest, best_image: BestImage) -> It
         elif _is_begun(record):
             if record.folder is not None:
                 message += f"; {same_command(record)} resumes it"
-            message += save_best_image(best_image(), record)
+            message += save_best_image(best_image, record)
             with suppress(Exception):  # otherwise the record names a process that is gone
                 record.save("interrupted")
         raise Interrupted(message, exit_code(received.signal)) from None
@@ -62,7 +62,7 @@ def _raise_foreseen(
         raise error
     reason = _foreseen(error, record)
     if _is_begun(record) and record.status != "done":
-        if isinstance(reason, NstError) and (saved := save_best_image(best_image(), record)):
+        if isinstance(reason, NstError) and (saved := save_best_image(best_image, record)):
             reason = type(reason)(f"{reason}{saved}")
         record.error = f"{type(reason).__name__}: {reason}"
         with suppress(Exception):  # what went wrong first matters more

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,14 @@ def test_losses_are_those_of_the_saved_image(done: Result) -> None:
     parts = config.alpha * again["content"] + config.beta * again["style"]
     parts += config.loss.tv.weight * again["tv"] + config.loss.range_weight * again["range"]
     assert done.losses["total"] == pytest.approx(parts, rel=1e-3)
+
+
+def test_seconds_are_those_without_the_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nst_exp.runner.run.evaluate", lambda *_: time.sleep(0.5) or {"ssim": 1.0})
+    started = time.monotonic()
+    record = tiny_run(None, "logging.metrics=true").record
+    assert record["metrics"] == {"ssim": 1.0}
+    assert time.monotonic() - started - record["seconds"] >= 0.5
 
 
 # Repetition
