@@ -10,18 +10,12 @@ from typing import Any
 from nst_exp.config import layer_names
 from nst_exp.config.keys import Key, walk
 from nst_exp.config.loss_layers import layer_terms, resolve_layers
-from nst_exp.config.schema import (
-    LBFGS,
-    Adam,
-    Config,
-    ContentLoss,
-    LineSearch,
-    Statistic,
-    StyleLoss,
-)
+from nst_exp.config.schema import LBFGS, Adam, Config, ContentLoss, LineSearch, Statistic, StyleLoss
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
-NAMES_OF_TERMS = {"content", "style", "tv", "range", "total"}  # those of loss.more must differ
+NAMES_OF_TERMS = frozenset(
+    ["content", "style", "tv", "range", "total"]
+)  # those of loss.more must differ
 CHAINS = (*layer_names.VGG_BLOCKS, "alexnet")  # chains of layers, which can be normalized
 
 

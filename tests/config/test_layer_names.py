@@ -10,13 +10,7 @@ from torch import nn
 from torchvision import models
 from torchvision.models.feature_extraction import get_graph_node_names
 
-from nst_exp.config.layer_names import (
-    RESNET_BLOCKS,
-    VGG_BLOCKS,
-    aliases,
-    layer_problem,
-    least_size,
-)
+from nst_exp.config.layer_names import RESNET_BLOCKS, VGG_BLOCKS, aliases, layer_problem, least_size
 
 VGGS = [f"{name}{suffix}" for name in VGG_BLOCKS for suffix in ("", "_bn")]
 KINDS = {"conv": nn.Conv2d, "bn": nn.BatchNorm2d, "relu": nn.ReLU, "pool": nn.MaxPool2d}
