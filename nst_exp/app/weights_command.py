@@ -20,30 +20,23 @@ from nst_exp.utils.paths import cache_folder
 from nst_exp.utils.suggest import did_you_mean
 from nst_exp.weights import cache, load_weights
 
-COMMANDS = {
-    "fetch": "download, check and convert into the cache",
-    "verify": "check the hashes of the cached files",
-    "list": "show the cached files with sizes and sources",
-}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code (0, or that of the last failure)."""
     parser = argparse.ArgumentParser(prog="nst-exp-weights", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in COMMANDS.items():
-        command = commands.add_parser(name, help=what, description=what)
-        every = "" if name == "fetch" else " (default: everything)"
-        command.add_argument(
-            "preset",
-            nargs="*" if every else "+",
-            help=f"one of: {', '.join(groups()['backbone'])}{every}",
-        )
+    commands = parser.add_subparsers(required=True)
+    presets = f"one of: {', '.join(groups()['backbone'])}"
+    for name, run in (("fetch", fetch), ("verify", verify), ("list", show)):
+        command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        if run is fetch:
+            command.add_argument("preset", nargs="+", help=presets)
+        else:
+            command.add_argument("preset", nargs="*", help=f"{presets} (default: everything)")
+        command.set_defaults(run=run)
     options = parser.parse_args(arguments)
     install_console()
-    run = {"fetch": fetch, "verify": verify, "list": show}[options.command]
     try:
-        return run(options.preset)
+        return int(options.run(options.preset))
     except NstError as error:
         return fail(error)
 

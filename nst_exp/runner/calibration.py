@@ -1,4 +1,4 @@
-"""The images on which the mean activations of a network are measured."""
+"""The images on which a network is normalized, and the record of it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 from torch import Tensor
 
 from nst_exp.config.schema import Config, SizeMode
+from nst_exp.core.normalized import FLOOR, count_bounded
 from nst_exp.images import load_image, named_images, target_size
 from nst_exp.images.tensors import to_tensor
+from nst_exp.results.record import Record
 from nst_exp.runner.inputs import Inputs
 from nst_exp.utils.errors import ConfigError
 
@@ -20,6 +22,10 @@ log = logging.getLogger(__name__)
 SIDE = 256  # every image gets about SIDE * SIDE pixels, so that all have the same weight
 _NARROWEST = 64  # pixels that the deepest layers need (AlexNet: 63); an aspect ratio of 16
 _LONGEST = SIDE * SIDE // _NARROWEST
+
+
+Means = dict[str, Tensor]
+"""Mean activation of each channel before normalization, by layer; {} without normalization."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,37 @@ def load_calibration_images(config: Config, inputs: Inputs) -> list[CalibrationI
             "name a folder of images"
         )
     return list(images.values())
+
+
+def record_normalization(means: Means, images: list[CalibrationImage], record: Record) -> None:
+    """Record how a network was normalized, and on which images.
+
+    Raises:
+        ConfigError: If an interrupted run in the same folder used other images.
+    """
+    layers = {
+        layer: {
+            "channels": len(found),
+            "bounded": count_bounded(found),
+            "mean_before": float(found.mean()),
+        }
+        for layer, found in means.items()
+    }
+    names = ", ".join(image.path.name for image in images[:8]) + ", ..." * (len(images) > 8)
+    bounded, channels = (sum(map(count, means.values())) for count in (count_bounded, len))
+    log.info(
+        f"normalized to a mean activation of 1 on {len(images)} images ({names}): {bounded} of "
+        f"{channels} channels are bounded (mean below {FLOOR:g} of their layer's)"
+    )
+    files = [{"path": str(image.path), "sha256": image.sha256} for image in images]
+    earlier = (record.normalized or {}).get("pictures", files)
+    if {entry["sha256"] for entry in earlier} != {entry["sha256"] for entry in files}:
+        raise ConfigError(
+            f"out={record.folder}: holds a run whose network was normalized on other images; give "
+            "another folder, or overwrite=true to replace it"
+        )
+    record.normalized = {"pictures": files, "floor": FLOOR, "layers": layers}
+    record.save("running")  # a killed run is compared with this
 
 
 def _files_in(folder: str) -> list[Path]:

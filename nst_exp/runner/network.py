@@ -22,17 +22,15 @@ from nst_exp.config.loss_layers import layers_read, resolve_layers
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import plain
 from nst_exp.core.encoder import Encoder, build_encoder, feature_maps
-from nst_exp.core.normalized import FLOOR, count_bounded, normalize_encoder
+from nst_exp.core.normalized import normalize_encoder
 from nst_exp.results.record import Record
-from nst_exp.runner.calibration import CalibrationImage, load_calibration_images
+from nst_exp.runner.calibration import Means, load_calibration_images, record_normalization
 from nst_exp.runner.inputs import Inputs
-from nst_exp.utils.errors import ConfigError, WeightsError
+from nst_exp.utils.errors import WeightsError
 from nst_exp.weights import LoadedWeights, load_weights
 
 log = logging.getLogger(__name__)
 V = TypeVar("V")
-Means = dict[str, Tensor]
-"""Mean activation of each channel before normalization, by layer; {} without normalization."""
 
 _MAX_BYTES = 256 * 2**20  # of one target's feature maps; larger ones are computed again
 
@@ -121,10 +119,10 @@ def make_network(config: Config, inputs: Inputs, record: Record) -> Network:
         return encoder, normalize_encoder(encoder, settings.name, (i.image for i in images))
 
     calibration = [*(image.sha256 for image in images), config.background] if images else []
-    key = _network_key(settings, identity, loss, *layout, calibration)
+    key = _network_key(settings, identity, layers_read(loss), *layout, *calibration)
     encoder, means = _build(_Keyed(key, build))
     if means:
-        _record_normalization(means, images, record)
+        record_normalization(means, images, record)
     return Network(encoder, settings, loss, key)
 
 
@@ -142,11 +140,9 @@ def reference_network(settings: schema.Backbone) -> Network:
     if isinstance(weights, str):
         raise WeightsError(weights)
     loss = resolve_layers(schema.Loss(), settings)
-    key = _network_key(settings, weights.sha256, loss, True, True, [])
-    state = weights.state_dict
-    encoder, _ = _build(
-        _Keyed(key, lambda: (build_encoder(settings, layers_read(loss), state), {}))
-    )
+    layers, state = layers_read(loss), weights.state_dict
+    key = _network_key(settings, weights.sha256, layers, True, True)
+    encoder, _ = _build(_Keyed(key, lambda: (build_encoder(settings, layers, state), {})))
     return Network(encoder, settings, loss, key)
 
 
@@ -206,18 +202,9 @@ def _keyed(settings: schema.Backbone) -> _Keyed[schema.Backbone]:
     return _Keyed(key, settings)
 
 
-def _network_key(
-    settings: schema.Backbone,
-    identity: str,
-    loss: schema.Loss,
-    channels_last: bool,
-    winograd: bool,
-    calibration: list[str],
-) -> str:
-    """Return a key of all that decides what the network computes."""
-    network = plain(asdict(replace(settings, fallback=None)))
-    layers = layers_read(loss)
-    return json.dumps([network, identity, layers, channels_last, winograd, calibration])
+def _network_key(settings: schema.Backbone, *parts: object) -> str:
+    """Return a key of all that decides what a network computes."""
+    return json.dumps([plain(asdict(replace(settings, fallback=None))), *parts])
 
 
 def _record_weights(asked: schema.Backbone, weights: _Weights, record: Record) -> None:
@@ -234,30 +221,3 @@ def _record_weights(asked: schema.Backbone, weights: _Weights, record: Record) -
         "sha256": loaded.sha256,
         "credit": loaded.credit,
     }
-
-
-def _record_normalization(means: Means, images: list[CalibrationImage], record: Record) -> None:
-    """Record how the network was normalized; it must be as in an interrupted run."""
-    layers = {
-        layer: {
-            "channels": len(found),
-            "bounded": count_bounded(found),
-            "mean_before": float(found.mean()),
-        }
-        for layer, found in means.items()
-    }
-    names = ", ".join(image.path.name for image in images[:8]) + ", ..." * (len(images) > 8)
-    bounded, channels = (sum(map(count, means.values())) for count in (count_bounded, len))
-    log.info(
-        f"normalized to a mean activation of 1 on {len(images)} images ({names}): {bounded} of "
-        f"{channels} channels are bounded (mean below {FLOOR:g} of their layer's)"
-    )
-    files = [{"path": str(image.path), "sha256": image.sha256} for image in images]
-    earlier = (record.normalized or {}).get("pictures", files)
-    if {entry["sha256"] for entry in earlier} != {entry["sha256"] for entry in files}:
-        raise ConfigError(
-            f"out={record.folder}: holds a run whose network was normalized on other images; give "
-            "another folder, or overwrite=true to replace it"
-        )
-    record.normalized = {"pictures": files, "floor": FLOOR, "layers": layers}
-    record.save("running")  # a killed run is compared with this

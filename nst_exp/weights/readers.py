@@ -60,31 +60,28 @@ def read_weights(path: Path, name: str) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: unknown type of file; use one of {', '.join(readers)}")
     try:
         _refuse_other_files(path)
-        return _checked(path, name, reader(path, name), expected)
-    except WeightsError:
-        raise
+        return _checked(name, reader(path, name), expected)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
     except Exception as error:  # the libraries raise nearly every type of exception for damage
         if isinstance(error, OSError) and error.errno is not None:
             raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
-        text = str(error).strip()
-        reason = _printable(text.splitlines()[0]) if text else type(error).__name__
-        raise WeightsError(
-            f"{path}: cut off, damaged or not a {path.suffix} file ({reason})"
-        ) from error
+        reason = _printable([*str(error).strip().splitlines(), type(error).__name__][0])
+        raise WeightsError(f"{path}: cut off, damaged or not such a file ({reason})") from error
 
 
 def _refuse_other_files(path: Path) -> None:
     """Name common mistakes, for which the libraries give confusing messages."""
     if not path.is_file():
-        raise WeightsError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+        raise WeightsError("not a file" if path.exists() else "no such file")
     with path.open("rb") as file:
         start = file.read(64).lstrip().lower()
     if not start:
-        raise WeightsError(f"{path}: the file is empty")
+        raise WeightsError("the file is empty")
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise WeightsError(f"{path}: a web page, not weights (saved from a login or error page?)")
+        raise WeightsError("a web page, not weights (saved from a login or error page?)")
     if start.startswith(b"version https://git-lfs"):
-        raise WeightsError(f"{path}: a Git LFS pointer, not the weights; run `git lfs pull`")
+        raise WeightsError("a Git LFS pointer, not the weights; run `git lfs pull`")
 
 
 def _read_pickle(path: Path, name: str) -> dict[str, Tensor]:
@@ -92,18 +89,18 @@ def _read_pickle(path: Path, name: str) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path}: refused, because it is damaged or holds pickled objects other than tensors, "
+            "refused, because it is damaged or holds pickled objects other than tensors, "
             "whose loading would execute code; save it again as a plain state dict or .safetensors"
         ) from error
     for container in _CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
             content = content[container]
     if not isinstance(content, Mapping) or not content:
-        raise WeightsError(f"{path}: holds no state dict but {type(content).__name__}")
+        raise WeightsError(f"holds no state dict but {type(content).__name__}")
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             found = f"{_printable(repr(key))} is {type(value).__name__}, not a tensor"
-            raise WeightsError(f"{path}: not a state dict: {found}")
+            raise WeightsError(f"not a state dict: {found}")
     return _in_torchvision_names(dict(content), name)
 
 
@@ -131,50 +128,42 @@ def _in_torchvision_names(content: dict[str, Tensor], name: str) -> dict[str, Te
 
 def _read_keras(path: Path, name: str) -> dict[str, Tensor]:
     with h5py.File(path, "r") as file:
-        return _by_order(path, name, list(_keras_convolutions(path, name, file)))
+        return _by_order(path.suffix, name, list(_keras_convolutions(name, file)))
 
 
-def _keras_convolutions(path: Path, name: str, file: h5py.File) -> Iterator[Convolution]:
+def _keras_convolutions(name: str, file: h5py.File) -> Iterator[Convolution]:
     largest = max(map(math.prod, convolutions(name).values()))
     whole = file.get("model_weights", getlink=True) is not None  # not the weights alone
-    root = _follow(path, file, "model_weights") if whole else file
+    root = _follow(file, "model_weights") if whole else file
     if "layer_names" not in root.attrs:
-        raise WeightsError(f"{path}: not a Keras file of weights (no attribute 'layer_names')")
+        raise WeightsError("not a Keras file of weights (no attribute 'layer_names')")
     for layer in root.attrs["layer_names"]:
-        group = _follow(path, root, _text(layer))
-        stored = [_follow(path, group, _text(w)) for w in group.attrs["weight_names"]]
+        group = _follow(root, _text(layer))
+        stored = [_follow(group, _text(w)) for w in group.attrs["weight_names"]]
         if not stored or len(stored[0].shape) != 4:
             continue
         if len(stored) != 2:
-            raise WeightsError(
-                f"{path}: {_printable(_text(layer))} has {len(stored)} tensors; only convolutions "
-                "with a bias can be read"
-            )
-        weight, bias = (_read_dataset(path, dataset, largest) for dataset in stored)
+            raise WeightsError(f"{_printable(_text(layer))} is no convolution with a bias")
+        weight, bias = (_read_dataset(dataset, largest) for dataset in stored)
         yield weight.transpose(3, 2, 0, 1), bias  # from kh, kw, I, O
 
 
-def _follow(path: Path, group: h5py.Group, name: str) -> Any:
+def _follow(group: h5py.Group, name: str) -> Any:
     """Return a member of an HDF5 group; a link that could lead out of the file is refused."""
     for part in filter(None, name.split("/")):
         link = group.get(part, getlink=True)
         if link is not None and not isinstance(link, h5py.HardLink):
-            raise WeightsError(
-                f"{path}: {_printable(name)} is a link to elsewhere, out of what the hash checks; "
-                "save the weights in one file"
-            )
+            raise WeightsError(f"{_printable(name)} is a link to elsewhere; save it as one file")
         group = group[part]
     return group
 
 
-def _read_dataset(path: Path, dataset: h5py.Dataset, largest: int) -> np.ndarray:
+def _read_dataset(dataset: h5py.Dataset, largest: int) -> np.ndarray:
     if dataset.external or dataset.is_virtual:
-        raise WeightsError(f"{path}: keeps its weights in another file; save it as one")
+        raise WeightsError("keeps its weights in another file; save it as one file")
     if dataset.size is None or dataset.size > largest:
-        raise WeightsError(
-            f"{path}: {_printable(dataset.name)} has the shape {dataset.shape}, larger than any "
-            "tensor of the network"
-        )
+        name = _printable(dataset.name)
+        raise WeightsError(f"{name}: {dataset.shape} is larger than any tensor of the network")
     return np.asarray(dataset)
 
 
@@ -192,32 +181,30 @@ def _read_onnx(path: Path, name: str) -> dict[str, Tensor]:
             continue
         tensors = [initializers[key] for key in node.input[1:] if key in initializers]
         if len(tensors) != 2:
-            raise WeightsError(
-                f"{path}: convolution '{_printable(node.name or node.output[0])}' has no stored "
-                "weight and bias; only convolutions with a bias can be read"
-            )
+            name_of_node = _printable(node.name or node.output[0])
+            raise WeightsError(f"convolution '{name_of_node}' has no stored weight and bias")
         if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
-            raise WeightsError(f"{path}: keeps its weights in another file; save it as one")
+            raise WeightsError("keeps its weights in another file; save it as one file")
         weight, bias = (onnx.numpy_helper.to_array(tensor) for tensor in tensors)
         found.append((weight, bias))
-    return _by_order(path, name, found)
+    return _by_order(path.suffix, name, found)
 
 
-def _by_order(path: Path, name: str, found: list[Convolution]) -> dict[str, Tensor]:
+def _by_order(suffix: str, name: str, found: list[Convolution]) -> dict[str, Tensor]:
     """Give the convolutions of a file torchvision's names, one after the other."""
     layers = convolutions(name)
     body = [layer for layer in layers if not is_head(f"{layer}.")]
     if {f"{layer}.{kind}" for layer in body for kind in ("weight", "bias")} != set(trunk(name)):
         raise WeightsError(
-            f"{path}: {path.suffix} files are read by the order of the convolutions, which works "
+            f"{suffix} files are read by the order of the convolutions, which works "
             f"for VGG and SqueezeNet but not for {name}; give a .pth or .safetensors file"
         )
     if len(found) not in (len(body), len(layers)):
         raise WeightsError(
-            f"{path}: not the weights of {name}: {len(found)} convolutions instead of {len(body)}"
+            f"not the weights of {name}: {len(found)} convolutions instead of {len(body)}"
         )
     if any(tensor.dtype.kind != "f" for pair in found for tensor in pair):
-        raise WeightsError(f"{path}: quantized weights (not floating-point) cannot be used")
+        raise WeightsError("quantized weights (not floating-point) cannot be used")
     state = {}
     for layer, (weight, bias) in zip(body, found, strict=False):  # the classifier's may follow
         state[f"{layer}.weight"] = torch.from_numpy(np.array(weight, dtype=np.float32))
@@ -225,9 +212,7 @@ def _by_order(path: Path, name: str, found: list[Convolution]) -> dict[str, Tens
     return state
 
 
-def _checked(
-    path: Path, name: str, found: dict[str, Tensor], expected: dict[str, Tensor]
-) -> dict[str, Tensor]:
+def _checked(name: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the expected tensors as float32 copies; raise WeightsError with all that is wrong."""
     problems = []
     state = {}
@@ -259,7 +244,7 @@ def _checked(
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise WeightsError(
-            f"{path}: not the weights of torchvision's {name}: {'; '.join(problems[:_SHOWN])}{more}"
+            f"not the weights of torchvision's {name}: {'; '.join(problems[:_SHOWN])}{more}"
         )
     return state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import shutil
 import socket
 import time
@@ -154,11 +155,12 @@ def test_invalid_addresses(tmp_path: Path, url: str) -> None:
 def test_redirections_keep_encryption(
     tmp_path: Path, asked: str, location: str, allowed: bool
 ) -> None:
+    limited = module._LimitedFile(io.BytesIO(), tmp_path, max_bytes=1, timeout_s=1.0)
     response = requests.Response()
     response.status_code, response.url = 302, asked
     response.headers["Location"] = location
     if allowed:
-        module._check_response(tmp_path, 1, response)
+        limited.check_response(response)
     else:
         with pytest.raises(DownloadError, match="which is not allowed"):
-            module._check_response(tmp_path, 1, response)
+            limited.check_response(response)
