@@ -136,11 +136,8 @@ def test_ssim_is_that_of_the_paper(random_image: MakeImage, height: int, width: 
     # torchvision's weights of R, G, B sum to 0.9999; float32 variances over C2.
     expected = naive_ssim(luma(first), luma(second), radius)
     assert metrics.ssim(first, second) == pytest.approx(expected, abs=1e-3)
-
-
-def test_ssim_refuses_other_sizes(random_image: MakeImage) -> None:
     with pytest.raises(ValueError, match="sizes differ"):
-        metrics.ssim(random_image(16, 16), random_image(16, 17))
+        metrics.ssim(first, second[..., 1:])
 
 
 # Colors
@@ -167,17 +164,6 @@ def test_lab_of_known_colors(
     np.testing.assert_allclose(
         lab(torch.tensor([rgb], dtype=torch.float64))[0], expected, atol=0.03
     )
-
-
-def test_directions_are_unit_vectors_spread_evenly() -> None:
-    found = directions().numpy()
-    assert found.shape == (64, 3)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, rtol=1e-12)
-    # Of an even spread: second moments 1/3, and |d . u| 1/2 on average for every u.
-    np.testing.assert_allclose(found.T @ found / 64, np.eye(3) / 3, atol=0.02)
-    others = np.random.default_rng(0).normal(size=(100, 3))
-    others /= np.linalg.norm(others, axis=1, keepdims=True)
-    np.testing.assert_allclose(np.abs(found @ others.T).mean(axis=0), 0.5, atol=0.02)
 
 
 def test_color_distance_of_two_flat_images() -> None:
@@ -238,11 +224,3 @@ def test_sharpness_is_that_of_a_naive_loop(random_image: MakeImage) -> None:
     ]
     found = metrics.sharpness(random_image(9, 12, seed=4))
     assert found == pytest.approx(np.var(values), rel=1e-3)  # weights of R, G, B: 0.9999
-
-
-def test_sharpness_of_a_ramp_is_zero_and_of_a_chessboard_the_largest() -> None:
-    ramp = torch.linspace(0, 1, 17).expand(1, 3, 17, 17)
-    assert metrics.sharpness(ramp) == pytest.approx(0.0, abs=1e-12)
-    board = (torch.arange(18).view(-1, 1) + torch.arange(18)).remainder(2).float()
-    # The Laplacian is 4 and -4 in turn.
-    assert metrics.sharpness(board.expand(1, 3, 18, 18)) == pytest.approx(16.0, rel=1e-3)

@@ -27,33 +27,23 @@ def maps(seed: int, channels: int = 3, height: int = 4, width: int = 5) -> Tenso
     return torch.randn(1, channels, height, width, dtype=torch.float64, generator=generator)
 
 
-def rows(features: Tensor) -> list[list[float]]:
-    """The paper's matrix F: channels by positions."""
-    values: list[list[float]] = features[0].flatten(1).tolist()
-    return values
-
-
-def raw_gram(f: list[list[float]]) -> list[list[float]]:
-    """Eq. 3: G_ij = sum_k F_ik F_jk."""
-    return [[sum(x * y for x, y in zip(r, s, strict=True)) for s in f] for r in f]
-
-
 def naive_content(features: Tensor, target: Tensor, a: float, b: float, c: float) -> float:
-    f, p = rows(features), rows(target)
-    n, m = len(f), len(f[0])
-    return c / (n**a * m**b) * sum((f[i][j] - p[i][j]) ** 2 for i in range(n) for j in range(m))
+    f, p = (values[0].flatten(1).numpy() for values in (features, target))
+    (n, m), total = f.shape, 0.0
+    for i, j in itertools.product(range(n), range(m)):
+        total += (f[i, j] - p[i, j]) ** 2
+    return float(c / (n**a * m**b) * total)
 
 
 def naive_style(features: Tensor, style: Tensor, a: float, b: float, c: float) -> float:
     """Raw Gram matrices; that of a style of another size is rescaled to the image's positions."""
-    f, s = rows(features), rows(style)
-    n, m, m_style = len(f), len(f[0]), len(s[0])
-    g, target = raw_gram(f), raw_gram(s)
-    total = sum(
-        (g[i][j] - target[i][j] * m / m_style) ** 2
-        for i, j in itertools.product(range(n), repeat=2)
-    )
-    return c * total / (n**a * m**b)
+    f, s = (values[0].flatten(1).numpy() for values in (features, style))
+    (n, m), total = f.shape, 0.0
+    for i, j in itertools.product(range(n), repeat=2):
+        gram = sum(f[i, k] * f[j, k] for k in range(m))
+        target = sum(s[i, k] * s[j, k] for k in range(s.shape[1])) * m / s.shape[1]
+        total += (gram - target) ** 2
+    return float(c / (n**a * m**b) * total)
 
 
 def naive_tv(
@@ -308,34 +298,23 @@ def test_more_style_terms_are_added(tiny_encoder: nn.Module, random_image: MakeI
     assert list(losses)[:7] == ["total", "content", "style", "std", "off", "tv", "range"]
 
 
-def test_objective_is_zero_at_its_targets(tiny_encoder: nn.Module, random_image: MakeImage) -> None:
-    image = random_image(6, 7, 4, torch.float64)
-    target = tiny_encoder.double()(image)
-    losses = build_objective(settings(True, tv=0.0), 1.0, 1.0, target, target)(image, target)
-    assert float(losses.total) == 0.0
-
-
 @pytest.mark.parametrize(("alpha", "beta", "kept"), [(0.0, 3.0, "style"), (3.0, 0.0, "content")])
 def test_a_weight_of_zero_measures_a_term_but_leaves_it_out(
     alpha: float, beta: float, kept: str, tiny_encoder: nn.Module, random_image: MakeImage
 ) -> None:
+    """Even if the term is infinite."""
     case = Case(tiny_encoder, random_image, settings(tv=0.0, excess=0.0), alpha, beta)
     losses = case(case.image)
     assert min(float(losses.sums["content"]), float(losses.sums["style"])) > 0
     assert float(losses.total) == pytest.approx(3.0 * float(losses.sums[kept]), rel=1e-15)
-
-
-def test_a_weight_of_zero_keeps_even_infinity_out_of_the_total(
-    tiny_encoder: nn.Module, random_image: MakeImage
-) -> None:
-    case = Case(tiny_encoder, random_image, settings(), alpha=0.0)
-    case.objective.terms[0].target0_1.fill_(float("inf"))  # type: ignore[operator]
-    image = case.image.requires_grad_()
-    losses = case(image)
-    losses.total.backward()
-    assert not torch.isfinite(losses.sums["content"])
-    assert torch.isfinite(losses.total)
-    assert torch.isfinite(image.grad).all()  # type: ignore[arg-type]
+    if kept == "style":
+        case.objective.terms[0].target0_1.fill_(float("inf"))  # type: ignore[operator]
+        image = case.image.requires_grad_()
+        losses = case(image)
+        (gradient,) = torch.autograd.grad(losses.total, image)
+        assert not torch.isfinite(losses.sums["content"])
+        assert torch.isfinite(losses.total)
+        assert torch.isfinite(gradient).all()
 
 
 def test_a_blank_target_of_a_relative_term_gives_no_nan(random_image: MakeImage) -> None:
