@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
 from nst_exp.report.grid import Panel, draw_grid, is_drawing, save_drawing
-from nst_exp.report.images import open_image, saved_input
+from nst_exp.report.images import result_panel, saved_input
 from nst_exp.report.settings import describe_settings
 from nst_exp.results.record import SAVED_INPUTS
 from nst_exp.results.run_folder import RunFolder, read_run_folder
 from nst_exp.utils.errors import OutputError
 
 NAME = "figure.png"
-_NOTES = {"running": "unfinished"}  # other states are shown as they are
 
 
 def write_figures(folders: Sequence[Path], target: Path) -> list[Path]:
@@ -57,7 +57,10 @@ def draw_figure(runs: Sequence[RunFolder]) -> Image.Image:
     figure = runs[0].figure
     kinds = [kind for kind in figure.get("inputs") or [] if kind in SAVED_INPUTS]
     panels = [panel for kind in kinds for panel in _input_panels(runs, kind)]
-    panels += [_panel(run, bool(figure.get("inset"))) for run in runs]
+    for run in runs:
+        panel = result_panel(run, run.label)
+        inset = saved_input(run, "style") if figure.get("inset") and panel.image else None
+        panels.append(replace(panel, inset=inset))
     columns = max(1, int(figure.get("columns") or len(panels)))
     substitutions = [text for run in runs for text, _ in run.substitutions]
     caption = [describe_settings(runs, ("backbone", "size", "steps")), *substitutions]
@@ -66,14 +69,6 @@ def draw_figure(runs: Sequence[RunFolder]) -> Image.Image:
         title=runs[0].title,
         caption="; ".join(dict.fromkeys(filter(None, caption))),
     )
-
-
-def _panel(run: RunFolder, inset: bool) -> Panel:
-    if run.status != "done":
-        return Panel(run.label, None, _NOTES.get(run.status, run.status))
-    image = open_image(run.image)
-    note = "damaged" if run.image and run.image.is_file() else "missing"
-    return Panel(run.label, image, note, saved_input(run, "style") if inset else None)
 
 
 def _input_panels(runs: Sequence[RunFolder], kind: str) -> list[Panel]:

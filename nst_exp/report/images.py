@@ -25,6 +25,14 @@ def open_image(path: Path | None, side: int | None = None) -> Image.Image | None
     return None if found is None else found.image
 
 
+def result_panel(run: RunFolder, label: str, side: int | None = None) -> Panel:
+    """Return a panel with the result of a finished run, else with a note on its state."""
+    if run.status != "done":
+        return Panel(label, None, "unfinished" if run.status == "running" else run.status)
+    exists = run.image is not None and run.image.is_file()
+    return Panel(label, open_image(run.image, side), "damaged" if exists else "missing")
+
+
 def saved_input(run: RunFolder, kind: str, side: int | None = None) -> Image.Image | None:
     """Load the content image or style image as the run used it, if the run saved it."""
     saved = run.input(kind).get("copy") == SAVED_INPUTS[kind]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
@@ -68,15 +68,11 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def draw_tradeoff(
-    report: Report, tradeoff: TradeOff, images: Mapping[int, Image.Image]
-) -> Image.Image:
-    """Draw the distances of all jobs, the Pareto front, and images (by number) along the front."""
-    row_of = {row.number: row for row in report.rows}
-    panels = [
-        Panel(f"{number}: {row_of[number].label}", images.get(number), "no image")
-        for number in subsample(tradeoff.front, _PANELS)
-    ]
+def draw_tradeoff(report: Report, tradeoff: TradeOff, results: Mapping[int, Panel]) -> Image.Image:
+    """Draw the distances of all jobs, the Pareto front, and results (by number) along it."""
+    labels = {row.number: f"{row.number}: {row.label}" for row in report.rows}
+    shown = subsample(tradeoff.front, _PANELS)
+    panels = [replace(results[number], label=labels[number]) for number in shown]
     count = f"{len(tradeoff.front)} of {len(tradeoff.points)} jobs are on the Pareto front"
     strip = draw_grid([panels], caption=f"{report.title}: {count}", enlarge=2.0)
     plot = _plot(tradeoff, max(strip.width, 800))

@@ -13,7 +13,7 @@ from nst_exp.report.entries import Report, read_report
 from nst_exp.report.grid import is_drawing, save_drawing
 from nst_exp.report.html import GENERATOR, render_page
 from nst_exp.report.html_data import page_data
-from nst_exp.report.images import open_image, shared_inputs
+from nst_exp.report.images import result_panel, shared_inputs
 from nst_exp.report.settings import describe_settings
 from nst_exp.report.table import as_csv
 from nst_exp.report.tensorboard_summary import write_summary
@@ -81,12 +81,8 @@ def _draw(
     report: Report, settings: str, sheets: Sequence[Sheet], tradeoff: TradeOff | None
 ) -> list[Image.Image]:
     """Draw the contact sheets and the trade-off plot."""
-    images = {
-        row.number: image
-        for row in report.rows
-        if row.run.status == "done" and (image := open_image(row.image, _SIDE))
-    }
-    side = max((max(image.size) for image in images.values()), default=256)
-    inputs = shared_inputs(report, side)
-    drawn = [draw_sheet(report.title, settings, sheet, images, inputs) for sheet in sheets]
-    return [*drawn, draw_tradeoff(report, tradeoff, images)] if tradeoff else drawn
+    results = {row.number: result_panel(row.run, row.label, _SIDE) for row in report.rows}
+    sides = [max(panel.image.size) for panel in results.values() if panel.image]
+    inputs = shared_inputs(report, max(sides, default=256))
+    drawn = [draw_sheet(report.title, settings, sheet, results, inputs) for sheet in sheets]
+    return [*drawn, draw_tradeoff(report, tradeoff, results)] if tradeoff else drawn

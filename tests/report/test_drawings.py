@@ -120,7 +120,8 @@ def test_results_are_where_their_values_say(tmp_path: Path) -> None:
     (sheet,) = arrange(report.rows, report.varied)
     images = {row.number: noise(170, 90, seed=row.number) for row in report.rows[:-1]}
     inputs = [Panel("content", noise(170, 90, seed=9))]
-    drawing = draw_sheet("s", "settings", sheet, images, inputs)
+    results = {n: Panel("", image) for n, image in images.items()} | {5: Panel("", None, "failed")}
+    drawing = draw_sheet("s", "settings", sheet, results, inputs)
     doubled = {n: image.resize((340, 180), Image.Resampling.LANCZOS) for n, image in images.items()}
     places = {number: place(drawing, image) for number, image in doubled.items()}
     assert places[2][1] == places[4][1] == places[0][1] < places[3][1] == places[1][1]
@@ -308,8 +309,8 @@ def test_tradeoff_of_a_sweep(tmp_path: Path, section: str, kind: str) -> None:
     assert found is not None
     assert (found.kind, found.front) == (kind, [4, 1, 0])
     assert sorted(found.points) == [0, 1, 2, 4]
-    images = {number: Image.new("RGB", (160, 90), color(number)) for number in (0, 1, 2, 4)}
-    pixels = np.asarray(draw_tradeoff(report, found, images))
+    results = {n: Panel("", Image.new("RGB", (160, 90), color(n))) for n in (0, 1, 2, 4)}
+    pixels = np.asarray(draw_tradeoff(report, found, results))
     lefts = [np.nonzero((pixels == color(n)).all(axis=2))[1].min() for n in (4, 1, 0)]
     assert lefts == sorted(lefts)
     assert not (pixels == color(2)).all(axis=2).any()  # not on the front
