@@ -165,6 +165,9 @@ def _disambiguate(rows: Sequence[ReportRow]) -> list[ReportRow]:
     sources = {row.source for row in rows}
     short = len({source.absolute().name for source in sources}) == len(sources)
     return [
-        replace(row, values=row.values | {"sweep": row.source.name if short else str(row.source)})
+        replace(
+            row,
+            values=row.values | {"sweep": row.source.absolute().name if short else str(row.source)},
+        )
         for row in rows
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from nst_exp.report.entries import Report
 from nst_exp.report.grid import BLACK, GRAY, LIGHT, Panel, draw_grid, drawing_style, render
@@ -15,6 +15,7 @@ METRICS = ("content_distance", "style_distance")
 LOSSES = ("content", "style")
 _PANELS = 6  # images of the front below the plot
 _LABELS = 40  # jobs whose numbers are written into the plot
+_SIDE = 256  # of these images, in pixels
 _DPI = 100
 
 
@@ -72,9 +73,13 @@ def draw_tradeoff(report: Report, tradeoff: TradeOff, results: Mapping[int, Pane
     """Draw the distances of all jobs, the Pareto front, and results (by number) along it."""
     labels = {row.number: f"{row.number}: {row.label}" for row in report.rows}
     shown = subsample(tradeoff.front, _PANELS)
-    panels = [replace(results[number], label=labels[number]) for number in shown]
+    panels = []
+    for number in shown:
+        image = results[number].image
+        small = ImageOps.contain(image, (_SIDE, _SIDE)) if image else None
+        panels.append(replace(results[number], label=labels[number], image=small))
     count = f"{len(tradeoff.front)} of {len(tradeoff.points)} jobs are on the Pareto front"
-    strip = draw_grid([panels], caption=f"{report.title}: {count}", enlarge=2.0)
+    strip = draw_grid([panels], caption=f"{report.title}: {count}")
     plot = _plot(tradeoff, max(strip.width, 800))
     drawing = Image.new("RGB", (plot.width, plot.height + strip.height), "white")
     drawing.paste(plot, (0, 0))
@@ -98,9 +103,13 @@ def _plot(tradeoff: TradeOff, width: int) -> Image.Image:
             if on_front or len(tradeoff.points) <= _LABELS:
                 color = BLACK if on_front else GRAY
                 axes.annotate(str(number), point, (5, 5), textcoords="offset points", color=color)
-        for values, set_scale in ((xs, axes.set_xscale), (ys, axes.set_yscale)):
+        for values, axis, set_scale in (
+            (xs, axes.xaxis, axes.set_xscale),
+            (ys, axes.yaxis, axes.set_yscale),
+        ):
             if 0 < 10 * min(values) < max(values):
                 set_scale("log")
+                axis.set_major_formatter("{x:g}")
         names = [f"{name.replace('_', ' ')} ({tradeoff.kind})" for name in tradeoff.names]
         axes.set(xlabel=names[0], ylabel=names[1])
         axes.grid(color=LIGHT, linewidth=0.5)
