@@ -9,7 +9,12 @@ from dataclasses import is_dataclass
 from enum import Enum
 from typing import Any
 
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 from yaml import MarkedYAMLError
 
 from nst_exp.app.known_keys import OPTIMIZERS, kinds_of, type_of, unknown_key
@@ -19,6 +24,7 @@ NOT_GLOBAL = (
     "experiment: its file must begin with the line '# @package _global_' and hold KEY: VALUE; on "
     "the command line write +experiment=NAME"
 )
+_UNKNOWN = (ConfigAttributeError, ConfigKeyError)
 _TYPES = {
     int: "a whole number, written out (1000, not 1e3)",
     float: "a number",
@@ -89,8 +95,11 @@ def describe_error(error: BaseException, overrides: Sequence[str] = ()) -> str:
             key = link.full_key
             if key == "experiment":
                 return NOT_GLOBAL
-            ours = type_of(key) is None and not key.startswith("hydra")
-            if isinstance(link, ConfigKeyError) and ours:
+            if isinstance(link, _UNKNOWN) and key.startswith("hydra."):
+                section = key.rpartition(".")[0]
+                near = did_you_mean(key, [f"{section}.{name}" for name in link.parent_node or ()])
+                return f"{key}: no such key{near}"
+            if isinstance(link, _UNKNOWN) and type_of(key) is None:
                 return unknown_key(key) + where
             missing = isinstance(link, MissingMandatoryValue)
             return f"{key}=???: needs a value" if missing else f"{key}: {first_line(link)}{where}"

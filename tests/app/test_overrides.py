@@ -24,8 +24,7 @@ MISTAKES = {
     "++loss.tv.wieght=1": "loss.tv.wieght: no such key; did you mean 'loss.tv.weight'?",
     "bakbone=vgg16": "bakbone: no such key; did you mean 'backbone'?",
     "~contnt=a": "contnt: no such key; did you mean 'content'?",
-    "hydra.runn.dir=a": "hydra.runn: Key 'runn' not in 'HydraConf' (Could not override "
-    "'hydra.runn.dir'.)",
+    "hydra.runn.dir=a": "hydra.runn: no such key; did you mean 'hydra.run'?",
     # a key that exists, in the wrong way
     "~seed": "~seed: cannot be removed; set seed=VALUE",
     "~optimizer": "~optimizer: cannot be removed; choose another preset, optimizer=NAME",

@@ -56,7 +56,7 @@ stepz=10                            | stepz | did you mean 'steps'?
 lr=3                                | lr | optimizer.lr
 +loss.tv.wieght=1                   | loss.tv.wieght | did you mean 'loss.tv.weight'?
 bakbone=vgg16                       | bakbone | did you mean 'backbone'?
-hydra.runn.dir=x                    | hydra.runn.dir | did you mean 'hydra.run.dir'?
+hydra.runn.dir=x                    | hydra.runn.dir | did you mean 'hydra.run'?
 steps                               | steps | KEY=VALUE
 seed=1,2                            | seed=1,2 | -m
 'content=wave (1).png'              | content=wave (1).png | quote
