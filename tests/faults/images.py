@@ -45,38 +45,35 @@ def originals() -> list[tuple[str, bytes]]:
     turned = {"exif": exif}
     profile = {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()}
     several = {"save_all": True, "append_images": [rgb.rotate(90), rgb.rotate(180)]}
-    files: list[tuple[str, Image.Image, dict[str, object]]] = [
-        ("gray.png", gray, {}),
-        ("rgb.png", rgb, turned),
-        ("rgba.png", rgba, profile),
-        ("palette.png", palette, {"transparency": b"\0\x80\xff"}),
-        ("deep.png", deep, {}),
-        ("animated.png", rgb, several),
-        ("baseline.jpg", rgb, turned),
-        ("progressive.jpg", rgb, {"progressive": True, **profile}),
-        ("cmyk.jpg", cmyk, {}),
-        ("lossy.webp", rgb, turned),
-        ("lossless.webp", rgba, {"lossless": True, **profile}),
-        ("animated.webp", rgb, several),
-        ("lzw.tif", cmyk, {"compression": "tiff_lzw"}),
-        ("deflate.tif", rgba, {"compression": "tiff_adobe_deflate", **profile}),
-        ("pages.tif", rgb, {"compression": "packbits", **several}),
-        ("deep.tif", deep, {}),
-        ("jpeg.tif", rgb, {"compression": "jpeg"}),
-        ("fax.tif", bits, {"compression": "group4"}),
-        ("animated.gif", rgb, several),
-        ("clear.gif", palette, {"transparency": 1}),
-        ("rgb.bmp", rgb, {}),
-        ("x.avif", rgb, {"speed": 10}),
-        ("x.jp2", rgb, {}),
-        ("x.ico", rgba.resize((16, 16)), {}),
-        ("x.pcx", palette, {}),
-        ("x.qoi", rgba, {}),
-        ("x.ppm", rgb, {}),
-        ("x.tga", palette, {"compression": "tga_rle"}),
-    ]
+    files: dict[str, tuple[Image.Image, dict[str, object]]] = {
+        "gray.png": (gray, {}),
+        "rgba.png": (rgba, profile | turned),
+        "palette.png": (palette, {"transparency": b"\0\x80\xff"}),
+        "deep.png": (deep, {}),
+        "animated.png": (rgb, several),
+        "baseline.jpg": (rgb, turned),
+        "progressive.jpg": (rgb, {"progressive": True, **profile}),
+        "cmyk.jpg": (cmyk, {}),
+        "lossy.webp": (rgb, turned),
+        "lossless.webp": (rgba, {"lossless": True, **profile}),
+        "animated.webp": (rgb, several),
+        "lzw.tif": (cmyk, {"compression": "tiff_lzw"}),
+        "deflate.tif": (rgba, {"compression": "tiff_adobe_deflate", **profile}),
+        "pages.tif": (rgb, {"compression": "packbits", **several}),
+        "deep.tif": (deep, {}),
+        "jpeg.tif": (rgb, {"compression": "jpeg"}),
+        "fax.tif": (bits, {"compression": "group4"}),
+        "animated.gif": (rgb, several),
+        "clear.gif": (palette, {"transparency": 1}),
+        "rgb.bmp": (rgb, {}),
+        "x.avif": (rgb, {"speed": 10}),
+        "x.jp2": (rgb, {}),
+        "x.ico": (rgba.resize((16, 16)), {}),
+        "x.ppm": (rgb, {}),
+        "x.tga": (palette, {"compression": "tga_rle"}),
+    }
     found = []
-    for name, image, options in files:
+    for name, (image, options) in files.items():
         stream = io.BytesIO()
         image.save(stream, Image.registered_extensions()[Path(name).suffix], **options)
         found.append((name, stream.getvalue()))
@@ -149,16 +146,11 @@ def mutant(number: int) -> tuple[str, bytes]:
     chance = random.Random(number)
     name, data = originals()[number % len(originals())]
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
-        data = chance.choice((_cut, _bits, _bits, _run, _run, _number, _number, _pieces))(
-            data, chance
-        )
+        data = chance.choice((_bits, _bits, _run, _run, _number, _number, _pieces))(data, chance)
+        data = data[: chance.randrange(1, len(data) + 1)] if chance.random() < 0.1 else data
     if data.startswith(PNG) and chance.random() < 0.6:
         data = _with_check_sums(data)  # or the decoders after them would hardly be reached
     return name, data
-
-
-def _cut(data: bytes, chance: random.Random) -> bytes:
-    return data[: chance.randrange(1, len(data) + 1)]
 
 
 def _bits(data: bytes, chance: random.Random) -> bytes:
@@ -186,18 +178,11 @@ def _number(data: bytes, chance: random.Random) -> bytes:
 
 
 def _pieces(data: bytes, chance: random.Random) -> bytes:
-    """Delete, double or swap pieces, or take one from another file."""
+    """Delete, double or move pieces, or take one from another file."""
     pieces, strangers = _split(data), _split(chance.choice(originals())[1])
     at, other = chance.randrange(len(pieces)), chance.randrange(len(pieces))
-    match chance.randrange(4):
-        case 0:
-            del pieces[at]
-        case 1:
-            pieces.insert(other, pieces[at])
-        case 2:
-            pieces[at], pieces[other] = pieces[other], pieces[at]
-        case 3:
-            pieces[at] = chance.choice(strangers)
+    some = [[], [pieces[at]] * 2, [pieces[other]], [chance.choice(strangers)]]
+    pieces[at : at + 1] = chance.choice(some)
     return b"".join(pieces) or b"\0"
 
 

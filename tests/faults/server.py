@@ -101,10 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
             while not released.is_set():
                 self.wfile.write(bytes(1 << 20))
         elif fault == "slow":
-            for piece in range(20):
-                self.wfile.write(
-                    content[piece * len(content) // 20 : (piece + 1) * len(content) // 20]
-                )
+            for start in range(0, len(content), len(content) // 20):
+                self.wfile.write(content[start : start + len(content) // 20])
                 released.wait(0.1)
         elif fault in ("cut", "stall"):
             self.wfile.write(content[: len(content) // 2])
