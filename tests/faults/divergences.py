@@ -19,47 +19,38 @@ FREE = "optimizer.line_search=none"
 OPTIMIZERS = [[], [FREE, "optimizer.lr=0.5"], ["optimizer=adam"]]
 # Settings under which a run may diverge, or ("failed") must.
 DIVERGENT = f"""
-either {FREE} optimizer.lr=10 init=noise steps=40
 failed {FREE} optimizer.lr=1e30 init=noise steps=40
 either {FREE} optimizer.lr=3 init=noise init.noise_scale=0.001 steps=60
 either {FREE} optimizer.lr=10 resolution.pyramid=true resolution.sizes=[32,40,48] steps=18
 either {FREE} optimizer.lr=10 resolution.averaging=0.9 steps=12
 either optimizer=adam optimizer.lr=1000 resolution.averaging=0.5
 either optimizer=adam optimizer.lr=1e38
-either optimizer.lr=1e30
 either optimizer.first_step=1e20
 either loss.style.weights=[1e30,1,1,1] loss.style.relative=false
-failed loss.style.weights=[1e38,1e38,1e38,1e38] init=noise beta=1e6
 failed loss.content.c=1e38 alpha=1e6 loss.content.relative=false init=noise
 failed init=noise init.noise_scale=1e38
 failed backbone.map_scale=1e30
 either backbone=vgg16 backbone.weights=random {FREE} optimizer.lr=10
 """
-# Settings that are allowed and must end well; content=COLOR is a made image.
+# Settings that are allowed and must end well.
 EXTREME = """
 beta=0 loss.tv.weight=0
 alpha=0 beta=0 loss.tv.weight=1
 alpha=1e12
 init=noise init.noise_scale=1000
 init=noise init.noise_scale=0
-init=noise init.noise_mean=[-5,0.5,7]
 trainer.precision=bf16-mixed optimizer=adam beta=1e6
 trainer.precision=64-true beta=1e12
 loss.tv.weight=1e30
-loss.range_weight=1e12
 resolution.averaging=0.999999 steps=1
 optimizer.max_evaluations=1 steps=30
 optimizer=adam optimizer.lr=1e-12
-optimizer=adam optimizer.eps=1e10
 optimizer=adam optimizer.milestones=[2] optimizer.gamma=0 steps=30
-optimizer.parametrization.pixel_scale=1e9
 size=20 resolution.style_size=200
-loss.style.statistic=wasserstein2 loss.style.relative=false content=gray style=red
-loss.content.relative=true loss.style.relative=true content=black style=black
-content=white style=white init=noise
-content=mottled style=mottled
+loss.style.statistic=wasserstein2 loss.style.relative=false content=gray.png style=red.png
+loss.content.relative=true loss.style.relative=true content=black.png style=black.png
+content=white.png style=white.png init=noise
 """
-COLORS = {"black": 0, "gray": 128, "white": 255, "red": (255, 0, 0)}
 
 
 def inject(scale: float, folder: Path) -> Outcome:
@@ -80,16 +71,18 @@ def inject(scale: float, folder: Path) -> Outcome:
     ]
     trials += [(words, None, end) for end, *words in map(str.split, DIVERGENT.strip().splitlines())]
     trials += [(line.split(), None, "done") for line in EXTREME.strip().splitlines()]
+    for color in ("black", "gray", "white", "red"):
+        Image.new("RGB", (48, 32), color).save(folder / f"{color}.png")
     count = part(len(trials), scale)
     ends = {0: 0, 3: 0}
     for number in range(count):
         words, fault, end = trials[number * len(trials) // count]
         place = folder / str(number)
         place.mkdir()
-        made = [_made(word, place) for word in words]
-        arguments = [*TINY, f"steps={STEPS}", f"optimizer.max_restarts={RESTARTS}", *made]
+        arguments = [*TINY, f"steps={STEPS}", f"optimizer.max_restarts={RESTARTS}", *words]
         before = partial(inject_into_objective, fault, place)
-        command = run([*arguments, f"out={place}/out"], place / "output.txt", before=before)
+        arguments += [f"out={place}/out"]
+        command = run(arguments, place / "output.txt", folder=folder, before=before)
         code = {"done": 0, "failed": 3}.get(end, 3 if command.code == 3 else 0)
         problems = command.wrong(code) or _judge(command, place)
         ends[code] += 1
@@ -105,18 +98,6 @@ def _end(fault: Fault) -> str:
     if fault.ever:
         return "failed" if fault.at < STEPS - RESTARTS or fault.where == "gradient" else "either"
     return "done"
-
-
-def _made(word: str, folder: Path) -> str:
-    """Return ``content=red`` with a file instead of the color."""
-    key, _, kind = word.partition("=")
-    if key not in ("content", "style"):
-        return word
-    pixels = np.random.default_rng(5).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    if kind in COLORS:
-        pixels[:] = COLORS[kind]
-    Image.fromarray(pixels).save(folder / f"{kind}.png")
-    return f"{key}={folder / kind}.png"
 
 
 def _judge(command: Command, place: Path) -> list[str]:

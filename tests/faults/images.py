@@ -191,12 +191,8 @@ def _split(data: bytes) -> list[bytes]:
 
 
 def _borders(data: bytes) -> list[int]:
-    """Return where pieces may begin: chunks, segments, boxes, or every 16 bytes."""
-    found: list[int] = []
-    if data.startswith(b"\xff\xd8"):
-        found = [match.start() for match in re.finditer(rb"\xff[\xc0-\xfe]", data)]
-    elif data.startswith((PNG, b"RIFF")) or data[4:8] in (b"ftyp", b"jP  "):
-        found = [match.start() - 4 for match in re.finditer(rb"[A-Za-z]{4}", data)]
+    """Return where pieces may begin: before the names of chunks and boxes, or every 16 bytes."""
+    found = [match.start() - 4 for match in re.finditer(rb"[A-Za-z]{4}", data)]
     return [at for at in found if at > 0] or list(range(0, len(data), 16))
 
 

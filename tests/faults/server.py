@@ -13,19 +13,10 @@ PAGE = b"<!DOCTYPE html><title>Log in</title>"
 class FaultyServer(ThreadingHTTPServer):
     """Serves ``content`` at every path; each request uses up one of ``faults`` first.
 
-    A fault is the code of an HTTP error or one of
-
-    ========  ============================================================================
-    cut       half of the content, then the connection ends
-    stall     half of it, then nothing until ``released`` is set
-    slow      all of it, within two seconds
-    flip      one bit of the content is another
-    html      a login page
-    short     less is announced, and sent, than there is
-    long      a thousand bytes more are announced than there are
-    endless   zeros without end, of which nothing is announced
-    to:URL    a redirection
-    ========  ============================================================================
+    A fault is the code of an HTTP error, or: "cut" (half of the content, then the connection ends),
+    "stall" (half of it, then nothing until ``released``), "slow" (within two seconds), "flip" (one
+    bit differs), "html" (a login page), "short" (1,000 bytes are missing, which the header hides),
+    "long" (1,000 bytes too many are announced), "endless", "to:URL" (a redirection).
     """
 
     daemon_threads = True
