@@ -35,14 +35,14 @@ class TinyEncoder(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def no_own_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of the person who runs the tests must not decide what a name means."""
+def no_folder_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of images of whoever runs the tests must not decide what a name means."""
     monkeypatch.delenv("NST_EXP_DATA", raising=False)
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept() -> None:
-    """Weights and networks of one test are not those of the next."""
+def empty_caches() -> None:
+    """Each test loads its own weights and networks."""
     clear_caches()
 
 

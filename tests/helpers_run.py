@@ -1,4 +1,4 @@
-"""Runs that take a fraction of a second: a small random backbone, a few steps, small pictures."""
+"""Runs that take a fraction of a second: a small random backbone, a few steps, small images."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tests.faults import TINY as TINY
 
 
 def silent(line: str) -> None:
-    """A ``report`` that says nothing."""
+    """Take a line and do nothing."""
 
 
 def tiny_run(folder: Path | None, *overrides: str) -> Result:
-    """A run of ``TINY`` with these overrides."""
+    """Run ``TINY`` with these overrides."""
     return run(make_config([*TINY, *overrides]), folder)
 
 
 def picture(path: Path, size: tuple[int, int], seed: int = 0, smooth: bool = True) -> Path:
-    """Write a picture (width, height) made from random blocks."""
+    """Write an image of this width and height made from random blocks."""
     small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     resampling = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
     Image.fromarray(small).resize(size, resampling).save(path)
@@ -38,14 +38,14 @@ def picture(path: Path, size: tuple[int, int], seed: int = 0, smooth: bool = Tru
 
 
 def pixels(path: Path | None) -> NDArray[np.uint8]:
-    """What a picture file shows."""
+    """Return the pixels of an image file."""
     assert path is not None
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, level: int, step: int) -> None:
-    """Let a stop request come in this step of this level, as Ctrl-C would make it."""
+    """Have a stop requested in this step of this level, as Ctrl-C would do."""
     original = StopBetweenSteps.on_train_batch_end
 
     def hook(self: StopBetweenSteps, trainer: Any, module: Any, *rest: Any) -> None:
@@ -57,12 +57,12 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, level: int, step: int) -> None:
 
 
 def environment(**changed: str) -> dict[str, str]:
-    """The environment of a subprocess."""
+    """Return the environment of a subprocess."""
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"} | changed
 
 
 def command_line(folder: Path, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-    """``python -m nst_exp`` in ``folder``, with changes to the environment."""
+    """Run ``python -m nst_exp`` in ``folder``, with changes to the environment."""
     return subprocess.run(
         [sys.executable, "-m", "nst_exp", *arguments],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""What the documentation says is what there is."""
+"""Commands, messages, keys and links of the documentation are right."""
 
 from __future__ import annotations
 
@@ -20,24 +20,21 @@ PAGES = [
     ROOT / "configs" / "config.yaml",
     *sorted(set(ROOT.glob("docs/*.md")) - {ROOT / "docs" / "extending.md"}),  # test_extending.py
 ]
-PICTURE = re.compile(r"^(content|style|init\.file)=.*\.(jpg|png)$")
+IMAGE = re.compile(r"^(content|style|init\.file)=.*\.(jpg|png)$")
 
 
 def commands() -> list[str]:
-    """Every ``python -m nst_exp KEY=VALUE ...`` line of the pages, without its comment."""
+    """Return every ``python -m nst_exp KEY=VALUE ...`` line of the pages without its comment."""
     found = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         for line in re.findall(r"^[#\s]*python -m nst_exp( .*)$", text, re.M):
-            # Explanations stand behind a "#" or behind a column of spaces.
+            # Explanations follow a "#" or several spaces.
             command = re.split(r"\s#|\s{3,}", line)[0].strip()
             if command and command not in found:
                 found.append(command)
+    assert len(found) >= 8
     return found
-
-
-def test_there_are_commands() -> None:
-    assert len(commands()) >= 8
 
 
 @pytest.mark.parametrize("command", commands())
@@ -49,7 +46,7 @@ def test_documented_command_is_accepted(command: str) -> None:
     overrides = []
     for argument in arguments[1:] if sweep else arguments:
         key, _, value = argument.partition("=")
-        if PICTURE.match(argument):  # the reader's own pictures
+        if IMAGE.match(argument):  # the reader's own images
             argument = f"{key}=chelsea"
         elif key == "from_image":
             continue
@@ -78,23 +75,20 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 
 def shown_messages() -> list[tuple[str, str]]:
-    """Command and output of each example that can be run without weights."""
+    """Return command and output of each example that can be run without weights."""
     text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     found: list[tuple[str, str]] = []
     for note, block in re.findall(r"(<!-- not run[^\n]*\n)?```console\n(.*?)```", text, re.S):
         for command, said in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.M):
             if not note:
                 found.append((command, said))
+    assert len(found) >= 20
     return found
-
-
-def test_there_are_messages() -> None:
-    assert len(shown_messages()) >= 20
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the examples were run in."""
+    """Make the folder that the examples were run in."""
     folder = tmp_path_factory.mktemp("home")
     for name in ("cat.jpg", "wave.jpg", "cut.jpg", "cat (1).jpg"):
         picture(folder / name, (320, 240))
@@ -124,5 +118,5 @@ def test_message_is_as_documented(
 
 
 def _without_sizes(text: str) -> str:
-    """What a version of Pillow makes of a picture may have another number of bytes."""
+    """Another version of Pillow may write files of another size."""
     return re.sub(r"\d+ bytes", "N bytes", text)

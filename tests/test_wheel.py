@@ -1,4 +1,4 @@
-"""The package as it is installed elsewhere: everything in it, nothing beside it."""
+"""The package as a wheel: everything is in it, nothing else, and it runs where it is installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built without network."""
+    """Build the wheel without network."""
     pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
@@ -52,13 +52,11 @@ def test_installed_wheel_runs_from_another_folder(wheel: Path, tmp_path: Path) -
     site = Path(done.stdout.strip())
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps"]
     subprocess.run([*pip, "--no-index", str(wheel)], check=True, capture_output=True)
-    # The dependencies of this interpreter, behind the installed wheel on the path.
+    # The dependencies of this interpreter, after the installed wheel on the path.
     own = [path for path in sys.path if "site-packages" in path or "dist-packages" in path]
     (site / "dependencies.pth").write_text("\n".join(own), encoding="utf-8")
 
-    where = (
-        "import nst_exp, nst_exp.utils.paths; print(nst_exp.__file__, nst_exp.utils.paths.CONFIGS)"
-    )
+    where = "import nst_exp.utils.paths as p; print(p.__file__, p.CONFIGS)"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
 
