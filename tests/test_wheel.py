@@ -64,7 +64,7 @@ def test_installed_wheel_runs_from_another_folder(wheel: Path, tmp_path: Path) -
         done = subprocess.run(
             [str(part) for part in command],
             cwd=elsewhere,
-            env=environment(),
+            env=environment(PYTHONPATH=""),
             capture_output=True,
             text=True,
             timeout=240,
