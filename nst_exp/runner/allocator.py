@@ -10,17 +10,17 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 # sys/mman.h
 _MADV_HUGEPAGE = 14
 _HUGE_PAGE = 2 * 2**20
-# More than the feature maps of a picture of 512 pixels; only what is used becomes real memory.
+# More than the feature maps of an image of 512 pixels; only what is used becomes real memory.
 _RESERVED = 2 * 2**30
 
 
 def keep_freed_memory() -> bool:
     """Tell glibc's malloc to reuse large blocks instead of giving them back to the system.
 
-    Feature maps are tens of megabytes each and are allocated anew in every evaluation; by default
+    Feature maps are tens of megabytes each and are allocated in every evaluation; by default
     each goes back to the system when it is freed, and every one of its pages must be faulted in
     and cleared again. The first blocks also come from pages of 2 MB where the system has them.
-    Changes no number. Returns False where there is no glibc.
+    Changes no number. Returns False if the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

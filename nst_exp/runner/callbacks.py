@@ -134,7 +134,7 @@ class Stopped(Exception):
 
 
 class StopBetweenSteps(Callback):
-    """Ends fit() after the present step once a stop is requested, with a checkpoint."""
+    """Ends fit() after the current step once a stop is requested, with a checkpoint."""
 
     def __init__(self, request: StopRequest, checkpoint: Path | None) -> None:
         """Watch ``request``; write to ``checkpoint`` unless it is None."""

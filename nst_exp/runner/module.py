@@ -122,7 +122,7 @@ class StyleTransfer(pl.LightningModule):
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def training_step(self, batch: int, batch_idx: int) -> Tensor:
-        """Evaluate the objective at the present image and return the scaled total."""
+        """Evaluate the objective at the current image and return the scaled total."""
         losses = self.evaluate(self.parameter())
         self.evaluations += 1
         if bad := _not_finite(losses):
@@ -197,12 +197,12 @@ class StyleTransfer(pl.LightningModule):
 
     @torch.no_grad()
     def image(self) -> Tensor:
-        """Return the present image (1, 3, H, W), RGB; it may leave 0..1 a little."""
+        """Return the current image (1, 3, H, W), RGB; it may leave 0..1 a little."""
         image: Tensor = self.parameter()
         return image.detach()
 
     def result_image(self) -> Tensor:
-        """Return the present image, or the average of the iterates if that is asked for."""
+        """Return the current image, or the average of the iterates if that is asked for."""
         if not self.averaged:
             return self.image()
         weight = 1.0 - float(self.averaging**self.averaged)

@@ -90,7 +90,7 @@ def run(
     Args:
         config: What to do; it is not changed.
         folder: Where everything is written; nothing is if None.
-        handle_signals: Whether signals end the run after the present step.
+        handle_signals: Whether signals end the run after the current step.
         lock_timeout: Seconds to wait for another process that is at work in the folder.
         overrides: Those of the command line, for the record.
 
@@ -149,7 +149,7 @@ class _Run:
         self.config, self.folder = record.config, record.folder
         self.started = time.monotonic()
         self.seconds_before = 0.0  # of an interrupted run
-        self.module: StyleTransfer | None = None  # of the present level
+        self.module: StyleTransfer | None = None  # of the current level
         self.final: Tensor | None = None  # the image that the run ends with
 
     def execute(self) -> Result:

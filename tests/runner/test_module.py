@@ -91,19 +91,6 @@ class AfterEachStep(pl.Callback):
         self.seen.append(self.look(pl_module))
 
 
-class LrOfEachStep(pl.Callback):
-    """Keeps the length that every step is taken with."""
-
-    def __init__(self) -> None:
-        self.seen: list[float] = []
-
-    def on_before_optimizer_step(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any
-    ) -> None:
-        if len(self.seen) == trainer.global_step:  # the first evaluation of a step
-            self.seen.append(optimizer.param_groups[0]["lr"])
-
-
 def fit(
     module: StyleTransfer, steps: int, *callbacks: pl.Callback, checkpoint: Path | None = None
 ) -> pl.Trainer:
@@ -385,24 +372,23 @@ def test_a_decrease_within_rounding_is_no_better_step(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("name", ["adam", "no_search"])
-def test_steps_become_shorter_at_the_milestones(name: str, setting: Setting) -> None:
-    """The first three steps have the full length."""
+def test_steps_become_shorter_after_the_milestones(name: str, setting: Setting) -> None:
     settings = replace(OPTIMIZERS[name], lr=0.5, milestones=[3, 5], gamma=0.2)
     if isinstance(settings, config.LBFGS):
         settings = replace(settings, first_step=None)  # which has a length of its own
-    lengths = LrOfEachStep()
+    lengths = AfterEachStep(lr_of)  # of the step that follows
     fit(setting.module(settings), 7, lengths)
-    assert lengths.seen == pytest.approx([0.5] * 3 + [0.1] * 2 + [0.02] * 2)
+    assert lengths.seen == pytest.approx([0.5] * 2 + [0.1] * 2 + [0.02] * 3)
 
 
 def test_a_milestone_shortens_what_a_restart_has_shortened(setting: Setting) -> None:
     settings = replace(ADAM, milestones=[6], gamma=0.5)
     module = setting.module(settings, when=lambda count: count == 3)
-    lengths = LrOfEachStep()
+    lengths = AfterEachStep(lr_of)
     fit(module, 8, lengths)
     assert module.restarts == 1
     assert lengths.seen[:2] == [5.0, 5.0]
-    assert lengths.seen[3:] == pytest.approx([5.0 * LR_BACKOFF] * 3 + [5.0 * LR_BACKOFF * 0.5] * 2)
+    assert lengths.seen[2:] == pytest.approx([5.0 * LR_BACKOFF] * 3 + [5.0 * LR_BACKOFF * 0.5] * 3)
 
 
 # Checkpoints
