@@ -13,16 +13,10 @@ from nst_exp.results.record import KEYS_NOT_FINGERPRINTED
 from nst_exp.results.run_folder import RunFolder
 
 _NOT_COMPARED = frozenset(KEYS_NOT_FINGERPRINTED) - {"panel"} | {
-    *("image", "hydra", "max_megapixels", "reference"),
+    *("image", "hydra", "max_megapixels"),
     *("backbone.sources", "backbone.fallback"),
 }
-_CAPTIONS = {
-    "content": "content {}",
-    "style": "style {}",
-    "backbone": "{}",
-    "size": "size {}",
-    "steps": "{} steps",
-}
+_CAPTIONS = {"backbone": "{}", "steps": "{} steps"}  # of other keys: "size {}"
 
 
 def format_value(value: Any) -> str:
@@ -60,7 +54,7 @@ def describe_settings(
     for key in keys:
         if runs and key not in varied and f"{key}.name" not in varied:
             values = dict.fromkeys(_short(run, key) for run in runs)
-            parts.append(_CAPTIONS[key].format(_join(list(values))))
+            parts.append(_CAPTIONS.get(key, f"{key} {{}}").format(_join(list(values))))
     return ", ".join(parts)
 
 

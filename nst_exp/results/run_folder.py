@@ -143,10 +143,9 @@ def record_failure(
 
 
 def _foreign_files(folder: Path) -> list[str]:
-    """List what is in a folder apart from the files written before a run has its record."""
+    """List what is in a folder apart from hidden files and logs, which exist before the record."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    early = (".log", ".tmp")
-    return [n for n in names if n not in (".hydra", LOCK) and not n.endswith(early)]
+    return [name for name in names if not name.startswith(".") and not name.endswith(".log")]
 
 
 def _clear(run: RunFolder) -> None:
