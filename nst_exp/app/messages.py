@@ -96,9 +96,9 @@ def describe_error(error: BaseException, overrides: Sequence[str] = ()) -> str:
             if key == "experiment":
                 return NOT_GLOBAL
             if isinstance(link, _UNKNOWN) and key.startswith("hydra."):
-                section = key.rpartition(".")[0]
-                near = did_you_mean(key, [f"{section}.{name}" for name in link.parent_node or ()])
-                return f"{key}: no such key{near}"
+                section, _, name = key.rpartition(".")
+                near = did_you_mean(name, map(str, link.parent_node or ()))
+                return f"{key}: no such key" + near.replace(" '", f" '{section}.")
             if isinstance(link, _UNKNOWN) and type_of(key) is None:
                 return unknown_key(key) + where
             missing = isinstance(link, MissingMandatoryValue)
