@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers_run import TINY, tiny_run
-
-from nst_exp.app.api import make_config
-from nst_exp.config.schema import Statistic, StyleTerm
-from nst_exp.runner.run import run
+from helpers_run import tiny_run
 
 STEP = ["steps=1", "optimizer=adam"]  # the losses of the first step are those of the start
+DEVIATION = [
+    f"loss.more.deviation.{setting}"
+    for setting in ("layers=[fire4]", "weights=[2]", "statistic=std", "relative=true", "weight=3")
+]
 
 
 def test_a_run_with_more_terms(tmp_path: Path) -> None:
     """They count in the total and are logged, but losses.csv keeps its columns."""
     plain = tiny_run(tmp_path / "plain", *STEP)
-    config = make_config([*TINY, *STEP])
-    term = StyleTerm(["fire4"], [2.0], Statistic.std, relative=True, weight=3.0)
-    config.loss.more = {"deviation": term, "averages": StyleTerm(statistic=Statistic.mean)}
-    result = run(config, tmp_path / "more")
+    result = tiny_run(tmp_path / "more", *STEP, *DEVIATION, "+loss.more.averages.statistic=mean")
     assert result.record["layers"]["deviation"] == ["fire4"]
     assert result.record["layers"]["averages"] == result.record["layers"]["style"]
     losses = result.losses

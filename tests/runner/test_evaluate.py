@@ -113,7 +113,7 @@ def test_style_as_the_result(
     assert found["ssim"] < 0.5
 
 
-def test_small_pictures_leave_out_what_cannot_be_had(
+def test_small_images_leave_out_what_is_not_available(
     reference: Network, random_image: Callable[..., Tensor], measured: Measure
 ) -> None:
     found, warnings = measured(*(random_image(8, 8, seed=seed) for seed in range(3)))
@@ -129,7 +129,7 @@ def test_small_pictures_leave_out_what_cannot_be_had(
     assert "content_distance and style_distance left out: image: 9x2 pixels are too few" in text
 
 
-def test_small_style_picture_costs_only_the_style_distance(
+def test_a_small_style_image_leaves_out_only_the_style_distance(
     reference: Network, random_image: Callable[..., Tensor], measured: Measure
 ) -> None:
     found, warnings = measured(random_image(32, 32), random_image(32, 32, 1), random_image(2, 2))
@@ -198,7 +198,7 @@ def test_reference_is_oxfords_vgg16_and_shared_with_runs_of_it(
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_pictures_too_small_for_the_reference(
+def test_images_too_small_for_the_reference(
     random_image: Callable[..., Tensor], measured: Measure
 ) -> None:
     found, warnings = measured(*(random_image(8, 8, seed) for seed in range(3)))
@@ -251,7 +251,7 @@ def test_run_writes_them_to_record_and_tensorboard(reference: Network, tmp_path:
     assert "saved/total" in hyperparameters
 
 
-def test_they_are_those_of_the_saved_picture(
+def test_metrics_are_those_of_the_saved_image(
     reference: Network, tmp_path: Path, measured: Measure
 ) -> None:
     result = tiny_run(tmp_path, ON, "resolution.style_size=64")
@@ -265,7 +265,7 @@ def test_they_are_those_of_the_saved_picture(
 
 
 def test_they_do_not_depend_on_loss_or_network(reference: Network) -> None:
-    """Steps too short to change a pixel: the picture is the content in every run."""
+    """Steps too short to change a pixel: the image is the content in every run."""
     still = [ON, "optimizer=adam", "optimizer.lr=1e-9", "steps=1"]
     runs = [
         tiny_run(None, *still, *settings)
@@ -288,7 +288,7 @@ def test_switched_off_they_need_no_weights(no_weights: list[str], tmp_path: Path
     assert no_weights == []
 
 
-def test_run_without_the_weights_keeps_picture_and_other_metrics(
+def test_a_run_without_the_weights_keeps_image_and_other_metrics(
     no_weights: list[str], tmp_path: Path
 ) -> None:
     result = tiny_run(tmp_path, ON)
