@@ -9,10 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from nst_exp.app.api import make_config
 from nst_exp.config import schema
+from nst_exp.core.encoder import build_encoder
 from nst_exp.core.statistics import Statistic, build_statistic
 from nst_exp.core.statistics.gram import gram_matrix
 from nst_exp.core.statistics.moments import RIDGE, Wasserstein2
+from nst_exp.images import load_image, named_images
+from nst_exp.images.tensors import to_tensor
+from nst_exp.weights import load_weights
 
 KINDS = list(schema.Statistic)
 
@@ -193,3 +198,26 @@ def test_wasserstein2_gradient_of_single_precision_maps(
     (found,) = torch.autograd.grad(distance(Wasserstein2(), single, style), single)
     expected = exact_gradient(features, style)
     assert float((found.double() - expected).norm() / expected.norm()) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "trained", [False, pytest.param(True, marks=pytest.mark.network)], ids=["random", "trained"]
+)
+def test_wasserstein2_gradient_in_every_layer_of_vgg16(trained: bool) -> None:
+    backbone, layers = make_config().backbone, [f"relu{k}_1" for k in range(1, 6)]
+    encoder = build_encoder(
+        backbone, layers, load_weights(backbone).state_dict if trained else None
+    )
+    content, style = (
+        to_tensor(load_image(named_images()[name], key="test").image, (96, 64))
+        for name in ("summer_palace", "starry_night")
+    )
+    image_maps, style_maps = encoder(content), encoder(style)
+    for layer in layers:
+        single = image_maps[layer].clone().requires_grad_()
+        value = distance(Wasserstein2(), single, style_maps[layer])
+        (found,) = torch.autograd.grad(value, single)
+        expected = exact_gradient(image_maps[layer], style_maps[layer])
+        error = float((found.double() - expected).norm() / expected.norm())
+        assert error < 2e-4, layer
