@@ -23,7 +23,6 @@ PACKAGES = ("nst-exp", "torch", "torchvision", "pytorch-lightning", "hydra-core"
 KEYS_NOT_FINGERPRINTED = (
     *("out", "overwrite", "logging", "panel", "figure", "images", "stand_ins", "fail_fast"),
     "reference",  # measures the result
-    "reference",
 )
 # A run that is a panel of a figure saves its inputs here, as it used them.
 SAVED_INPUTS = {"content": "inputs/content.jpg", "style": "inputs/style.jpg"}
