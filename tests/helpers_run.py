@@ -20,10 +20,6 @@ from nst_exp.runner.run import Result, run
 from tests.faults import TINY as TINY
 
 
-def silent(line: str) -> None:
-    """Take a line and do nothing."""
-
-
 def tiny_run(folder: Path | None, *overrides: str) -> Result:
     """Run ``TINY`` with these overrides."""
     return run(make_config([*TINY, *overrides]), folder)

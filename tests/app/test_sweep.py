@@ -62,6 +62,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_jobs_are_named_after_what_varies_and_reported(run_here, tmp_path: Path) -> None:
     code, out, err = run_here(*GRID, "steps=1", "beta=1,2", "+experiment=quick,fine", "size=32")
     assert (code, err) == (0, "")
@@ -136,6 +137,7 @@ def test_grid_with_the_same_job_twice_has_two_folders(run_here, tmp_path: Path) 
         assert len(set(plan_of(tmp_path / "s")["launch"])) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fail_fast", [False, True])
 def test_failing_job_costs_nothing_but_itself(run_here, tmp_path: Path, fail_fast: bool) -> None:
     picture(tmp_path / "good.png", (40, 40))
@@ -160,6 +162,7 @@ def test_failing_job_costs_nothing_but_itself(run_here, tmp_path: Path, fail_fas
         assert after["001_style=good.png"] == found["001_style=good.png"]
 
 
+@pytest.mark.slow
 def test_bug_in_a_job_leaves_its_traceback_there(
     run_here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +176,7 @@ def test_bug_in_a_job_leaves_its_traceback_there(
         assert records(tmp_path / "s")[job]["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_folder_of_a_running_sweep_is_locked(run_here, tmp_path: Path) -> None:
     from nst_exp.results.lock import folder_lock
 

@@ -79,6 +79,7 @@ def test_every_map_is_the_old_one_over_its_channels_scales(
         torch.testing.assert_close(after[layer], expected, rtol=1e-10, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("convention", list(InputConvention))
 @pytest.mark.parametrize("pool", list(Pool))
 def test_mean_activation_is_one_on_the_calibration_set(
@@ -125,6 +126,7 @@ def test_activations_that_are_not_finite_are_an_error(images: list[Tensor]) -> N
         normalize_encoder(encoder, "vgg11", images)
 
 
+@pytest.mark.slow
 def test_a_cut_network_gets_the_scales_of_the_whole(images: list[Tensor]) -> None:
     whole, cut = build(VGG11), build(VGG11, ["features.6"])  # no ReLU after its last convolution
     results = [normalize_encoder(encoder, "vgg11", images) for encoder in (whole, cut)]

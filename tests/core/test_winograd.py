@@ -181,6 +181,7 @@ def test_other_convolutions_are_not_replaced(options: dict[str, Any]) -> None:
     assert [type(module) for module in model] == [WinogradConv2d, nn.Conv2d]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vgg16", "resnet18"])
 def test_a_network_computes_the_same(name: str, random_image: Callable[..., Tensor]) -> None:
     """Against float64, maps and gradient; the roundings of up to 13 layers add up."""

@@ -64,6 +64,7 @@ def test_available_memory_is_that_of_this_machine() -> None:
     assert 2**20 < free <= total
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_a_warning_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

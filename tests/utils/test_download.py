@@ -83,6 +83,7 @@ def test_failure_leaves_no_file(
     assert time.monotonic() - start < 4
 
 
+@pytest.mark.slow
 def test_server_that_is_too_slow(
     server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,6 +210,7 @@ def test_a_damaged_cache_is_healed(
     assert len(server.ranges) == 2
 
 
+@pytest.mark.slow
 def test_every_header_byte_counts(backbone: Backbone, state: State) -> None:
     """A changed header is refused, or the file still has the same record and tensors."""
     load_weights(backbone)
