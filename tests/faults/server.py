@@ -29,11 +29,6 @@ class FaultyServer(ThreadingHTTPServer):
         self.released = threading.Event()  # ends a stall
 
     @property
-    def ranges(self) -> list[str]:
-        """The requests, under their former name."""
-        return self.requests
-
-    @property
     def url(self) -> str:
         """Address of the file that is served."""
         return f"http://127.0.0.1:{self.server_port}/weights.pth"

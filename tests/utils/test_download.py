@@ -53,7 +53,7 @@ def test_transient_errors_are_retried(
     server.faults = list(faults)
     download(server.url, tmp_path / "w")
     assert (tmp_path / "w").read_bytes() == CONTENT
-    assert len(server.ranges) == len(faults) + 1
+    assert len(server.requests) == len(faults) + 1
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_failure_leaves_no_file(
     with pytest.raises(DownloadError, match=f"^.*{message}") as caught:
         download(server.url, tmp_path / "w")
     assert "\n" not in str(caught.value)
-    assert len(server.ranges) == requests_made
+    assert len(server.requests) == requests_made
     assert list(tmp_path.iterdir()) == []
     assert time.monotonic() - start < 4
 

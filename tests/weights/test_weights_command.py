@@ -36,7 +36,7 @@ def test_fetch_list_verify(server: FaultyServer, capsys: pytest.CaptureFixture[s
     assert main(["verify", "small"]) == 4
     assert main(["fetch", "small"]) == 0
     assert main(["fetch", "small"]) == 0
-    assert len(server.ranges) == 1
+    assert len(server.requests) == 1
     captured = capsys.readouterr()
     assert captured.out.splitlines()[1] == f"fetching {server.url}"
     assert "small: cache " in captured.out

@@ -69,7 +69,7 @@ def test_fetched_once_then_cached(
     assert same(second.state_dict, state)
     assert second.source == f"cache {cached_file()} (from {server.url})"
     assert (second.sha256, second.credit) == (full, "the authors")
-    assert len(server.ranges) == 1
+    assert len(server.requests) == 1
 
 
 def test_own_file_is_used_alone(
@@ -82,7 +82,7 @@ def test_own_file_is_used_alone(
     own.write_bytes(published_file)
     loaded = load_weights(backbone)
     assert (loaded.source, loaded.sha256) == (f"file {own}", backbone.sources[0].sha256)
-    assert server.ranges == []
+    assert server.requests == []
     assert list(cache.entries()) == []
 
 
@@ -102,7 +102,7 @@ def test_download_of_torchvision(
     backbone.sources.insert(0, WeightSource(url="http://127.0.0.1:1/w.pth", sha256="0" * 64))
     loaded = load_weights(backbone)
     assert loaded.source == (server.url if damaged else f"file {place}")
-    assert len(server.ranges) == damaged
+    assert len(server.requests) == damaged
     assert (f"{place} is not used: wrong content" in caplog.text) == damaged
 
 
@@ -142,7 +142,7 @@ def test_requests_that_cannot_work(backbone: Backbone, server: FaultyServer) -> 
         load_weights(replace(backbone, name="vgg91"))
     with pytest.raises(WeightsError, match="no such file"):
         load_weights(Backbone(name=NAME, file="~nobody-of-that-name/w.pth"))
-    assert server.ranges == []
+    assert server.requests == []
     with pytest.raises(WeightsError, match=r"not the weights of torchvision's squeezenet1_0"):
         load_weights(replace(backbone, name="squeezenet1_0"))
     assert list(cache.entries()) == []
@@ -204,10 +204,10 @@ def test_a_damaged_cache_is_healed(
     (warning,) = warnings_in(caplog)
     assert warning.startswith(f"cached weights {path} are not used: ")
     assert reason in warning
-    assert len(server.ranges) == 2
+    assert len(server.requests) == 2
     assert load_weights(backbone).source.startswith("cache ")
     assert len(warnings_in(caplog)) == 1
-    assert len(server.ranges) == 2
+    assert len(server.requests) == 2
 
 
 @pytest.mark.slow
@@ -276,7 +276,7 @@ def test_disk_that_fills_while_the_cache_is_written(
     monkeypatch.setattr(cache, "write_bytes_atomically", refuse)
     assert same(load_weights(backbone).state_dict, state)
     assert "are not kept" in caplog.text
-    assert len(server.ranges) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.slow
@@ -286,7 +286,7 @@ def test_first_uses_at_once_make_one_download(
     server.faults = ["slow"]  # the other process comes during the download
     children = [start_child(backbone) for _ in range(2)]
     lines = [child.communicate(timeout=120)[0].split() for child in children]
-    assert len(server.ranges) == 1
+    assert len(server.requests) == 1
     origins, sums = zip(*lines, strict=True)
     assert sorted(origins) == ["cache", server.url]
     assert {float(found) for found in sums} == {state["features.0.weight"].sum().item()}
