@@ -91,7 +91,7 @@ def test_checks() -> None:
 
 @pytest.fixture
 def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random weights in the place of trained ones; there are none of vgg19."""
+    """Random weights instead of trained ones; those of vgg19 are missing."""
 
     def load(settings: Settings) -> LoadedWeights:
         if settings.name == "vgg19":
@@ -111,11 +111,11 @@ SMALL = [
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with one picture and one file that is none."""
+    """A folder with one image and one other file."""
     path = tmp_path / "calibration"
     path.mkdir()
     picture(path / "a.png", (60, 50))
-    (path / "b.txt").write_text("no picture")
+    (path / "b.txt").write_text("not an image")
     return path
 
 
@@ -140,7 +140,7 @@ def test_run_with_a_folder_of_images(
 
 
 @pytest.mark.usefixtures("no_download")
-def test_run_on_packaged_and_own_pictures(tmp_path: Path) -> None:
+def test_run_on_packaged_and_own_images(tmp_path: Path) -> None:
     own = picture(tmp_path / "own.png", (60, 50))
     result = tiny_run(None, *SMALL, "backbone.normalized=true", f"content={own}")
     names = [Path(entry["path"]).name for entry in result.record["normalized"]["pictures"]]
@@ -151,7 +151,7 @@ def test_run_on_packaged_and_own_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_download")
-def test_resuming_with_other_pictures_is_refused(
+def test_resuming_with_other_images_is_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides = [*SMALL, "backbone.normalized=true", f"backbone.calibration={folder}"]
@@ -175,7 +175,7 @@ def test_resuming_with_other_pictures_is_refused(
 @pytest.mark.parametrize(
     "overrides", [["backbone=vgg19_normalized"], ["backbone=vgg19", "backbone.normalized=true"]]
 )
-def test_stand_in_is_normalized_as_well(overrides: list[str], folder: Path) -> None:
+def test_fallback_is_normalized_as_well(overrides: list[str], folder: Path) -> None:
     result = tiny_run(None, *SMALL[1:], *overrides, f"backbone.calibration={folder}")
     assert result.record["substituted"][0]["by"] == "vgg16"
     assert result.record["config"]["backbone"]["normalized"] is True

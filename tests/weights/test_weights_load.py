@@ -159,7 +159,7 @@ def make_pipe(path: Path) -> None:
 
 
 def rewrite(path: Path, **entries: str) -> None:
-    """Write an intact file of something else in the place of ``path``."""
+    """Write an intact file of something else instead of ``path``."""
     record, tensors = cache.read(path)
     other = cache.write(replace(record, **entries), dict(list(tensors.items())[:-1]))
     if other != path:
