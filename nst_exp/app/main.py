@@ -33,14 +33,16 @@ def main() -> None:
     install_console()
     logging.raiseExceptions = False  # no tracebacks for a log file on a full disk
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing them
+    sweep = set(_SWEEP) & set(sys.argv)
+    hint = "; the same command with the same out=DIR does what is left" if sweep else ""
     try:
         with stop_at_once():
             code = _command(sys.argv[1:])
     except SignalReceived as stop:  # outside of a run, which logs it itself
-        log.error(f"stopped by {stop}")
+        log.error(f"stopped by {stop}{hint}")
         code = exit_code(stop.signal)
     except KeyboardInterrupt:
-        log.error("interrupted")
+        log.error(f"interrupted{hint}")
         code = 130
     if code:
         sys.exit(code)

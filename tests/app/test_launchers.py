@@ -168,6 +168,7 @@ def test_stopped_and_resumed(
     assert process.returncode == code, err
     wait_for(lambda: not alive(family), 20.0)
     assert "Traceback" not in err
+    assert ("does what is left" in err) == (number != signal.SIGKILL)
     assert not (tmp_path / "s/002_beta=3").exists()  # no other job began
     run = command_line(tmp_path, *grid)
     assert run.returncode == 0, run.stderr
