@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.faults.outcome import Outcome
 from tests.faults.signals import interrupt
 
-KINDS = [(signal.SIGKILL, 1, "run", 40), (signal.SIGKILL, 1, "sweep", 12)]  # about twice each
+KINDS = [(signal.SIGKILL, 1, "run", 52), (signal.SIGKILL, 1, "sweep", 14)]  # about twice each
 
 
 def inject(scale: float, folder: Path) -> Outcome:
