@@ -21,7 +21,7 @@ from nst_exp.app.overrides import check_arguments
 from nst_exp.utils.atomic_files import disk_refusal
 from nst_exp.utils.errors import ConfigError, NstError, OutputError
 from nst_exp.utils.paths import CONFIGS
-from nst_exp.utils.signals import SignalReceived, exit_code, stop_at_once
+from nst_exp.utils.signals import SignalReceived, stop_at_once
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def main() -> None:
             code = _command(sys.argv[1:])
     except SignalReceived as stop:  # outside of a run, which logs it itself
         log.error(f"stopped by {stop}{hint}")
-        code = exit_code(stop.signal)
+        code = 128 + stop.signal
     except KeyboardInterrupt:
         log.error(f"interrupted{hint}")
         code = 130

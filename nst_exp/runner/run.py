@@ -58,7 +58,7 @@ from nst_exp.runner.stopping import early_end, same_command
 from nst_exp.runner.trainer import check_device, fit, make_trainer, quiet_lightning
 from nst_exp.utils.atomic_files import remove_leftovers
 from nst_exp.utils.errors import Interrupted
-from nst_exp.utils.signals import StopRequest, exit_code, stop_requests
+from nst_exp.utils.signals import StopRequest, stop_requests
 
 log = logging.getLogger(__name__)
 
@@ -269,7 +269,7 @@ class _Run:
         message = f"stopped after step {step} of {self.config.steps}"
         if path is not None:
             message += f"; the image so far is {path}; {same_command(self.record)} resumes it"
-        raise Interrupted(message, exit_code(self.request.signal or 0))
+        raise Interrupted(message, self.request.signal or 0)
 
     def _finish(self, module: StyleTransfer, image: Tensor, losses: dict[str, float]) -> Result:
         """Save the image, evaluate it, and write "done" when everything else is there."""

@@ -14,7 +14,7 @@ from nst_exp.runner.memory import is_out_of_memory, remedies
 from nst_exp.runner.save_image import save_best_image
 from nst_exp.utils.atomic_files import disk_refusal
 from nst_exp.utils.errors import ConfigError, Interrupted, NstError, OutputError
-from nst_exp.utils.signals import SignalReceived, StopRequest, exit_code
+from nst_exp.utils.signals import SignalReceived, StopRequest
 
 BestImage = Callable[[], Tensor | None]
 
@@ -45,7 +45,7 @@ def early_end(record: Record, request: StopRequest, best_image: BestImage) -> It
             message += save_best_image(best_image, record)
             with suppress(Exception):  # otherwise the record names a process that is gone
                 record.save("interrupted")
-        raise Interrupted(message, exit_code(received.signal)) from None
+        raise Interrupted(message, received.signal) from None
 
 
 def same_command(record: Record) -> str:
@@ -70,7 +70,7 @@ def _raise_foreseen(
     if request.signal is not None:  # it waited for the end of a step
         name = signal.Signals(request.signal).name
         message = f"{reason}; stopped by {name}"
-        raise Interrupted(message, exit_code(request.signal)) from error
+        raise Interrupted(message, request.signal) from error
     if reason is error:
         raise error
     raise reason from error

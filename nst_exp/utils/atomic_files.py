@@ -7,12 +7,11 @@ import errno
 import os
 import secrets
 import shutil
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from nst_exp.utils.errors import OutputError
+from nst_exp.utils.errors import OutputError, causes_of, reason_of
 
 _PREFIX, _SUFFIX = ".nst-", ".tmp"
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -32,7 +31,6 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
     try:
-        _require_file(target)
         with open(temporary, "xb") as stream:
             write(stream)
             stream.flush()
@@ -40,7 +38,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         os.replace(temporary, target)
         _sync_folder(target.parent)
     except Exception as error:
-        for cause in _causes(error):
+        for cause in causes_of(error):
             if not isinstance(cause, Exception):  # a signal
                 raise cause from None
         if refusal := _system_error(error):
@@ -49,7 +47,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            temporary.unlink()
 
 
 def write_bytes_atomically(path: Path, data: bytes | memoryview) -> None:
@@ -79,14 +77,6 @@ def disk_refusal(error: BaseException, folder: Path) -> str | None:
     return _describe(cause, folder) if cause and cause.errno in _DISK_ERRORS else None
 
 
-def _require_file(target: Path) -> None:
-    # os.replace would replace a device such as /dev/full by a file.
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "it is a directory")
-    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is not a regular file")
-
-
 def _sync_folder(folder: Path) -> None:
     """Make the new name survive a power cut, if the platform supports that."""
     if os.name != "posix":
@@ -99,20 +89,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
-
-
 def _system_error(error: BaseException) -> OSError | None:
-    causes = _causes(error)
+    causes = causes_of(error)
     return next((c for c in causes if isinstance(c, OSError) and c.errno is not None), None)
 
 
 def _describe(error: OSError, folder: Path) -> str:
-    reason = error.strerror or str(error)
+    reason = reason_of(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         with contextlib.suppress(OSError):
             reason += f" ({shutil.disk_usage(folder).free / 1e6:.1f} MB free)"

@@ -6,7 +6,7 @@ exception is a bug (exit code 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class NstError(Exception):
@@ -46,11 +46,19 @@ class OutputError(NstError):
 class Interrupted(NstError):
     """The run was stopped by a signal; exit code 130 after Ctrl-C, 143 after SIGTERM."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
+    def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = 128 + signal  # as shells report it
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """Return the reason that an exception gives, without file names and error numbers."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, the one that caused it or was handled when it was raised, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

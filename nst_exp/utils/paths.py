@@ -26,6 +26,5 @@ def cache_folder() -> Path:
         return platformdirs.user_cache_path("nst_exp", appauthor=False)
     except RuntimeError as error:
         raise ConfigError(
-            "NST_EXP_CACHE: there is no home folder for the cache; set this environment variable "
-            "to a folder"
+            "NST_EXP_CACHE: not set, and there is no home folder for the cache; set it to a folder"
         ) from error

@@ -53,11 +53,6 @@ class StopRequest:
             previous(number, frame)
 
 
-def exit_code(number: int) -> int:
-    """Return 128 + the number of the signal, as shells report it."""
-    return 128 + number
-
-
 @contextmanager
 def stop_at_once() -> Iterator[None]:
     """Raise ``SignalReceived`` for a signal that would end the process without a message."""

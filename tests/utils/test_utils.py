@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import platformdirs
 import pytest
 
 from nst_exp.utils.errors import ConfigError, WeightsError, reason_of
-from nst_exp.utils.hashing import require_sha256, sha256_of, verify_sha256
-from nst_exp.utils.paths import CONFIGS, cache_folder
+from nst_exp.utils.hashing import require_sha256, verify_sha256
+from nst_exp.utils.paths import cache_folder
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
 
@@ -23,8 +22,7 @@ def test_the_nearest_word_is_suggested(word: str, hint: str) -> None:
 
 
 def test_text_in_another_encoding_can_be_shown() -> None:
-    assert as_utf8("café") == "café"
-    assert as_utf8("caf\udce9") == r"caf\udce9"
+    assert as_utf8("café caf\udce9") == r"café caf\udce9"
 
 
 @pytest.mark.parametrize(
@@ -38,10 +36,9 @@ def test_reason_of_an_error(error: Exception, reason: str) -> None:
 def test_a_file_is_checked_by_its_hash_or_a_prefix(tmp_path: Path) -> None:
     path, page = tmp_path / "file", tmp_path / "page"
     path.write_bytes(b"weights")
-    digest = hashlib.sha256(b"weights").hexdigest()
-    assert sha256_of(path) == digest
-    assert verify_sha256(path, digest[:8]) == digest
     page.write_text("<!DOCTYPE html><title>Log in</title>")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert verify_sha256(path, digest[:8]) == digest
     with pytest.raises(WeightsError, match=r"wrong content \(a web page.*SHA-256 is [0-9a-f]{16}"):
         verify_sha256(page, digest)
 
@@ -63,10 +60,6 @@ def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_home(*_: object, **__: object) -> Path:
         raise RuntimeError
 
-    monkeypatch.setattr(platformdirs, "user_cache_path", no_home)
-    with pytest.raises(ConfigError, match="NST_EXP_CACHE: there is no home folder"):
+    monkeypatch.setattr("platformdirs.user_cache_path", no_home)
+    with pytest.raises(ConfigError, match="NST_EXP_CACHE: not set, and there is no home folder"):
         cache_folder()
-
-
-def test_presets_are_found() -> None:
-    assert (CONFIGS / "config.yaml").is_file()
