@@ -8,14 +8,11 @@ import shutil
 import socket
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
-from urllib.parse import urljoin
 
-import pooch
 import requests
 from tqdm import tqdm
 
-from nst_exp.utils.errors import NstError
+from nst_exp.utils.errors import NstError, causes_of, reason_of
 
 PAUSE_S = 0.5  # before the first retry; doubled for each further one
 _CHUNK = 1024  # bytes
@@ -29,7 +26,7 @@ class DownloadError(NstError):
 def download(
     url: str, target: Path, *, max_bytes: int, timeout_s: float, retries: int, user_agent: str
 ) -> None:
-    """Download ``url`` to ``target``, which is removed if the download fails.
+    """Download ``url`` to ``target``; a failure may leave an incomplete file.
 
     Only http and https are allowed, and no redirection from https to http. ``timeout_s`` limits the
     wait for the connection and for each kilobyte. A progress bar is shown if stderr is a terminal.
@@ -38,8 +35,6 @@ def download(
         DownloadError: If the file is not available, or larger than ``max_bytes``.
         OSError: If ``target`` cannot be written or does not fit on the disk.
     """
-    if not url.startswith(("http://", "https://")):
-        raise DownloadError(f"url={url!r}: only http and https are supported")
     for attempt in range(retries + 1):
         try:
             _transfer(url, target, max_bytes, timeout_s, user_agent)
@@ -52,28 +47,6 @@ def download(
         time.sleep(PAUSE_S * 2**attempt)
 
 
-def _transfer(url: str, target: Path, max_bytes: int, timeout_s: float, user_agent: str) -> None:
-    try:
-        with (
-            target.open("wb") as file,
-            # pooch sets the total, but a bar without one has no truth value, which it asks for.
-            tqdm(
-                total=1, unit="B", unit_scale=True, desc=target.name, leave=False, disable=None
-            ) as bar,
-        ):
-            limited = _LimitedFile(file, target.parent, max_bytes, timeout_s)
-            pooch.HTTPDownloader(
-                progressbar=bar,
-                chunk_size=_CHUNK,
-                timeout=timeout_s,
-                headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
-                hooks={"response": limited.check_response},
-            )(url, limited, None)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-
-
 def require_space(folder: Path, size: int) -> None:
     """Raise OSError (ENOSPC) if the disk of ``folder`` has less than ``size`` bytes free."""
     free = shutil.disk_usage(folder).free
@@ -82,38 +55,38 @@ def require_space(folder: Path, size: int) -> None:
         raise OSError(errno.ENOSPC, reason, str(folder))
 
 
-class _LimitedFile:
-    """A file for pooch that refuses too many bytes, and a chunk that comes too late."""
+def _transfer(url: str, target: Path, max_bytes: int, timeout_s: float, user_agent: str) -> None:
+    headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
+    with requests.get(url, stream=True, timeout=timeout_s, headers=headers) as response:
+        for hop in [*response.history, response]:
+            if url.startswith("https:") and not hop.url.startswith("https:"):
+                raise DownloadError(f"redirected to {_printable(hop.url)}, which is not allowed")
+        response.raise_for_status()
+        size = int(response.headers.get("Content-Length", 0))
+        _check_size(size, max_bytes)
+        require_space(target.parent, size)
+        bar = tqdm(
+            total=size or None,
+            unit="B",
+            unit_scale=True,
+            desc=target.name,
+            leave=False,
+            disable=None,
+        )
+        with bar, target.open("wb") as file:
+            deadline = time.monotonic() + timeout_s
+            for chunk in response.iter_content(_CHUNK):
+                if time.monotonic() > deadline:  # of a server that sends a few bytes now and then
+                    raise TimeoutError
+                _check_size(file.tell() + len(chunk), max_bytes)
+                file.write(chunk)
+                bar.update(len(chunk))
+                deadline = time.monotonic() + timeout_s
 
-    def __init__(self, file: BinaryIO, folder: Path, max_bytes: int, timeout_s: float) -> None:
-        self.file, self.folder, self.max_bytes = file, folder, max_bytes
-        self.timeout_s, self.deadline, self.size = timeout_s, float("inf"), 0
 
-    def check_response(self, response: requests.Response, **_: Any) -> None:
-        """Refuse a redirection or a size before anything is read."""
-        if response.is_redirect:  # to http or https; requests refuses others
-            found = urljoin(response.url, response.headers["Location"])
-            if response.url.startswith("https:") and not found.lower().startswith("https:"):
-                raise DownloadError(f"redirected to {_printable(found)}, which is not allowed")
-        elif response.ok and (length := response.headers.get("Content-Length", "")).isdecimal():
-            size = int(length[:16])  # a server can send thousands of digits
-            self.check_size(size)
-            require_space(self.folder, size)
-
-    def check_size(self, size: int) -> None:
-        if size > self.max_bytes:
-            raise DownloadError(f"the file is larger than {self.max_bytes / 1e6:g} MB")
-
-    def write(self, data: bytes) -> None:
-        if time.monotonic() > self.deadline:
-            raise TimeoutError
-        self.deadline = time.monotonic() + self.timeout_s
-        self.size += len(data)
-        self.check_size(self.size)
-        self.file.write(data)
-
-    def flush(self) -> None:
-        """Do nothing; pooch calls it after each chunk."""
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise DownloadError(f"the file is larger than {max_bytes / 1e6:g} MB")
 
 
 def _explain(error: Exception, timeout_s: float) -> tuple[str, bool]:
@@ -123,15 +96,14 @@ def _explain(error: Exception, timeout_s: float) -> tuple[str, bool]:
         return f"HTTP {code} {_printable(error.response.reason)}", code in _TRANSIENT
     if isinstance(error, ValueError | requests.TooManyRedirects):  # such as an invalid address
         return _printable(error), False
-    cause: BaseException | None = error
-    while cause is not None and (
-        isinstance(cause, requests.RequestException)
-        or not isinstance(cause, OSError | http.client.HTTPException)
-    ):
-        cause = cause.__cause__ or cause.__context__
+    # The exceptions of requests are OSErrors too, but say less than what caused them.
+    causes = [
+        cause for cause in causes_of(error) if not isinstance(cause, requests.RequestException)
+    ]
+    cause = next((c for c in causes if isinstance(c, OSError | http.client.HTTPException)), error)
+    reason = _printable(reason_of(cause))
     if isinstance(cause, TimeoutError):
         return f"no answer for {timeout_s:g} s", True
-    reason = _printable(getattr(cause, "strerror", None) or cause or error)
     if isinstance(cause, socket.gaierror):
         return f"no network: {reason}", cause.errno == socket.EAI_AGAIN
     return f"the connection failed: {reason}", True
