@@ -5,15 +5,13 @@
 
 from nst_exp.images.catalog import named_images
 from nst_exp.images.fetch import resolve_image
-from nst_exp.images.load import MAX_MEGAPIXELS, LoadedImage, load_image, read_metadata
-from nst_exp.images.lookup import find_image, input_hashes
+from nst_exp.images.load import LoadedImage, load_image, read_metadata
+from nst_exp.images.lookup import input_hashes
 from nst_exp.images.save import save_image
 from nst_exp.images.size import target_size
 
 __all__ = [
-    "MAX_MEGAPIXELS",
     "LoadedImage",
-    "find_image",
     "input_hashes",
     "load_image",
     "named_images",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,7 @@ class CatalogEntry:
     license: str
     url: str | None = None  # address of the download; None if there is no stable one
     md5: str | None = None  # of the file at that address when the catalog was written
-    stems: tuple[str, ...] = ()  # further names, in the config and of files
+    stems: Sequence[str] = ()  # further names, in the config and of files
     substitute: str | None = None  # packaged image used instead; None if packaged itself
 
     @property
@@ -34,10 +35,7 @@ class CatalogEntry:
 def catalog() -> dict[str, CatalogEntry]:
     """Read the catalog, by name."""
     entries = yaml.safe_load((_DATA / "images.yaml").read_text(encoding="utf-8"))
-    return {
-        name: CatalogEntry(name, **{**entry, "stems": tuple(entry.get("stems", ()))})
-        for name, entry in entries.items()
-    }
+    return {name: CatalogEntry(name, **entry) for name, entry in entries.items()}
 
 
 def find_entry(value: str) -> CatalogEntry | None:
@@ -48,9 +46,3 @@ def find_entry(value: str) -> CatalogEntry | None:
 def named_images() -> dict[str, Path]:
     """List the packaged images: their file by name."""
     return {path.stem: path for path in sorted(_DATA.glob("*.jpg"))}
-
-
-def known_names(*, with_stems: bool = False) -> list[str]:
-    """List the names that work on any machine, optionally with the further names."""
-    stems = [stem for entry in catalog().values() for stem in entry.stems] if with_stems else []
-    return [*catalog(), *stems]

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from nst_exp.images.catalog import CatalogEntry, find_entry
+from nst_exp.images.catalog import catalog, find_entry
 from nst_exp.images.load import load_image
 from nst_exp.images.lookup import (
     FOLDER_VARIABLE,
@@ -44,13 +44,11 @@ def resolve_image(
         ConfigError: If a named image is not available and must not be replaced.
     """
     found, entry = find_image(value, images), find_entry(value)
-    if entry is None:
+    if found is not None or entry is None:
         return found or ResolvedImage(Path(os.path.expanduser(value)))
-    reason = "" if found else _download(entry)
-    found = found or find_image(entry.name, images)
+    reason = download_once(entry.name)
+    found = find_image(entry.name, images)
     if found is not None:
-        if found.path.parent == downloads_folder():
-            _check_md5(entry, found.path, key)
         return found
     folder = images_folder(images)
     where = f"the folder {folder} does not hold it" if folder else "no folder of images is given"
@@ -69,46 +67,41 @@ def resolve_image(
 
 
 @lru_cache  # one try per process, since each job of a sweep asks for its images
-def _download(entry: CatalogEntry) -> str:
-    """Download an image into the cache, complete and readable; return why that failed, or ""."""
+def download_once(name: str) -> str:
+    """Download a named image into the cache; return why that failed, or ""."""
+    entry = catalog()[name]
     if entry.url is None:
         return "it has no address to download it from"
-    log.info(f"downloading {entry.name} from {entry.url}")
-    try:
-        path = _fetch(entry.name, entry.url)
-    except (NstError, OSError) as error:
-        return f"its download from {urlsplit(entry.url).hostname} failed ({reason_of(error)})"
-    log.info(f"{entry.name}: {entry.credit}; saved as {path}")
-    return ""
-
-
-def _fetch(name: str, url: str) -> Path:
     from nst_exp.utils import download  # brings requests, which most runs do without
 
-    folder, suffix = downloads_folder(), Path(urlsplit(url).path).suffix.lower()
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        partial = Path(temporary) / f"{name}{suffix}"
-        download.download(
-            url, partial, max_bytes=MAX_BYTES, timeout_s=TIMEOUT_S, retries=0, user_agent=_AGENT
-        )
-        try:
+    folder, suffix = downloads_folder(), Path(urlsplit(entry.url).path).suffix.lower()
+    log.info(f"downloading {name} from {entry.url}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            partial = Path(temporary) / f"{name}{suffix}"
+            download.download(
+                entry.url,
+                partial,
+                max_bytes=MAX_BYTES,
+                timeout_s=TIMEOUT_S,
+                retries=0,
+                user_agent=_AGENT,
+            )
             sha256 = load_image(partial, key=name).sha256  # decodes all of it
-        except ConfigError as error:
-            raise NstError(str(error).removeprefix(f"{name}={partial}: ")) from error
-        return partial.replace(folder / f"{name}-{sha256}{suffix}")
-
-
-def _check_md5(entry: CatalogEntry, path: Path, key: str) -> None:
-    # MD5 identifies a file here; systems that ban it for security allow this.
-    found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    if entry.md5 not in (None, found):
-        log.warning(
-            f"{key}={entry.name}: the MD5 of the downloaded file is {found}, not {entry.md5}: it "
-            "was replaced at its address; check that it is the image you want"
+            # MD5 identifies a file here; systems that ban it for security allow this.
+            md5 = hashlib.md5(partial.read_bytes(), usedforsecurity=False).hexdigest()
+            path = partial.replace(folder / f"{name}-{sha256}{suffix}")
+    except (NstError, OSError) as error:
+        # load_image names the temporary file first
+        reason = (
+            str(error).partition(": ")[2] if isinstance(error, ConfigError) else reason_of(error)
         )
-
-
-def clear_caches() -> None:
-    """Forget which downloads were tried in this process."""
-    _download.cache_clear()
+        return f"its download from {urlsplit(entry.url).hostname} failed ({reason})"
+    log.info(f"{name}: {entry.credit}; saved as {path}")
+    if entry.md5 not in (None, md5):
+        log.warning(
+            f"{name}: the MD5 of the downloaded file is {md5}, not {entry.md5}: it was replaced at "
+            "its address; check that it is the image you want"
+        )
+    return ""

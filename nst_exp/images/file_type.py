@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 from io import BufferedReader
 from pathlib import Path
 
-from nst_exp.utils.errors import ConfigError
+from nst_exp.utils.errors import ConfigError, reason_of
 from nst_exp.utils.suggest import did_you_mean
+
+
+class UnsupportedPixels(ValueError):
+    """Samples without a defined meaning as colors, or which Pillow would misread."""
 
 
 def escape(value: object) -> str:
@@ -23,33 +26,24 @@ def refusal(key: str, path: object, reason: str, advice: str) -> ConfigError:
 
 
 def open_regular_file(path: str | Path, key: str) -> BufferedReader:
-    """Open a regular, non-empty file for reading.
+    """Open a regular file for reading.
 
     Raises:
         ConfigError: If there is no such file or it cannot be opened.
     """
+    place = os.path.expanduser(path)
+    if os.path.exists(place) and not os.path.isfile(place):  # opening a FIFO would wait forever
+        raise refusal(key, path, "it is a folder or a device", "name an image file")
     try:
-        place = Path(path).expanduser()
-        status = os.stat(place)  # first, since opening a FIFO would wait forever
-        if stat.S_ISDIR(status.st_mode):
-            raise refusal(key, path, "it is a directory", "name one image in it")
-        if not stat.S_ISREG(status.st_mode):
-            raise refusal(key, path, "it is not a regular file", "name an image file")
-        if status.st_size == 0:
-            raise refusal(key, path, "the file is empty (0 bytes)", "copy or export it again")
         return open(place, "rb")
     except FileNotFoundError as error:
         real = Path(os.path.realpath(place))  # where a broken link leads
         near = did_you_mean(real.name, file_names(real.parent)).removeprefix("; ")
         reason = f"no such file (looked at {escape(real)})"
         raise refusal(key, path, reason, near or "correct the path") from error
-    except OSError as error:
-        reason = f"it cannot be read ({error.strerror})"
+    except (OSError, ValueError) as error:  # ValueError: NUL in the path
+        reason = f"it cannot be read ({reason_of(error)})"
         raise refusal(key, path, reason, "check the path and its permissions") from error
-    except (ValueError, RuntimeError) as error:  # NUL in the path, or ~ of an unknown user
-        raise refusal(
-            key, path, f"it is not a valid path ({escape(error)})", "correct it"
-        ) from error
 
 
 def file_names(folder: Path) -> list[str]:
@@ -63,6 +57,8 @@ def file_names(folder: Path) -> list[str]:
 def describe_unreadable(head: bytes) -> tuple[str, str]:
     """Describe a file that no decoder accepts by its first bytes: reason and advice."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if not head:
+        return "the file is empty (0 bytes)", "copy or export it again"
     if text.startswith((b"<!doctype html", b"<html")) or b"<head" in text:
         return "it is a web page (HTML), not an image", "download the image itself"
     if text.startswith(b"version https://git-lfs"):

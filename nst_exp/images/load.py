@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
-from PIL import ExifTags, Image, ImageColor, ImageFile, PngImagePlugin, UnidentifiedImageError
-from PIL.Image import Transpose
+from PIL import ExifTags, Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from nst_exp.images.file_type import describe_unreadable, escape, open_regular_file, refusal
-from nst_exp.images.srgb import RGB, UnsupportedPixels, to_srgb
-from nst_exp.images.tiff import check_samples, white_is_zero
-from nst_exp.utils.errors import ConfigError
-from nst_exp.utils.suggest import did_you_mean
+from nst_exp.images.file_type import (
+    UnsupportedPixels,
+    describe_unreadable,
+    escape,
+    open_regular_file,
+    refusal,
+)
+from nst_exp.images.srgb import to_srgb
+from nst_exp.images.tiff import check_samples
+from nst_exp.utils.errors import reason_of
+from nst_exp.utils.hashing import sha256_of
 
 MAX_MEGAPIXELS = 178.0
 
@@ -28,16 +33,6 @@ MAX_MEGAPIXELS = 178.0
 FORMATS = ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000"]
 FORMATS += ["ICO", "PCX", "DDS", "QOI"]
 _TGA_SUFFIXES = (".tga", ".vda", ".icb", ".vst")  # TGA has no signature: much else looks like it
-
-_UPRIGHT = {
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
 
 _pillow_lock = threading.RLock()
 
@@ -77,9 +72,9 @@ def load_image(
     Raises:
         ConfigError: If the file cannot be used, in one line with key, path, reason and advice.
     """
-    color = parse_color(background)
+    place = Path(os.path.expanduser(path))
     notes: list[str] = []
-    with _open_image(path, key, max_megapixels) as (image, stream):
+    with _open_image(path, key, max_megapixels) as image:
         full = image.size
         if hint is not None:
             # The JPEG decoder may halve the image three times, never below the size asked for:
@@ -88,64 +83,45 @@ def load_image(
         rawmode = _rawmode(image)
         check_samples(image)
         image.load()
-        _note_gamma(image, notes)
+        result = to_srgb(image, rawmode, background, notes)
+        result.info.clear()  # files saved from this image must not inherit its profile
         orientation = _orientation(image, notes)
-        result, remarks = to_srgb(image, rawmode, color, white_is_zero(image))
-        if orientation in _UPRIGHT:
-            result = result.transpose(_UPRIGHT[orientation])
-        frames = _count_frames(image)
-        stream.seek(0)
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        # Applied to the file's own EXIF data, exif_transpose would fail if it is damaged.
+        result.getexif()[ExifTags.Base.Orientation] = orientation
+        ImageOps.exif_transpose(result, in_place=True)
+        frames = 1
+        if image.format != "MPO":  # a photo with its preview or depth map, not an animation
+            with suppress(Exception):  # damage after the first frame, which is decoded already
+                frames = getattr(image, "n_frames", 1)
+        sha256 = sha256_of(place)
     if frames > 1:
         notes.append(f"it holds {frames} frames or pages, and the first is used")
-    result.info.clear()  # files saved from this image must not inherit its profile
     return LoadedImage(
         image=result,
-        path=Path(path).expanduser(),
+        path=place,
         sha256=sha256,
         original_size=full[::-1] if orientation >= 5 else full,
-        warnings=[f"{key}={escape(path)}: {note}" for note in notes + remarks],
+        warnings=[f"{key}={escape(path)}: {note}" for note in notes],
     )
 
 
-def parse_color(text: str) -> RGB:
-    """Parse the name or code of an opaque color.
-
-    Raises:
-        ConfigError: If it is none; the message is about the key ``background``.
-    """
-    color: tuple[int, ...] = ()
-    with suppress(ValueError):
-        color = ImageColor.getrgb(text)
-    if len(color) == 3 or color[3:] == (255,):
-        return color[0], color[1], color[2]
-    near = did_you_mean(text, ImageColor.colormap) or "; use a name such as white, or #rrggbb"
-    raise ConfigError(f"background={text}: must be an opaque color{near}")
-
-
-def read_metadata(path: str | Path, *, key: str) -> dict[str, str]:
+def read_metadata(path: str | Path, *, key: str) -> dict[str, Any]:
     """Read the metadata that ``save_image`` wrote, and any other text chunk of a PNG.
 
     Raises:
         ConfigError: As ``load_image``, also for text that decompresses beyond Pillow's limits
             (1 MB for a chunk, 64 MB in all).
     """
-    with _open_image(path, key, MAX_MEGAPIXELS) as (image, _):
+    with _open_image(path, key, MAX_MEGAPIXELS) as image:
         if isinstance(image, PngImagePlugin.PngImageFile):
-            return {str(name): str(value) for name, value in image.text.items()}
-        try:
-            found = json.loads(image.getexif()[ExifTags.Base.ImageDescription])
-        except Exception:  # no or damaged EXIF, or a description by another program
-            return {}
-        if not isinstance(found, dict):
-            return {}
-        return {name: value for name, value in found.items() if isinstance(value, str)}
+            return dict(image.text)
+        with suppress(Exception):  # no or damaged EXIF, or a description by another program
+            return dict(json.loads(image.getexif()[ExifTags.Base.ImageDescription]))
+    return {}
 
 
 @contextmanager
-def _open_image(
-    path: str | Path, key: str, max_megapixels: float
-) -> Iterator[tuple[ImageFile.ImageFile, BufferedReader]]:
+def _open_image(path: str | Path, key: str, max_megapixels: float) -> Iterator[ImageFile.ImageFile]:
     """Open an image without decoding it; whatever fails until the end becomes a ConfigError."""
     with open_regular_file(path, key) as stream:
         head = b""
@@ -153,9 +129,7 @@ def _open_image(
             head = stream.read(512)
             formats = _formats(path, head)
             with _pillow_settings(max_megapixels), Image.open(stream, formats=formats) as image:
-                yield image, stream
-        except ConfigError:
-            raise
+                yield image
         except Exception as error:  # Pillow raises nearly every type on damaged files
             raise refusal(key, path, *_diagnose(error, head, max_megapixels)) from error
 
@@ -193,7 +167,7 @@ def _diagnose(error: Exception, head: bytes, max_megapixels: float) -> tuple[str
         case UnidentifiedImageError():
             return describe_unreadable(head)
         case UnsupportedPixels():
-            return str(error), error.advice
+            return str(error), "export it with 8 or 16 bits per channel"
         case Image.DecompressionBombWarning() | Image.DecompressionBombError():
             reason = f"it has more pixels than max_megapixels={max_megapixels:g} allows"
             return reason, "raise it or use a smaller copy"
@@ -201,40 +175,20 @@ def _diagnose(error: Exception, head: bytes, max_megapixels: float) -> tuple[str
             return "there is not enough memory to decode it", "use a smaller copy"
         case OSError(errno=int()):
             return f"it cannot be read ({error.strerror})", "check the disk"
-    words = " ".join(str(error).split())[:200] or type(error).__name__
-    reason = f"the file is damaged or cut off (Pillow: {escape(words)})"
+    reason = f"the file is damaged or cut off (Pillow: {escape(reason_of(error))})"
     return reason, "copy or export it again"
 
 
 def _rawmode(image: ImageFile.ImageFile) -> str:
-    args = image.tile[0].args if image.tile else None
-    if isinstance(args, tuple):
-        args = args[0] if args else None
-    return args if isinstance(args, str) else ""
-
-
-def _note_gamma(image: ImageFile.ImageFile, notes: list[str]) -> None:
-    """Note a PNG's gamma if it differs from sRGB's, about 1/2.2, and nothing overrides it."""
-    gamma, stronger = image.info.get("gamma"), image.info.keys() & {"icc_profile", "srgb"}
-    if isinstance(gamma, float) and gamma > 0 and not stronger and abs(gamma * 2.2 - 1) > 0.05:
-        notes.append(f"its gamma, 1/{1 / gamma:.3g}, is ignored")
+    args = image.tile[0].args if image.tile else ""
+    return str(args[0] if isinstance(args, tuple) and args else args)
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:
     """Read the EXIF orientation, 1 to 8; the image must be decoded, since PNG may store it last."""
-    # Not ImageOps.exif_transpose, which also rewrites the EXIF data and fails if it is damaged.
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:
         notes.append("its EXIF data is damaged and ignored")
         return 1
-    return orientation if isinstance(orientation, int) and orientation in _UPRIGHT else 1
-
-
-def _count_frames(image: ImageFile.ImageFile) -> int:
-    if image.format == "MPO":  # a photo with its preview or depth map, not an animation
-        return 1
-    try:
-        return int(getattr(image, "n_frames", 1))
-    except Exception:  # damage after the first frame, which is decoded already
-        return 1
+    return orientation if orientation in range(1, 9) else 1

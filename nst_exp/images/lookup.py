@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+
+from PIL import Image
 
 from nst_exp.config.schema import Config, InitKind
 from nst_exp.images.catalog import find_entry, named_images
 from nst_exp.images.file_type import file_names
+from nst_exp.images.load import FORMATS
 from nst_exp.utils.hashing import sha256_of
 from nst_exp.utils.paths import cache_folder
 
 FOLDER_VARIABLE = "NST_EXP_DATA"
-
-# Suffixes of the formats that can be loaded. Pillow's own list has others too, such as .eps, which
-# would hide a JPEG of the same stem.
-_SUFFIXES = (
-    "apng avif avifs bmp dds dib gif heic heif hif icb ico j2c j2k jfif jp2 jpc jpe jpeg jpf jpg "
-    "jpx mpo pbm pcx pfm pgm png pnm ppm qoi tga tif tiff vda vst webp"
-)
-IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 
 @dataclass(frozen=True)
@@ -55,9 +50,7 @@ def find_image(value: str, images: str | None = None) -> ResolvedImage | None:
     content has not changed since. ``images`` is the config's key of that name.
     """
     path = Path(os.path.expanduser(value))
-    if not value:
-        return None
-    if os.path.exists(path) and not os.path.isdir(path):
+    if os.path.isfile(path):
         return ResolvedImage(path)
     entry, folder = find_entry(value), images_folder(images)
     name, stems = (entry.name, entry.stems) if entry else (value, ())
@@ -82,24 +75,27 @@ def _hash(value: str, config: Config) -> str:
     found, entry = find_image(value, config.images), find_entry(value)
     if found is None and entry and entry.substitute and not entry.url and config.stand_ins:
         found = find_image(entry.substitute, config.images)
-    path = found.path if found else Path(os.path.expanduser(value))
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device may never end
-        raise OSError(f"{path} is not a regular file")
-    return sha256_of(path)
+    if found is None:
+        raise FileNotFoundError(f"{value}: no such file")
+    return sha256_of(found.path)
 
 
-def image_names(folder: Path) -> list[str]:
-    """List what has the suffix of an image in a folder; empty if it cannot be listed."""
-    return [name for name in file_names(folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+@lru_cache
+def _suffixes() -> frozenset[str]:
+    """List the suffixes of all formats that can be loaded."""
+    known = Image.registered_extensions().items()
+    pillow = {suffix for suffix, name in known if name in (*FORMATS, "MPO", "TGA")}
+    return frozenset(pillow | {".heic", ".heif", ".hif"})
 
 
 def _find_stem(folder: Path, stems: Iterable[str]) -> Path | None:
     """Find the image with the first of the stems; the exact spelling comes before other cases."""
-    names = [name for name in image_names(folder) if os.path.isfile(folder / name)]
+    files = [folder / name for name in file_names(folder)]
+    images = [f for f in files if f.suffix.lower() in _suffixes() and os.path.isfile(f)]
     for stem in stems:
-        same = [name for name in names if Path(name).stem.casefold() == stem.casefold()]
+        same = [f for f in images if f.stem.casefold() == stem.casefold()]
         if same:
-            return folder / min(same, key=lambda name: (Path(name).stem != stem, name))
+            return min(same, key=lambda f: (f.stem != stem, f.name))
     return None
 
 

@@ -18,7 +18,6 @@ from PIL.PngImagePlugin import PngInfo, putchunk
 from nst_exp.images.srgb import srgb_icc
 from nst_exp.utils.atomic_files import write_bytes_atomically
 from nst_exp.utils.errors import NumericalError, OutputError
-from nst_exp.utils.suggest import as_utf8
 
 SUFFIXES_16_BIT = frozenset({".png", ".tif", ".tiff"})
 SUFFIXES = SUFFIXES_16_BIT | {".jpg", ".jpeg", ".webp"}
@@ -43,13 +42,7 @@ def save_image(
     Raises:
         NumericalError: If a value is not finite.
         OutputError: If the file cannot be written.
-        ValueError: If shape, suffix or bit depth are not as above.
     """
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-        raise ValueError(f"pixels must be (H, W, 3), not {pixels.shape}")
-    suffix = path.suffix.lower()
-    if suffix not in (SUFFIXES if bit_depth == 8 else SUFFIXES_16_BIT):
-        raise ValueError(f"{path}: {bit_depth} bits cannot be written as {suffix}")
     broken = pixels.size - int(np.count_nonzero(np.isfinite(pixels)))
     if broken:
         raise NumericalError(
@@ -59,52 +52,51 @@ def save_image(
     values = np.clip(pixels.astype(np.float32), 0, 1) * np.float32(scale)
     samples = np.rint(values).astype(kind)
 
+    suffix = path.suffix.lower()
     encoded = io.BytesIO()  # in memory, so that errors of the disk keep their reason
     try:
         if suffix == ".png":
-            _encode_png(encoded, samples, metadata)
+            _encode_png(encoded, samples, metadata or {})
+        elif suffix in SUFFIXES_16_BIT:
+            _encode_tiff(encoded, samples, metadata)
         else:
-            _encode(encoded, samples, suffix, metadata)
+            exif = Image.Exif()
+            if metadata:
+                exif[ExifTags.Base.ImageDescription] = json.dumps(metadata)
+            Image.fromarray(samples).save(
+                encoded,
+                Image.registered_extensions()[suffix],
+                quality=95,
+                subsampling=0,
+                icc_profile=srgb_icc(),
+                exif=exif,
+            )
     except (OSError, ValueError) as error:  # too large for the format
         raise OutputError(f"{path}: cannot be written as {suffix}: {error}") from error
     write_bytes_atomically(path, encoded.getbuffer())
 
 
-def _encode(
-    out: BinaryIO, samples: NDArray[Any], suffix: str, metadata: Mapping[str, str] | None
-) -> None:
-    icc = srgb_icc()
-    description = json.dumps({k: _escape(v) for k, v in metadata.items()}) if metadata else None
-    if suffix in SUFFIXES_16_BIT:
-        import tifffile  # here, since most runs do without
+def _encode_tiff(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, str] | None) -> None:
+    import tifffile  # here, since most runs do without
 
-        tifffile.imwrite(
-            out,
-            samples,
-            photometric="rgb",
-            compression="zlib",
-            predictor=True,
-            description=description,
-            metadata=None,
-            iccprofile=icc,
-            software=False,
-        )
-        return
-    exif = Image.Exif()
-    if description is not None:
-        exif[ExifTags.Base.ImageDescription] = description
-    kind = "WEBP" if suffix == ".webp" else "JPEG"
-    image = Image.fromarray(samples)
-    image.save(out, kind, quality=95, subsampling=0, icc_profile=icc, exif=exif)
+    tifffile.imwrite(
+        out,
+        samples,
+        photometric="rgb",
+        compression="zlib",
+        predictor=True,
+        description=json.dumps(metadata) if metadata else None,
+        metadata=None,
+        iccprofile=srgb_icc(),
+        software=False,
+    )
 
 
-def _encode_png(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, str] | None) -> None:
+def _encode_png(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, str]) -> None:
     info = PngInfo()
     info.add(b"sRGB", b"\0")
-    for name, value in (metadata or {}).items():
-        if not 1 <= len(name) <= 79:
-            raise ValueError(f"the metadata name '{name}' must have 1 to 79 characters")
-        info.add_text(name, _escape(value))
+    for name, value in metadata.items():
+        info.add_text(name, value)
     if samples.dtype == np.uint8:
         Image.fromarray(samples).save(out, "PNG", pnginfo=info)
         return
@@ -119,7 +111,3 @@ def _encode_png(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, str
         putchunk(out, chunk[0], chunk[1])
     putchunk(out, b"IDAT", zlib.compress(filtered.tobytes()))
     putchunk(out, b"IEND")
-
-
-def _escape(value: str) -> str:
-    return as_utf8(value).replace("\0", "\\0")  # NUL ends some chunks early

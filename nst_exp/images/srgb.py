@@ -3,52 +3,40 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from nst_exp.images.file_type import escape
-
-RGB = tuple[int, int, int]
+from nst_exp.images.file_type import UnsupportedPixels, escape
+from nst_exp.images.tiff import white_is_zero
+from nst_exp.utils.errors import reason_of
 
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}  # by mode
 
 
-class UnsupportedPixels(ValueError):
-    """Pixels without a defined meaning as colors, and what the user can do about it."""
-
-    def __init__(self, reason: str, advice: str = "export it with 8 or 16 bits per channel"):
-        """Keep the advice beside the message."""
-        super().__init__(reason)
-        self.advice = advice
-
-
-def to_srgb(
-    image: Image.Image, rawmode: str, background: RGB, inverted: bool = False
-) -> tuple[Image.Image, list[str]]:
+def to_srgb(image: Image.Image, rawmode: str, background: str, notes: list[str]) -> Image.Image:
     """Convert a decoded image to 8-bit sRGB, composited over ``background``.
 
-    ``rawmode`` is how the file stores its samples, from Pillow's tile ("RGB;16B", "L;4"). With
-    ``inverted``, 0 is white in samples of more than 8 bits. Returns the image and warnings.
+    ``rawmode`` is how the file stores its samples, from Pillow's tile ("RGB;16B", "L;4"). What the
+    user should know is added to ``notes``.
 
     Raises:
         UnsupportedPixels: If samples are floats, or integers beyond 16 bits.
     """
-    notes: list[str] = []
     if _has_16_bits(rawmode) or image.mode.startswith("I"):
         bits = 12 if rawmode.startswith("I;12") else 16
         notes.append(f"its {bits}-bit samples are read as 8-bit")
-    base, alpha = _split_alpha(image, rawmode, inverted)
-    colors = _apply_profile(base, image.info.get("icc_profile"), notes)
+    base, alpha = _split_alpha(image, rawmode)
+    colors = _apply_profile(base, image.info, notes)
     if alpha is not None and alpha.getextrema() != (255, 255):
         canvas = Image.new("RGB", colors.size, background)
         canvas.paste(colors, mask=alpha)
         colors = canvas
         notes.append("its transparent parts are filled with the background color")
-    return colors, notes
+    return colors
 
 
 def _has_16_bits(rawmode: str) -> bool:
@@ -56,16 +44,11 @@ def _has_16_bits(rawmode: str) -> bool:
     return ";16" in rawmode and not rawmode.startswith("BGR;")
 
 
-def _split_alpha(
-    image: Image.Image, rawmode: str, inverted: bool
-) -> tuple[Image.Image, Image.Image | None]:
+def _split_alpha(image: Image.Image, rawmode: str) -> tuple[Image.Image, Image.Image | None]:
     """Return the colors in a mode of _SPACES and, if there is transparency, the opacity (L)."""
     mode, key = image.mode, image.info.get("transparency")
-    if mode == "F":
-        raise UnsupportedPixels("its samples are floats: white is not defined")
-    if mode.startswith("I"):
-        white = 4095 if rawmode.startswith("I;12") else 65535
-        return _scale_to_8_bits(np.asarray(image), key, white, inverted)
+    if mode.startswith(("I", "F")):
+        return _scale_to_8_bits(image, 4095 if rawmode.startswith("I;12") else 65535)
     if isinstance(key, int):  # Pillow widens samples of 2 and 4 bits to 8, but not this value
         image.info["transparency"] = key * {"L;2": 85, "L;4": 17}.get(rawmode, 1)
     elif mode == "RGB" and key is not None and _has_16_bits(rawmode):
@@ -77,21 +60,20 @@ def _split_alpha(
     return channels[0] if is_gray else Image.merge("RGB", channels), alpha
 
 
-def _scale_to_8_bits(
-    values: NDArray[Any], key: object, white: int, inverted: bool
-) -> tuple[Image.Image, Image.Image | None]:
-    if values.min() < 0 or values.max() > 65535:
-        raise UnsupportedPixels("its integer samples go beyond 16 bits: white is not defined")
+def _scale_to_8_bits(image: Image.Image, white: int) -> tuple[Image.Image, Image.Image | None]:
+    values, key = np.asarray(image), image.info.get("transparency")
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise UnsupportedPixels("its samples are floats or beyond 16 bits: white is not defined")
     levels = ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)  # rounded
-    gray = Image.fromarray(255 - levels if inverted else levels)
+    gray = Image.fromarray(255 - levels if white_is_zero(image) else levels)
     if not isinstance(key, int):
         return gray, None
     return gray, Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
 
 
-def _apply_profile(base: Image.Image, icc: object, notes: list[str]) -> Image.Image:
+def _apply_profile(base: Image.Image, info: Mapping[Any, Any], notes: list[str]) -> Image.Image:
     """Convert to sRGB by the embedded profile or, without a usable one, by the mode."""
-    if isinstance(icc, bytes) and icc:
+    if icc := info.get("icc_profile"):
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
             space = profile.profile.xcolor_space.strip()
@@ -103,8 +85,11 @@ def _apply_profile(base: Image.Image, icc: object, notes: list[str]) -> Image.Im
                 return _transform(base, profile)
             notes.append(f"its color profile is for {escape(space)}, not {base.mode}: ignored")
         except Exception as error:  # PyCMSError, OSError, TypeError: a bad profile
-            reason = escape(" ".join(str(error).split())[:200] or type(error).__name__)
+            reason = escape(reason_of(error))
             notes.append(f"its color profile cannot be used ({reason}) and is ignored")
+    gamma = info.get("gamma")  # of a PNG; that of sRGB is about 1/2.2
+    if gamma and "srgb" not in info and abs(gamma * 2.2 - 1) > 0.05:
+        notes.append(f"its gamma, 1/{1 / gamma:.3g}, is ignored")
     if base.mode == "LAB":
         return _transform(base, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
     if base.mode == "CMYK":
@@ -138,7 +123,6 @@ def _srgb_profile() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-@lru_cache
 def srgb_icc() -> bytes:
     """Make an sRGB profile to embed, with a fixed date: equal images give equal files."""
     data = _srgb_profile().tobytes()

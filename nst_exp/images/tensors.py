@@ -18,12 +18,7 @@ def to_tensor(image: Image.Image, size: tuple[int, int] | None) -> Tensor:
     Lanczos where both sides shrink, since it keeps the fine texture that the style is measured on;
     bicubic otherwise, since Lanczos adds rings to enlarged edges. Both are antialiased. None and
     the image's own size change no value.
-
-    Raises:
-        ValueError: If the mode is not RGB.
     """
-    if image.mode != "RGB":
-        raise ValueError(f"the image must be RGB, not {image.mode}")
     if size is not None and size != image.size:
         is_smaller = size[0] <= image.width and size[1] <= image.height
         kernel = Image.Resampling.LANCZOS if is_smaller else Image.Resampling.BICUBIC
@@ -48,13 +43,7 @@ def resize(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def to_array(image: Tensor) -> NDArray[Any]:
-    """Convert an image (1, 3, H, W) to float32 (H, W, 3), clipped to 0..1; NaN stays NaN.
-
-    Raises:
-        ValueError: If the shape is another one.
-    """
-    if image.ndim != 4 or image.shape[:2] != (1, 3):
-        raise ValueError(f"the image must be (1, 3, H, W), not {tuple(image.shape)}")
+    """Convert an image (1, 3, H, W) to float32 (H, W, 3), clipped to 0..1; NaN stays NaN."""
     values = image.detach()[0].to("cpu", torch.float32).clamp(0, 1)
     array: NDArray[Any] = values.permute(1, 2, 0).contiguous().numpy()
     return array

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from nst_exp.images.srgb import UnsupportedPixels
+from nst_exp.images.file_type import UnsupportedPixels
 
 _BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339  # tags
 _SIGNED = 2
@@ -16,30 +16,23 @@ def check_samples(image: Image.Image) -> None:
 
     Raises:
         UnsupportedPixels: If Pillow would decode other pixels than the file holds.
+        OSError: If a part of the image is missing.
     """
     if not isinstance(image, TiffImageFile):
         return
     bits = image.tag_v2.get(_BITS, (1,))
     if max(bits, default=1) <= 16 and _SIGNED in image.tag_v2.get(_SAMPLE_FORMAT, ()):
-        raise UnsupportedPixels(
-            "its samples are signed numbers, for which white is not defined",
-            "export it with unsigned samples",
-        )
+        raise UnsupportedPixels("its samples are signed numbers, for which white is not defined")
     if not image.tile or image.tile[0].codec_name != "raw":
         return  # libtiff checks the rest itself
     planes = len(bits) if image.tag_v2.get(_PLANES) == 2 else 1
     if planes > 1 and max(bits) > 8:  # Pillow 13 reads them as 8-bit samples: noise
-        raise UnsupportedPixels(
-            "its 16-bit channels are stored in separate planes without compression",
-            "export it with interleaved channels",
-        )
+        raise UnsupportedPixels("its 16-bit channels are in separate planes without compression")
     # Pillow leaves pixels black that no strip or tile covers.
     parts = [part.extents for part in image.tile if part.extents]
     covered = sum((right - left) * (lower - upper) for left, upper, right, lower in parts)
     if covered < image.width * image.height * planes:
-        raise UnsupportedPixels(
-            "the file is damaged: a part of it is missing", "copy or export it again"
-        )
+        raise OSError("strips or tiles are missing")
 
 
 def white_is_zero(image: Image.Image) -> bool:

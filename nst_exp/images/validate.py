@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from PIL import ImageColor
+
 from nst_exp.config.schema import Config, InitKind
-from nst_exp.images.catalog import find_entry, known_names
+from nst_exp.images.catalog import catalog, find_entry
 from nst_exp.images.file_type import file_names
-from nst_exp.images.load import parse_color
-from nst_exp.images.lookup import FOLDER_VARIABLE, find_image, image_names, images_folder
+from nst_exp.images.lookup import FOLDER_VARIABLE, find_image, images_folder
 from nst_exp.images.save import SUFFIXES, SUFFIXES_16_BIT
-from nst_exp.utils.errors import ConfigError
+from nst_exp.utils.errors import reason_of
 from nst_exp.utils.suggest import did_you_mean
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".h5", ".hdf5", ".onnx")
@@ -34,6 +36,7 @@ def file_problems(config: Config) -> Iterator[str]:
     if config.backbone.file is not None:
         yield from _weights(config.backbone.file)
     yield from _result(config)
+    yield from _background(config.background)
 
 
 def _images_folder(images: str | None) -> Iterator[str]:
@@ -43,26 +46,26 @@ def _images_folder(images: str | None) -> Iterator[str]:
             os.listdir(folder)
     except (OSError, ValueError) as error:
         key = f"images={images}" if images else f"{FOLDER_VARIABLE}={os.environ[FOLDER_VARIABLE]}"
-        reason = getattr(error, "strerror", None) or error
-        yield f"{key}: cannot be listed ({reason}); name a folder of images"
+        yield f"{key}: cannot be listed ({reason_of(error)}); name a folder of images"
 
 
 def _image(key: str, value: str, images: str | None) -> Iterator[str]:
     path = Path(os.path.expanduser(value))
     if not value:
-        yield f"{key}=: is empty; name an image file, or one of {', '.join(known_names())}"
+        yield f"{key}=: is empty; name an image file, or one of {', '.join(catalog())}"
     elif find_entry(value) or find_image(value, images):
         return
     elif os.path.isdir(path):
         yield f"{key}={value}: it is a folder; name one image in it"
     elif not os.path.lexists(path):  # whatever else is wrong is found when it is opened
         folder = images_folder(images)
-        own = [Path(name).stem for name in image_names(folder)] if folder else []
-        near = [*known_names(with_stems=True), *own, *file_names(path.parent)]
+        own = [Path(name).stem for name in file_names(folder)] if folder else []
+        known = [name for entry in catalog().values() for name in (entry.name, *entry.stems)]
+        near = [*known, *own, *file_names(path.parent)]
         places = str(path.absolute()) + (f" and for that name in {folder}" if own else "")
         yield (
             f"{key}={value}: no such file{did_you_mean(path.name, near)}\n"
-            f"    looked for {places}; known names: {', '.join(known_names())}"
+            f"    looked for {places}; known names: {', '.join(catalog())}"
         )
 
 
@@ -77,7 +80,7 @@ def _weights(file: str) -> Iterator[str]:
 
 def _result(config: Config) -> Iterator[str]:
     name, suffix = config.image, Path(config.image).suffix.lower()
-    if Path(name).name != name or os.sep in name:
+    if Path(name).name != name:
         yield f"image={name}: must be a file name without a folder; the folder is out=DIR"
     elif suffix not in SUFFIXES:
         yield f"image={name}: must be a file name in {', '.join(sorted(SUFFIXES))}"
@@ -88,7 +91,11 @@ def _result(config: Config) -> Iterator[str]:
             f"bit_depth=16: image={name} holds 8 bits; use image=image.png, image=image.tif or "
             "bit_depth=8"
         )
-    try:
-        parse_color(config.background)
-    except ConfigError as error:
-        yield from error.problems
+
+
+def _background(text: str) -> Iterator[str]:
+    with suppress(ValueError):
+        if ImageColor.getrgb(text)[3:] in ((), (255,)):
+            return
+    near = did_you_mean(text, ImageColor.colormap) or "; use a name such as white, or #rrggbb"
+    yield f"background={text}: must be an opaque color{near}"

@@ -45,7 +45,7 @@ def save_run_image(image: Tensor, record: Record, folder: Path | None = None) ->
     }
     metadata = {
         "Software": f"nst_exp {versions()['nst-exp']}",
-        "nst_exp": json.dumps(settings, ensure_ascii=False),
+        "nst_exp": json.dumps(settings),
     }
     save_image(to_array(image), path, bit_depth=record.config.bit_depth, metadata=metadata)
     return path
