@@ -167,7 +167,7 @@ def _diagnose(error: Exception, head: bytes, max_megapixels: float) -> tuple[str
         case UnidentifiedImageError():
             return describe_unreadable(head)
         case UnsupportedPixels():
-            return str(error), "export it with 8 or 16 bits per channel"
+            return str(error), "export it as PNG with 8 bits per channel"
         case Image.DecompressionBombWarning() | Image.DecompressionBombError():
             reason = f"it has more pixels than max_megapixels={max_megapixels:g} allows"
             return reason, "raise it or use a smaller copy"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 Array = NDArray[Any]
 
@@ -24,11 +25,11 @@ def noise(width: int = 24, height: int = 16, channels: int = 3) -> Array:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def smooth(width: int, height: int) -> Array:
-    """Make colors that lossy formats keep to within a few levels, all corners different."""
+def smooth(width: int, height: int) -> Image.Image:
+    """Make an image that lossy formats keep to within a few levels; its corners differ."""
     y, x = np.mgrid[0:height, 0:width]
     planes = [255 * x / width, 255 * y / height, 255 * (x + y) / (width + height)]
-    return np.stack(planes, -1).astype(np.uint8)
+    return Image.fromarray(np.stack(planes, -1).astype(np.uint8))
 
 
 def chunk(name: bytes, data: bytes) -> bytes:

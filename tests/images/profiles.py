@@ -13,7 +13,6 @@ Array = NDArray[Any]
 
 # Primaries as XYZ relative to D50, in columns (published with the ICC profiles of these spaces)
 SRGB = np.array([[0.4360, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
-P3 = np.array([[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0011, 0.0419, 0.7841]])
 ADOBE = np.array([[0.6097, 0.2053, 0.1492], [0.3111, 0.6257, 0.0632], [0.0195, 0.0609, 0.7446]])
 D50 = (0.9642, 1.0, 0.8249)
 
@@ -45,7 +44,7 @@ def _curve(gamma: float) -> bytes:
 
 
 def rgb_profile(primaries: Array, gamma: float) -> bytes:
-    """An RGB profile with these primaries; gamma in steps of 1/256."""
+    """Make an RGB profile with these primaries; gamma in steps of 1/256."""
     tags = {}
     for column, letter in enumerate((b"r", b"g", b"b")):
         tags[letter + b"XYZ"] = _xyz(*primaries[:, column])
@@ -54,12 +53,12 @@ def rgb_profile(primaries: Array, gamma: float) -> bytes:
 
 
 def gray_profile(gamma: float) -> bytes:
-    """A profile for gray; gamma in steps of 1/256."""
+    """Make a profile for gray; gamma in steps of 1/256."""
     return _profile(b"GRAY", b"mntr", b"XYZ ", {b"kTRC": _curve(gamma)})
 
 
 def cmyk_profile() -> bytes:
-    """No ink is white, cyan alone is L* = 128/255 * 100, all other corners are black."""
+    """Make a profile: no ink is white, cyan alone L* = 128/255 * 100, all other corners black."""
     lab = np.zeros((2, 2, 2, 2, 3), np.uint8)
     lab[..., 1:] = 128
     lab[0, 0, 0, 0, 0], lab[1, 0, 0, 0, 0] = 255, 128
@@ -70,7 +69,7 @@ def cmyk_profile() -> bytes:
 
 
 def encoded(linear: Array) -> Array:
-    """Linear light 0..1 as sRGB levels 0..255, floats (IEC 61966-2-1)."""
+    """Encode linear light 0..1 as sRGB levels 0..255, floats (IEC 61966-2-1)."""
     linear = np.clip(linear, 0, 1)
     low, high = 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
     levels: Array = 255 * np.where(linear <= 0.0031308, low, high)
@@ -78,6 +77,6 @@ def encoded(linear: Array) -> Array:
 
 
 def as_srgb(pixels: Array, primaries: Array, gamma: float) -> Array:
-    """What ``pixels`` (H, W, 3), 0..255, of that RGB profile are in sRGB, 0..255, floats."""
+    """Convert ``pixels`` (H, W, 3), 0..255, of that RGB profile to sRGB, 0..255, floats."""
     linear = (pixels / 255.0) ** gamma
     return encoded(linear @ primaries.T @ np.linalg.inv(SRGB).T)

@@ -6,7 +6,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from helpers_run import picture
 
 from nst_exp.config.schema import Config, InitKind
 from nst_exp.images.validate import file_problems
@@ -62,27 +61,23 @@ def test_allowed_without_the_network(
     assert problems(**values) == []
 
 
-def test_near_names_are_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture(tmp_path / "holiday.png", (8, 8))
-    (line,) = problems(content=str(tmp_path / "holidy.png"))
-    assert "did you mean 'holiday.png'?" in line
-    monkeypatch.setenv("NST_EXP_DATA", str(tmp_path))
-    assert problems(content="holiday") == []
-    (line,) = problems(content="holidy")
-    assert "content=holidy: no such file; did you mean 'holiday'?" in line
-    (line,) = problems(style="Shipwrek")
-    assert "did you mean 'shipwreck'?" in line
+def test_near_names_are_suggested(tmp_path: Path) -> None:
+    (tmp_path / "holiday.png").touch()
+    for name, images, near in [
+        (f"{tmp_path}/holidy.png", None, "holiday.png"),
+        ("holidy", str(tmp_path), "holiday"),
+        ("Shipwrek", None, "shipwreck"),
+    ]:
+        (line,) = problems(style=name, images=images)
+        assert f"style={name}: no such file; did you mean '{near}'?" in line
 
 
 def test_folder_of_images_must_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    assert problems(images=str(tmp_path)) == []
     for place in (tmp_path / "none", tmp_path / "file"):
         (line,) = problems(images=str(place))
-        assert line.startswith(f"images={place}: ")
+        assert line.startswith(f"images={place}: cannot be listed (")
     monkeypatch.setenv("NST_EXP_DATA", str(tmp_path / "none"))
     (line,) = problems()
     assert line.startswith(f"NST_EXP_DATA={tmp_path}/none: ")
     assert problems(images=str(tmp_path)) == []  # the key has priority
-    monkeypatch.setenv("NST_EXP_DATA", "")
-    assert problems() == []

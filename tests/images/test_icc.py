@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from image_files import noise
 from PIL import Image
-from profiles import ADOBE, P3, SRGB, as_srgb, cmyk_profile, encoded, gray_profile, rgb_profile
+from profiles import ADOBE, SRGB, as_srgb, cmyk_profile, encoded, gray_profile, rgb_profile
 
 from nst_exp.images import load_image
 from nst_exp.images.srgb import srgb_icc
@@ -25,9 +25,7 @@ def loaded(path: Path, image: Image.Image, icc: bytes) -> tuple[np.ndarray, list
     return np.asarray(result.image).astype(float), notes
 
 
-@pytest.mark.parametrize(
-    ("primaries", "gamma"), [(SRGB, 1.0), (SRGB, 1.8), (P3, 2.2), (ADOBE, 2.19921875)]
-)
+@pytest.mark.parametrize(("primaries", "gamma"), [(SRGB, 1.0), (SRGB, 1.8), (ADOBE, 2.19921875)])
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_rgb_profiles(tmp_path: Path, suffix: str, primaries: np.ndarray, gamma: float) -> None:
     expected = as_srgb(COLORS, primaries, gamma)
@@ -92,14 +90,14 @@ def test_lab_tiff(tmp_path: Path) -> None:
 
 def test_unusable_profiles_are_ignored_with_a_warning(tmp_path: Path) -> None:
     rgb = Image.fromarray(COLORS)
-    control = bytearray(rgb_profile(P3, 2.2))
+    control = bytearray(rgb_profile(ADOBE, 2.2))
     control[16:20] = b"R\0\x07B"  # no control characters may reach the screen
     for image, icc, warning in [
         (rgb, b"garbage", "its color profile cannot be used ("),
-        (rgb, rgb_profile(P3, 2.2)[:200], "its color profile cannot be used ("),
+        (rgb, rgb_profile(ADOBE, 2.2)[:200], "its color profile cannot be used ("),
         (rgb, bytes(control), "its color profile "),
         (rgb, gray_profile(1.0), "its color profile is for GRAY, not RGB: ignored"),
-        (rgb.convert("CMYK"), rgb_profile(P3, 2.2), "its color profile is for RGB, not CMYK"),
+        (rgb.convert("CMYK"), rgb_profile(ADOBE, 2.2), "its color profile is for RGB, not CMYK"),
     ]:
         result, notes = loaded(tmp_path / "x.tif", image, icc)
         assert notes[0].startswith(warning)

@@ -15,17 +15,9 @@ from helpers_run import picture
 from PIL import Image
 
 from nst_exp.config.schema import Config, Init, InitKind
-from nst_exp.images import (
-    catalog,
-    fetch,
-    find_image,
-    input_hashes,
-    named_images,
-    resolve_image,
-)
+from nst_exp.images import catalog, fetch, input_hashes, named_images, resolve_image
 from nst_exp.images.catalog import CatalogEntry, find_entry
-from nst_exp.images.load import FORMATS
-from nst_exp.images.lookup import IMAGE_SUFFIXES, ResolvedImage
+from nst_exp.images.lookup import ResolvedImage, find_image
 from nst_exp.utils import download
 from nst_exp.utils.errors import ConfigError
 from tests.faults.server import FaultyServer, serving
@@ -35,14 +27,12 @@ from tests.faults.server import FaultyServer, serving
 def _clean_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Iterator[None]:
-    """An empty current folder, an empty cache, no images folder, no download tried so far."""
+    """An empty current folder, an empty cache, no download tried so far."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NST_EXP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("NST_EXP_DATA", raising=False)
     caplog.set_level(logging.INFO, "nst_exp")
-    fetch.clear_caches()
     yield
-    fetch.clear_caches()
+    fetch.download_once.cache_clear()
 
 
 @pytest.fixture
@@ -80,7 +70,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
             substitute="starry_night",
         )
         entries = {**catalog.catalog(), "wave": wave}
-        monkeypatch.setattr(catalog, "catalog", lambda: entries)
+        for module in (catalog, fetch):
+            monkeypatch.setattr(module, "catalog", lambda: entries)
         yield server
 
 
@@ -109,11 +100,8 @@ def test_catalog_is_consistent() -> None:
     assert set(named_images()) == {entry.name for entry in entries if entry.substitute is None}
     for entry in entries:
         assert f"`{entry.name}`" in credits
-        assert entry.title
-        assert entry.author
-        assert entry.license
-        assert entry.substitute is None or entry.substitute in named_images()
-        assert entry.url is None or entry.url.startswith("https://")
+        assert entry.substitute in (None, *named_images())
+        assert (entry.url or "https://").startswith("https://")
     assert catalog.catalog()["femme_nue_assise"].url is None  # under copyright in some countries
 
 
@@ -157,21 +145,10 @@ def test_only_images_are_found_and_the_exact_spelling_first(tmp_path: Path) -> N
         (tmp_path / name).write_text("not an image")
     (tmp_path / "d.png").mkdir()
     assert {find_image(value, str(tmp_path)) for value in ("a", "b", "d", "", "..")} == {None}
-    for name in ("scream.jpg", "the_scream.png", "The_Scream.jpg"):
-        picture(tmp_path / name, (8, 8))
-    for value, expected in (("the_scream", "the_scream.png"), ("scream", "scream.jpg")):
-        found = find_image(value, str(tmp_path))
-        assert found is not None
-        assert found.path.name == expected
-
-
-def test_suffixes_are_those_of_the_loaders_formats() -> None:
-    known = {
-        suffix
-        for suffix, kind in Image.registered_extensions().items()
-        if kind in (*FORMATS, "MPO", "TGA")
-    }
-    assert known | {".heic", ".heif", ".hif"} == IMAGE_SUFFIXES
+    for name in ("scream.HEIC", "the_scream.png", "The_Scream.jpg"):
+        (tmp_path / name).touch()
+    for value, expected in (("the_scream", "the_scream.png"), ("scream", "scream.HEIC")):
+        assert getattr(find_image(value, str(tmp_path)), "path", None) == tmp_path / expected
 
 
 def test_download_is_kept_under_its_hash(
@@ -184,7 +161,7 @@ def test_download_is_kept_under_its_hash(
     assert got.credit in caplog.text
     assert warnings(caplog) == []
     assert cached(tmp_path) == [got.path]
-    fetch.clear_caches()  # as in the next process
+    fetch.download_once.cache_clear()  # as in the next process
     assert resolve("wave") == got
     assert len(server.requests) == 1
 
@@ -192,21 +169,19 @@ def test_download_is_kept_under_its_hash(
 def test_a_damaged_download_is_fetched_again(server: FaultyServer) -> None:
     path = resolve("wave").path
     path.write_bytes(jpeg((9, 9)))
-    fetch.clear_caches()
+    fetch.download_once.cache_clear()
     assert resolve("wave").path.read_bytes() == server.content
     assert len(server.requests) == 2
 
 
-def test_another_md5_is_used_with_a_warning_each_time(
+def test_another_md5_is_used_with_a_warning(
     server: FaultyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.content = jpeg((41, 30))
+    assert resolve("wave").path.read_bytes() == server.content
     found = hashlib.md5(server.content).hexdigest()
-    for _ in range(2):  # downloaded, then from the cache
-        assert resolve("wave").path.read_bytes() == server.content
-    assert len(warnings(caplog)) == 2
-    start = f"content=wave: the MD5 of the downloaded file is {found}, not "
-    assert all(line.startswith(start) for line in warnings(caplog))
+    (line,) = warnings(caplog)
+    assert line.startswith(f"wave: the MD5 of the downloaded file is {found}, not ")
 
 
 @pytest.mark.parametrize(
@@ -261,15 +236,6 @@ def test_substitute(
         f"content=tubingen: {reason}, so summer_palace is used instead; {advice}, or make this an "
         "error with stand_ins=false"
     ]
-    assert no_network == [catalog.catalog()["tuebingen"].url]
-    resolve("femme_nue_assise")
-    assert len(no_network) == 1
-    assert "it has no address to download it from" in warnings(caplog)[1]
-
-
-def test_without_substitutes_it_is_an_error(
-    no_network: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve("shipwreck", stand_ins=False)
     assert str(caught.value) == (
@@ -277,7 +243,7 @@ def test_without_substitutes_it_is_an_error(
         "from; put shipwreck.jpg into the folder of images=DIR or NST_EXP_DATA, or set "
         "stand_ins=true"
     )
-    assert warnings(caplog) == []
+    assert no_network == [catalog.catalog()["tuebingen"].url]
 
 
 def test_hashes_of_the_files_that_a_run_will_read(no_network: list[str], tmp_path: Path) -> None:
@@ -288,6 +254,6 @@ def test_hashes_of_the_files_that_a_run_will_read(no_network: list[str], tmp_pat
     config.images = str(tmp_path)
     assert input_hashes(replace(config, style="own"))[1] == sha256(own)
     for unknown in (replace(config, stand_ins=False), replace(config, content="tuebingen")):
-        with pytest.raises(OSError, match="No such file"):
+        with pytest.raises(OSError, match="no such file"):
             input_hashes(unknown)
     assert no_network == []
