@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_exp.core import winograd
-from nst_exp.runner.allocator import keep_freed_memory
+from nst_exp.runner.memory import keep_freed_memory
 
 CHANNELS = ((64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512))
 SIDES = (12, 16, 20, 24, 32, 48, 64, 96, 128, 192)

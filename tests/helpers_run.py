@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nst_exp.app.api import make_config
-from nst_exp.runner.callbacks import StopBetweenSteps
+from nst_exp.runner.resume import Checkpoints
 from nst_exp.runner.run import Result, run
 from tests.faults import TINY as TINY
 
@@ -42,14 +42,14 @@ def pixels(path: Path | None) -> NDArray[np.uint8]:
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, level: int, step: int) -> None:
     """Have a stop requested in this step of this level, as Ctrl-C would do."""
-    original = StopBetweenSteps.on_train_batch_end
+    original = Checkpoints.on_train_batch_end
 
-    def hook(self: StopBetweenSteps, trainer: Any, module: Any, *rest: Any) -> None:
+    def hook(self: Checkpoints, trainer: Any, module: Any, *rest: Any) -> None:
         if module.level == level and trainer.global_step == step:
             self.request.signal = signal.SIGINT
         original(self, trainer, module, *rest)
 
-    monkeypatch.setattr(StopBetweenSteps, "on_train_batch_end", hook)
+    monkeypatch.setattr(Checkpoints, "on_train_batch_end", hook)
 
 
 def environment(**changed: str) -> dict[str, str]:

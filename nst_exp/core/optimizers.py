@@ -12,6 +12,9 @@ from torch.nn.functional import interpolate
 from nst_exp.config import schema
 from nst_exp.core.parametrization import ImageParameter
 
+# A step this long diverges, as a longer one would; torch refuses lengths that float32 cannot hold.
+LONGEST_STEP = 1e25
+
 
 class _Evaluation(NamedTuple):
     values: Tensor
@@ -42,7 +45,7 @@ class LBFGS(torch.optim.LBFGS):
         wolfe = settings.line_search is schema.LineSearch.strong_wolfe
         super().__init__(
             [parameter],
-            lr=settings.lr,
+            lr=min(settings.lr, LONGEST_STEP),
             max_iter=1,
             # The start of a step uses one of these, and a line search one more than remain.
             max_eval=settings.max_evaluations,
@@ -73,7 +76,7 @@ class LBFGS(torch.optim.LBFGS):
         gradient = self.parameter.grad
         unit = 0.0 if gradient is None else self.length(gradient / gradient.abs().sum())
         lr = group["lr"]
-        group["lr"] = lr * self.first_step / unit if unit > 0.0 else lr
+        group["lr"] = min(lr * self.first_step / unit, LONGEST_STEP) if unit > 0.0 else lr
         try:
             return super().step(evaluate)  # type: ignore[no-untyped-call]
         finally:
@@ -98,8 +101,8 @@ def build_optimizer(image: ImageParameter, settings: schema.Optimizer) -> torch.
     if isinstance(settings, schema.LBFGS):
         return LBFGS(image.values, settings, image.length)
     if isinstance(settings, schema.Adam):
-        betas = (settings.beta1, settings.beta2)
-        return torch.optim.Adam([image.values], lr=settings.lr, betas=betas, eps=settings.eps)
+        lr, betas = min(settings.lr, LONGEST_STEP), (settings.beta1, settings.beta2)
+        return torch.optim.Adam([image.values], lr=lr, betas=betas, eps=settings.eps)
     raise TypeError(f"unknown optimizer settings: {type(settings).__name__}")
 
 

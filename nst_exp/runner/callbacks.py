@@ -1,4 +1,4 @@
-"""What happens beside the optimization: the progress bar, curves, snapshots, and the stop."""
+"""What is shown and recorded beside the optimization: the progress bar, curves and snapshots."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from torch.utils.tensorboard.writer import SummaryWriter
 from tqdm import tqdm
 
 from nst_exp.config import schema as config
 from nst_exp.config.pyramid import Level
 from nst_exp.images.save import save_image
 from nst_exp.images.tensors import to_array
-from nst_exp.results.losses_csv import LossFile
-from nst_exp.runner.logger import RunLogger
+from nst_exp.results.losses_csv import NAME, LossFile
+from nst_exp.runner.logger import SAVED_LOSSES
 from nst_exp.runner.module import StyleTransfer
-from nst_exp.utils.signals import StopRequest
 
 
 class Progress(Callback):
@@ -66,10 +66,6 @@ class Progress(Callback):
         self.bar.set_postfix_str(f"{size}{sums} eval {pl_module.evaluations}", refresh=False)
         self.bar.update(self.work(step) - self.bar.n)
 
-    def close(self) -> None:
-        """Leave the bar on the screen as it is."""
-        self.bar.close()
-
 
 class Recorder(Callback):
     """Records losses and images over time: to TensorBoard, ``losses.csv`` and ``snapshots/``.
@@ -78,35 +74,41 @@ class Recorder(Callback):
     evaluation within that step.
     """
 
+    level: Level
+
     def __init__(
-        self,
-        settings: config.Logging,
-        steps: int,
-        logger: RunLogger | None = None,
-        snapshots: Path | None = None,
-        losses: LossFile | None = None,
+        self, settings: config.Logging, folder: Path | None, steps: int, done: int
     ) -> None:
-        """Take the steps of the whole run, and where to record; None is left out."""
-        self.settings, self.steps, self.logger = settings, steps, logger
-        self.snapshots, self.losses = snapshots, losses
-        self.level: Level | None = None
+        """Drop what an interrupted run of so many steps recorded after its first ``done`` steps."""
+        self.settings, self.steps = settings, steps
+        self.writer = self.snapshots = self.losses = None
+        if folder is None:
+            return
+        if settings.tensorboard:
+            self.writer = SummaryWriter(folder, purge_step=done + 1 if done else 0)
+        if settings.snapshots and settings.image_every:
+            self.snapshots = folder / "snapshots"
+            self.snapshots.mkdir(exist_ok=True)
+        if self.writer or self.snapshots:
+            self.losses = LossFile(folder / NAME)
+            self.losses.open(done)
+        else:
+            (folder / NAME).unlink(missing_ok=True)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
         """Record what is due at this step."""
         assert isinstance(pl_module, StyleTransfer)
-        assert self.level is not None
         step = self.level.first_step + trainer.global_step
         if step % self.settings.every == 0 and pl_module.losses:
             losses = pl_module.losses.as_floats()
             if self.losses is not None:
                 self.losses.append(step, pl_module.evaluations, losses)
-            if self.logger is not None:
-                values = {f"loss/{name}": value for name, value in losses.items()}
-                values["progress/evaluations"] = pl_module.evaluations
-                values["progress/size"] = self.level.size
-                self.logger.log_metrics(values, step)
+            curves = {f"loss/{name}": value for name, value in losses.items()}
+            curves["progress/evaluations"] = pl_module.evaluations
+            curves["progress/size"] = self.level.size
+            self.record_scalars(curves, step)
         due = self.settings.image_every and step % self.settings.image_every == 0
         if due and step < self.steps:  # the last image is the saved one, recorded at the end
             self.record_image(pl_module.result_image(), step)
@@ -115,40 +117,32 @@ class Recorder(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Flush TensorBoard: a run resumed from here does not record the steps before again."""
-        if self.logger is not None:
-            self.logger.experiment.flush()
+        if self.writer is not None:
+            self.writer.flush()
 
     def record_image(self, image: torch.Tensor, step: int) -> None:
         """Record an image (1, 3, H, W) under ``step``."""
         if not torch.isfinite(image).all():
             return  # the divergence guard restores the best image before the next step
         pixels = to_array(image)
-        if self.logger is not None:
-            self.logger.experiment.add_image("image", pixels, step, dataformats="HWC")
+        if self.writer is not None:
+            self.writer.add_image("image", pixels, step, dataformats="HWC")
         if self.snapshots is not None:
             save_image(pixels, self.snapshots / f"step_{step:06d}.png")
 
+    def record_scalars(self, values: dict[str, float], step: int) -> None:
+        """Record numbers by their tags under ``step``."""
+        if self.writer is not None:
+            for tag, value in values.items():
+                self.writer.add_scalar(tag, value, step)
 
-class Stopped(Exception):
-    """Raised after a step, when the checkpoint is written."""
-
-
-class StopBetweenSteps(Callback):
-    """Ends fit() after the current step once a stop is requested, with a checkpoint."""
-
-    def __init__(self, request: StopRequest, checkpoint: Path | None) -> None:
-        """Watch ``request``; write to ``checkpoint`` unless it is None."""
-        self.request, self.checkpoint = request, checkpoint
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let signals wait for the end of a step; until now they end the run at once."""
-        self.request.step()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+    def record_result(
+        self, image: torch.Tensor, losses: dict[str, float], metrics: dict[str, float]
     ) -> None:
-        """Stop if a signal has come."""
-        if self.request.signal is not None:
-            if self.checkpoint is not None:
-                trainer.save_checkpoint(self.checkpoint)
-            raise Stopped
+        """Record the image that is saved, and close TensorBoard's file."""
+        self.record_image(image, self.steps)
+        values = {f"saved/{name}": losses[name] for name in SAVED_LOSSES}
+        values |= {f"metrics/{name}": value for name, value in metrics.items()}
+        self.record_scalars(values, self.steps)
+        if self.writer is not None:
+            self.writer.close()

@@ -39,8 +39,7 @@ def select_final_image(
     """
     at_size = f" at {level.size} px" if config.resolution.pyramid else ""
     image, losses = _evaluate(module, module.result_image())
-    start = math.inf if module.start_total is None else module.start_total
-    lowest = module.best_total
+    start, lowest = module.start_total, module.best_total
     _warn_if_stalled(module, level, start, min(lowest, losses["total"]), at_size)
     mixed = config.trainer.precision in ("bf16-mixed", "16-mixed")
     worst = start * (1.0 + (ROUNDING_MIXED if mixed else ROUNDING))
@@ -48,14 +47,10 @@ def select_final_image(
     if not losses["total"] <= limit:  # NaN is not either
         best, its_losses = _evaluate(module, module.best_image())
         if its_losses["total"] < losses["total"] or not _is_finite(losses):
-            far = not losses["total"] <= FAR_ABOVE * lowest
-            above = (
-                f"far above the lowest, {lowest:.3e}" if far else f"above the start, {start:.3e}"
-            )
             log.warning(
-                "the total loss of the last image%s, %.3e, is %s: the image with the lowest total "
-                "is used instead; try a smaller optimizer.lr",
-                *(at_size, losses["total"], above),
+                "the total loss of the last image%s is too high (%.3e; %.3e at the start, lowest "
+                "%.3e): the image with the lowest is used instead; try a smaller optimizer.lr",
+                *(at_size, losses["total"], start, lowest),
             )
             module.restore_best()
             image, losses = best, its_losses

@@ -13,7 +13,7 @@ from nst_exp.core.init_image import starting_image
 from nst_exp.core.objective import build_objective
 from nst_exp.core.optimizers import carries_state, carry_adam_state
 from nst_exp.images.tensors import resize
-from nst_exp.runner.inputs import Inputs, tensors
+from nst_exp.runner.inputs import Inputs
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network
 
@@ -33,7 +33,7 @@ def build_module(
     """
     dtype = torch.float64 if config.trainer.precision == "64-true" else torch.float32
     encoder, loss = network.encoder.to(device, dtype), network.loss
-    content, style, start = tensors(config, inputs, level.size)
+    content, style, start = inputs.tensors(level.size)
     objective = build_objective(
         loss,
         config.alpha,

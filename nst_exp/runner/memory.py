@@ -1,11 +1,14 @@
-"""How much memory a run needs, and what to say if the machine has less."""
+"""How much memory a run needs, what to say if the machine has less, and how it is reused."""
 
 from __future__ import annotations
 
 import copy
+import ctypes
 import errno
 import logging
 import re
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -23,6 +26,7 @@ PEAK_FACTOR = 2.3
 # Images that the optimizer and the module hold, and per step of L-BFGS's history: two, and what
 # the heap loses between them.
 IMAGES, IMAGES_PER_STEP = 20, 3
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 # torch has an exception type for CUDA alone; on the CPU it raises a plain RuntimeError.
 _CPU_MESSAGES = re.compile(r"not enough memory|can't allocate memory|bad alloc", re.IGNORECASE)
 
@@ -73,14 +77,10 @@ def warn_if_scarce(
     encoder: Encoder, config: Config, size: tuple[int, int], device: torch.device
 ) -> None:
     """Log a warning if a run will probably not fit; ``size`` is width and height."""
-    free = available(device)
-    if free is None:
-        return
-    try:
+    free, needed = available(device), 0
+    with suppress(RuntimeError):  # an image too small for the network raises ConfigError later
         needed = estimate(encoder, config, *size)
-    except RuntimeError:  # an image too small for the network; its feature maps raise ConfigError
-        return
-    if needed > free:
+    if free is not None and needed > free:
         log.warning(
             "size=%d: %dx%d pixels need about %.1f GB of memory, and %.1f GB are free; %s",
             *(config.size, *size, needed / 1e9, free / 1e9, remedies(config)),
@@ -99,8 +99,22 @@ def remedies(config: Config) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Check whether Python, torch or the operating system had no memory left."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
     return isinstance(error, RuntimeError) and _CPU_MESSAGES.search(str(error)) is not None
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc's malloc to reuse large blocks instead of giving them back to the system.
+
+    Feature maps are tens of megabytes each and are allocated in every evaluation; by default
+    each goes back to the system when it is freed, and every one of its pages must be faulted in
+    and cleared again. Changes no number.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library, such as musl
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(_M_MMAP_MAX, 0)
+            mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

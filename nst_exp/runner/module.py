@@ -27,7 +27,6 @@ SCALED_LOSS_AT_START = 1e6
 LR_BACKOFF = 0.1  # factor on the step's length after a divergence
 # Share by which the lowest total must decrease to count as better; float32 rounds by 1e-7.
 MIN_RELATIVE_DECREASE = 1e-6
-LONGEST_STEP = 1e25  # beyond it, the arithmetic of a step may leave float32
 
 # Attributes that a checkpoint carries.
 CHECKPOINT_FIELDS = (
@@ -37,7 +36,7 @@ CHECKPOINT_FIELDS = (
 
 
 class Diverged(Exception):
-    """The objective is not finite at this point."""
+    """The objective or the image is not finite; the message names what."""
 
 
 def _not_finite(losses: Losses) -> str:
@@ -91,8 +90,7 @@ class StyleTransfer(pl.LightningModule):
         self.evaluations = 0
         self.restarts = 0
         self.losses: Losses | None = None
-        self.start_total: float | None = None
-        self.best_total = float("inf")
+        self.start_total = self.best_total = float("inf")
         self.improved_step, self.improved_total = 0, float("inf")
         # Buffers, so that they follow the image to its device and precision.
         values = self.parameter.values.detach().clone()
@@ -111,11 +109,11 @@ class StyleTransfer(pl.LightningModule):
         """Build the optimizer of the image's values, and the schedule of its step's length."""
         optimizer = build_optimizer(self.parameter, self.settings)
         if self.carried_state is not None:
-            state = {
-                name: value.to(self.parameter.values) if value.dim() else value.clone()
+            values = self.parameter.values
+            optimizer.state[values] = {
+                name: value.to(values) if value.dim() else value
                 for name, value in self.carried_state.items()
             }
-            optimizer.state[self.parameter.values] = state
         if not self.settings.milestones:
             return optimizer
         schedule = MultiStepLR(optimizer, self.settings.milestones, self.settings.gamma)
@@ -128,7 +126,7 @@ class StyleTransfer(pl.LightningModule):
         if bad := _not_finite(losses):
             raise Diverged(bad)
         total = float(losses.total.detach())
-        if self.start_total is None:
+        if not self.loss_scale:
             self.start_total = total
             # Bounded, since a total of nothing but rounding errors must not be amplified.
             self.loss_scale = SCALED_LOSS_AT_START / max(total, 1e-6) if total > 0 else 1.0
@@ -160,12 +158,7 @@ class StyleTransfer(pl.LightningModule):
                     optimizer_closure()
                 break
             except Diverged as divergence:
-                self._restart(str(divergence), optimizer)
-            except RuntimeError as error:
-                # torch has no exception type for the length of a step that float32 cannot hold.
-                if isinstance(error, torch.OutOfMemoryError) or not self._is_extreme(optimizer):
-                    raise
-                self._restart("the step", optimizer)
+                self._restart(str(divergence), step, optimizer)
         if self.best_total < self.improved_total * (1.0 - MIN_RELATIVE_DECREASE):
             self.improved_step, self.improved_total = step, self.best_total
         if self.settings.clamp:
@@ -220,25 +213,17 @@ class StyleTransfer(pl.LightningModule):
             self.average.zero_()
         self.averaged = 0
 
-    def _is_extreme(self, optimizer: Any) -> bool:
-        lengths: list[float] = [group["lr"] for group in optimizer.param_groups]
-        if isinstance(self.settings, config.LBFGS):
-            lengths.append(self.settings.first_step or 0.0)
-        return max(lengths) > LONGEST_STEP
-
-    def _restart(self, where: str, optimizer: Any) -> None:
+    def _restart(self, where: str, step: int, optimizer: Any) -> None:
         """Restore the best image and shorten the step; ``where`` names what is not finite.
 
         Raises:
             NumericalError: If there is no finite image yet, or after ``max_restarts`` restarts.
         """
-        step = int(self.global_step) + 1
         if self.best_total == float("inf"):
-            largest = float(self.image().abs().max())
-            hint = "check alpha, beta and the layer weights, or use trainer.precision=32-true"
-            if not largest < 100.0:  # of a range of 0..1
-                hint = f"the image has values up to {largest:.1e}; lower init.noise_scale"
-            raise NumericalError(f"the objective is not finite at the start ({where}); {hint}")
+            raise NumericalError(
+                f"the objective is not finite at the start ({where}); check alpha, beta, the layer "
+                "weights and init.noise_scale, or use trainer.precision=32-true"
+            )
         self.restarts += 1
         if self.restarts > self.settings.max_restarts:
             raise NumericalError(

@@ -1,24 +1,22 @@
-"""What an interrupted run is resumed from: its checkpoint and its file of losses."""
+"""Checkpoints: when they are written, and what an interrupted run is resumed from."""
 
 from __future__ import annotations
 
-import io
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 
-from nst_exp.results.losses_csv import NAME, LossFile
-from nst_exp.runner.module import StyleTransfer
 from nst_exp.utils.atomic_files import write_atomically
 from nst_exp.utils.errors import OutputError
+from nst_exp.utils.signals import StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -39,88 +37,80 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
 
 
-class RunState(Callback):
-    """Adds the state of the run, beside that of the module, to every checkpoint.
+class Stopped(Exception):
+    """Raised after a step, when the checkpoint is written."""
 
-    A level that does not start the run gets a checkpoint before its first step: the minutes of
-    periodic checkpoints count from there.
-    """
+
+class Checkpoints(Callback):
+    """Writes the checkpoint every few minutes, and ends fit() with one once a stop is requested."""
 
     def __init__(
-        self, seconds: Callable[[], float], warnings: list[str], at_start: Path | None
+        self,
+        path: Path | None,
+        minutes: float,
+        request: StopRequest,
+        state: Callable[[], dict[str, Any]],
+        at_start: bool,
     ) -> None:
-        """Take the run's clock and warnings, and the checkpoint to write before the first step."""
-        self.seconds, self.warnings, self.at_start = seconds, warnings, at_start
+        """Write to ``path``, unless it is None; before the first step as well if ``at_start``.
+
+        ``state`` returns the run's fields of ResumePoint: numbers and strings, which torch loads
+        with weights_only=True.
+        """
+        self.path, self.seconds, self.request = path, 60.0 * minutes, request
+        self.state, self.at_start = state, at_start
+        self.saved = time.monotonic()
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Write the checkpoint."""
+        if self.path is not None:
+            trainer.save_checkpoint(self.path)
+        self.saved = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the level's first checkpoint."""
-        if self.at_start is not None:
-            trainer.save_checkpoint(self.at_start)
+        """Let signals wait for the end of a step; until now they end the run at once."""
+        self.request.step()
+        if self.at_start:
+            self.save(trainer)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Write a checkpoint if it is due, and stop if a signal has come."""
+        stopped = self.request.signal is not None
+        if stopped or time.monotonic() - self.saved >= self.seconds:
+            self.save(trainer)
+        if stopped:
+            raise Stopped
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add plain numbers and strings, which torch loads with weights_only=True."""
-        assert isinstance(pl_module, StyleTransfer)
-        checkpoint["run"] = {
-            "level": pl_module.level,
-            "seconds": self.seconds(),
-            "warnings": list(self.warnings),
-        }
-
-
-def periodic_checkpoints(folder: Path | None, minutes: float) -> list[Callback]:
-    """Make the callback that writes a checkpoint every so many minutes; [] without a folder."""
-    if folder is None:
-        return []
-    checkpoints = ModelCheckpoint(
-        folder,
-        filename=Path(CHECKPOINT).stem,
-        train_time_interval=timedelta(minutes=minutes),
-        enable_version_counter=False,
-    )
-    return [checkpoints]
+        """Add the state of the run to that of the module."""
+        checkpoint["run"] = self.state()
 
 
 @dataclass(frozen=True)
 class ResumePoint:
     """Where an interrupted run is resumed."""
 
-    path: Path  # of the checkpoint
     level: int
     step: int  # steps of that level that are done
     seconds: float  # that the run has taken until then
     warnings: list[str]
 
 
-def read_checkpoint(folder: Path) -> ResumePoint | None:
+def read_checkpoint(path: Path) -> ResumePoint | None:
     """Read the checkpoint of an interrupted run; None if there is none that can be read.
 
     Raises:
         OutputError: If the file is there but the operating system does not let it be read.
     """
-    path = folder / CHECKPOINT
     if not path.is_file():
         return None
     try:
-        data = path.read_bytes()
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        return ResumePoint(step=int(loaded["global_step"]), **loaded["run"])
     except OSError as error:  # it may be readable again later, so the run does not start afresh
         raise OutputError(f"{path}: cannot be read: {error.strerror}; try again") from error
-    try:
-        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        return ResumePoint(path, step=int(loaded["global_step"]), **loaded["run"])
     except Exception as error:  # torch raises many types for a damaged file
         log.warning("%s: cannot be read (%s); the run starts again", path, error)
         return None
-
-
-def open_losses(folder: Path | None, done: int, wanted: bool) -> LossFile | None:
-    """Open the run's ``losses.csv`` with its first ``done`` steps; None if it is not wanted."""
-    if folder is None:
-        return None
-    losses = LossFile(folder / NAME)
-    if not wanted:
-        losses.discard()
-        return None
-    losses.open(done)
-    return losses

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,8 +14,6 @@ from nst_exp.config.serialize import config_as_dict
 from nst_exp.images.save import save_image
 from nst_exp.images.tensors import to_array
 from nst_exp.results.record import Record, versions
-
-log = logging.getLogger(__name__)
 
 
 def save_run_image(image: Tensor, record: Record, folder: Path | None = None) -> Path | None:
@@ -32,9 +29,6 @@ def save_run_image(image: Tensor, record: Record, folder: Path | None = None) ->
     folder = folder or record.folder
     if folder is None:
         return None
-    if not folder.is_dir():
-        log.warning("%s was removed while the run was at work; it is made again", folder)
-        folder.mkdir(parents=True)
     path = folder / record.config.image
     settings = {
         "config": config_as_dict(record.config),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
 
 from torch import Tensor
 
@@ -16,11 +15,11 @@ from nst_exp.utils.atomic_files import disk_refusal
 from nst_exp.utils.errors import ConfigError, Interrupted, NstError, OutputError
 from nst_exp.utils.signals import SignalReceived, StopRequest
 
-BestImage = Callable[[], Tensor | None]
-
 
 @contextmanager
-def early_end(record: Record, request: StopRequest, best_image: BestImage) -> Iterator[None]:
+def early_end(
+    record: Record, request: StopRequest, best_image: Callable[[], Tensor | None]
+) -> Iterator[None]:
     """Save the best image and record the reason if the block ends with an exception.
 
     Nothing is written before the record has a fingerprint: the folder may be that of another run.
@@ -33,13 +32,27 @@ def early_end(record: Record, request: StopRequest, best_image: BestImage) -> It
     try:
         try:
             yield
+        except Interrupted:  # after a step; everything is saved
+            raise
         except Exception as error:
-            _raise_foreseen(error, record, request, best_image)
+            reason = _foreseen(error, record)
+            if record.fingerprint is not None and record.status != "done":
+                if isinstance(reason, NstError):
+                    reason = type(reason)(f"{reason}{save_best_image(best_image, record)}")
+                record.error = f"{type(reason).__name__}: {reason}"
+                with suppress(Exception):  # what went wrong first matters more
+                    record.save("failed")
+            if request.signal is not None:  # it waited for the end of a step
+                message = f"{reason}; stopped by {signal.Signals(request.signal).name}"
+                raise Interrupted(message, request.signal) from error
+            if reason is error:
+                raise
+            raise reason from error
     except SignalReceived as received:
         message = f"stopped by {received}"
         if record.status == "done":
             message += "; the run is done"
-        elif _is_begun(record):
+        elif record.fingerprint is not None:
             if record.folder is not None:
                 message += f"; {same_command(record)} resumes it"
             message += save_best_image(best_image, record)
@@ -54,28 +67,6 @@ def same_command(record: Record) -> str:
     return f"the same command with out={record.folder}{without}"
 
 
-def _raise_foreseen(
-    error: Exception, record: Record, request: StopRequest, best_image: BestImage
-) -> NoReturn:
-    """Raise the exception that the user sees, with the place of the best image in its message."""
-    if isinstance(error, Interrupted):  # after a step; everything is saved
-        raise error
-    reason = _foreseen(error, record)
-    if _is_begun(record) and record.status != "done":
-        if isinstance(reason, NstError) and (saved := save_best_image(best_image, record)):
-            reason = type(reason)(f"{reason}{saved}")
-        record.error = f"{type(reason).__name__}: {reason}"
-        with suppress(Exception):  # what went wrong first matters more
-            record.save("failed")
-    if request.signal is not None:  # it waited for the end of a step
-        name = signal.Signals(request.signal).name
-        message = f"{reason}; stopped by {name}"
-        raise Interrupted(message, request.signal) from error
-    if reason is error:
-        raise error
-    raise reason from error
-
-
 def _foreseen(error: Exception, record: Record) -> Exception:
     """Translate an error of Python or a library that has a foreseen reason."""
     if isinstance(error, NstError):
@@ -85,7 +76,3 @@ def _foreseen(error: Exception, record: Record) -> Exception:
         return ConfigError(f"size={config.size}: out of memory; {remedies(config)}")
     reason = None if record.folder is None else disk_refusal(error, record.folder)
     return OutputError(f"out={record.folder}: cannot be written: {reason}") if reason else error
-
-
-def _is_begun(record: Record) -> bool:
-    return record.fingerprint is not None

@@ -9,18 +9,13 @@ from nst_exp.images.validate import file_problems
 from nst_exp.utils.errors import ConfigError
 
 
-def problems_of(config: Config) -> list[str]:
-    """Return every problem of a config, a line for each."""
-    problems = list(value_problems(config))
-    sizes = [] if problems else size_problems(config)  # they compute with the values
-    return [*problems, *file_problems(config), *combination_problems(config), *sizes]
-
-
 def validate(config: Config) -> None:
     """Check a config before any work.
 
     Raises:
         ConfigError: With every problem found.
     """
-    if problems := problems_of(config):
+    values = list(value_problems(config))
+    sizes = [] if values else size_problems(config)  # they compute with the values
+    if problems := [*values, *file_problems(config), *combination_problems(config), *sizes]:
         raise ConfigError(problems)

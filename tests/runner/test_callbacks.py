@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,8 @@ from nst_exp.app.api import make_config
 from nst_exp.config.pyramid import Level
 from nst_exp.results.losses_csv import read_losses
 from nst_exp.runner.callbacks import Progress
-from nst_exp.runner.logger import _hyperparameters
+from nst_exp.runner.logger import hyperparameters
+from nst_exp.runner.run import Result
 from nst_exp.utils.errors import Interrupted
 
 
@@ -25,8 +25,8 @@ def read(folder: Path) -> EventAccumulator:
     return events
 
 
-def steps(folder: Path, tag: str = "loss/total") -> list[int]:
-    return [point.step for point in read(folder).Scalars(tag)]
+def steps(folder: Path) -> list[int]:
+    return [point.step for point in read(folder).Scalars("loss/total")]
 
 
 def image_steps(folder: Path) -> list[int]:
@@ -34,37 +34,32 @@ def image_steps(folder: Path) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """A run of five steps with an image after every second."""
-    folder = tmp_path_factory.mktemp("run")
-    tiny_run(folder, "logging.image_every=2")
-    return folder
+    return tiny_run(tmp_path_factory.mktemp("run"), "logging.image_every=2")
 
 
-def test_one_point_for_every_step(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def folder(done: Result) -> Path:
+    assert done.folder is not None
+    return done.folder
+
+
+def test_one_point_for_every_step_and_one_of_the_saved_image(done: Result, folder: Path) -> None:
     assert len(list(folder.glob("events.out.tfevents.*"))) == 1
-    losses = json.loads((folder / "result.json").read_text())["losses"]
-    for name in [*(f"loss/{key}" for key in losses), "progress/evaluations", "progress/size"]:
-        assert steps(folder, name) == [1, 2, 3, 4, 5], name
-    totals = [point.value for point in read(folder).Scalars("loss/total")]
-    assert totals[-1] < totals[0]
-
-
-def test_losses_of_the_saved_image_are_those_of_the_record(folder: Path) -> None:
-    losses = json.loads((folder / "result.json").read_text())["losses"]
-    for name in ("total", "content", "style", "tv"):
-        (*_, last) = read(folder).Scalars(f"saved/{name}")
-        assert last.value == pytest.approx(losses[name], rel=1e-6)
-
-
-def test_losses_are_in_a_table_too(folder: Path) -> None:
-    rows = read_losses(folder / "losses.csv")
+    events, rows = read(folder), read_losses(folder / "losses.csv")
+    tags = [*(f"loss/{key}" for key in done.losses), "progress/evaluations", "progress/size"]
+    for tag in tags:
+        assert [point.step for point in events.Scalars(tag)] == [1, 2, 3, 4, 5], tag
     assert [row[0] for row in rows] == [1, 2, 3, 4, 5]
-    tags = ("progress/evaluations", "loss/total", "loss/content", "loss/style", "loss/tv")
+    tags = ["progress/evaluations", "loss/total", "loss/content", "loss/style", "loss/tv"]
     for place, tag in enumerate(tags, start=1):
         # Nine digits are exact for float32, which is what the event file has.
-        values = [point.value for point in read(folder).Scalars(tag)]
+        values = [point.value for point in events.Scalars(tag)]
         assert [np.float32(row[place]) for row in rows] == values, tag
+    for name in ("total", "content", "style", "tv"):
+        (point,) = events.Scalars(f"saved/{name}")
+        assert point.value == pytest.approx(done.losses[name], rel=1e-6)
 
 
 def test_images_at_the_start_when_due_and_at_the_end(folder: Path, tmp_path: Path) -> None:
@@ -83,22 +78,21 @@ def test_settings_are_text_and_hyperparameters(folder: Path) -> None:
     assert "name: squeezenet1_1" in text
     assert len(events.PluginTagToContent("hparams")) == 3  # experiment, start and end
     # TensorBoard shows the first few, in alphabetical order.
-    shown = _hyperparameters(make_config([*TINY, "backbone.pool=average", "init=noise"]))
+    shown = hyperparameters(make_config([*TINY, "backbone.pool=average", "init=noise"]))
     assert sorted(shown)[:4] == ["alpha", "backbone.name", "backbone.pool", "backbone.weights"]
     assert {"beta", "content", "init.kind", "size", "steps", "style"} <= set(shown)
-    assert shown["backbone.pool"] == "average"
     assert not {"backbone.sources", "background", "logging.every", "out"} & set(shown)
 
 
-def test_only_what_is_asked_for_is_recorded(tmp_path: Path) -> None:
-    tiny_run(tmp_path / "table", "logging.tensorboard=false", "logging.every=2")
-    assert [row[0] for row in read_losses(tmp_path / "table" / "losses.csv")] == [2, 4]
-    assert not list((tmp_path / "table").glob("events*"))
-    tiny_run(tmp_path / "no-images", "logging.image_every=0")
-    assert steps(tmp_path / "no-images") == [1, 2, 3, 4, 5]
-    assert not (tmp_path / "no-images" / "snapshots").exists()
-    tiny_run(tmp_path / "none", "logging=none", "logging.progress=false")
-    names = sorted(path.name for path in (tmp_path / "none").iterdir())
+def test_only_what_is_asked_for_is_recorded_also_the_second_time(tmp_path: Path) -> None:
+    tiny_run(tmp_path, "logging.tensorboard=false", "logging.every=2")
+    assert [row[0] for row in read_losses(tmp_path / "losses.csv")] == [2, 4]
+    assert not list(tmp_path.glob("events*"))
+    tiny_run(tmp_path, "overwrite=true", "steps=3", "logging.image_every=0")
+    assert steps(tmp_path) == [row[0] for row in read_losses(tmp_path / "losses.csv")] == [1, 2, 3]
+    assert not (tmp_path / "snapshots").exists()
+    tiny_run(tmp_path, "overwrite=true", "logging=none", "logging.progress=false")
+    names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [".lock", "image.png", "result.json"]
 
 
@@ -134,14 +128,6 @@ def test_resumed_run_has_no_step_twice(
     assert rows[:3] == before
     assert rows[3][2:] != (1, 1, 1, 1)
     assert image_steps(tmp_path) == list(range(9))
-
-
-def test_losses_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
-    tiny_run(tmp_path)
-    tiny_run(tmp_path, "overwrite=true", "steps=2")
-    assert len(read_losses(tmp_path / "losses.csv")) == 2
-    tiny_run(tmp_path, "overwrite=true", "steps=3", "logging=none", "logging.progress=false")
-    assert not (tmp_path / "losses.csv").exists()
 
 
 def test_progress_counts_pixels_times_steps(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ from nst_exp.results.record import Record
 from nst_exp.runner import evaluate as evaluation
 from nst_exp.runner import network
 from nst_exp.runner.evaluate import NAMES, evaluate
-from nst_exp.runner.inputs import load_inputs, tensors
+from nst_exp.runner.inputs import load_inputs
 from nst_exp.runner.network import Network, make_network, reference_network
 from nst_exp.utils.errors import WeightsError
 
@@ -185,7 +185,7 @@ def test_reference_is_oxfords_vgg16_and_shared_with_runs_of_it(
     inputs = load_inputs(config)
     used = make_network(config, inputs, Record(None, config))
     assert used.encoder is found.encoder
-    content, style, _ = tensors(config, inputs, config.size)
+    content, style, _ = inputs.tensors(config.size)
     kept = used.maps(content, config.backbone.content_layers, "content")
     assert found.maps(content, found.loss.content.layers, "content") is kept
 
@@ -256,7 +256,7 @@ def test_metrics_are_those_of_the_saved_image(
 ) -> None:
     result = tiny_run(tmp_path, ON, "resolution.style_size=64")
     config = make_config([*TINY, "resolution.style_size=64"])
-    content, style, _ = tensors(config, load_inputs(config), config.size)
+    content, style, _ = load_inputs(config).tensors(config.size)
     assert max(style.shape[2:]) == 64
     saved = to_tensor(load_image(result.path, key="test").image, None)
     again, _ = measured(saved, content, style)

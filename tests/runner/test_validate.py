@@ -27,16 +27,3 @@ def test_all_problems_come_in_one_error() -> None:
 def test_no_torch_before_the_config_is_valid(module: str) -> None:
     code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-def test_config_utils_and_results_need_neither_torch_nor_hydra() -> None:
-    code = """
-import importlib, pkgutil, sys
-for name in ("config", "utils", "results"):
-    package = importlib.import_module(f"nst_exp.{name}")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"nst_exp.{name}.{module.name}")
-sys.exit(str({"torch", "hydra", "omegaconf", "pytorch_lightning"} & sys.modules.keys() or ""))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr.strip() == ""
