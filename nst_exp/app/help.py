@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from dataclasses import is_dataclass
 
-from nst_exp.config.keys import metadata_of
+from nst_exp.config.keys import walk
 from nst_exp.config.presets import groups
 from nst_exp.config.schema import Config
 
@@ -39,10 +38,8 @@ def print_help() -> None:
 def help_text() -> str:
     """Return the usage, the top-level keys with their defaults and the groups of presets."""
     lines = [USAGE, "Keys (all of them, with their groups: docs/configuration.md):", ""]
-    config = Config()
-    for name, info in metadata_of(config).items():
-        value = getattr(config, name)
-        if not is_dataclass(value):
+    for name, value, info in walk(Config()):
+        if "." not in name:
             default = "null" if value is None else str(value).lower()
             lines.append(_entry(name, f"{info.help} [{default}]"))
     lines += ["", "Groups of presets, chosen as GROUP=NAME:", ""]

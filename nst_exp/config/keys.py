@@ -53,31 +53,24 @@ def key(
 ) -> T:
     """Declare a field of a dataclass: its default, its meaning and the values that it allows.
 
-    The choices of an enum are its members; the help of a nested dataclass is its docstring.
+    The choices of an enum are its members.
     """
     if isinstance(default, Enum):
         choices = tuple(type(default).__members__)
-    if is_dataclass(default):
-        help = help or default.__doc__ or ""
     metadata = {"key": Key(help, bounds, above, choices)}
     if isinstance(default, list | dict) or is_dataclass(default):
         return cast(T, field(default_factory=lambda: copy.deepcopy(default), metadata=metadata))
     return field(default=default, metadata=metadata)
 
 
-def metadata_of(owner: Any) -> dict[str, Key]:
-    """Return the metadata of the fields of a dataclass or an instance of it, by name."""
-    return {f.name: f.metadata["key"] for f in fields(owner)}
-
-
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Key]]:
     """Yield the dotted key, the value and the metadata of every key that holds a value."""
-    for name, info in metadata_of(config).items():
-        value, path = getattr(config, name), f"{prefix}{name}"
+    for f in fields(config):
+        value, path = getattr(config, f.name), f"{prefix}{f.name}"
         if is_dataclass(value):
             yield from walk(value, f"{path}.")
         elif isinstance(value, dict) and any(map(is_dataclass, value.values())):
             for entry, node in value.items():
                 yield from walk(node, f"{path}.{entry}.")
         else:
-            yield path, value, info
+            yield path, value, f.metadata["key"]

@@ -74,10 +74,9 @@ def layer_problem(architecture: str, layer: str, key: str) -> str | None:
     table = aliases(architecture)
     if not table or layer in table or "." in layer or layer in table.values():
         return None
-    names = ", ".join(name for name in table if not name.startswith("out_"))
     return (
         f"{key}: {architecture} has no layer '{layer}'{did_you_mean(layer, table)}\n"
-        f"    its layers: {names} (or torchvision's node names)"
+        f"    its layers: {', '.join(table)} (or torchvision's node names)"
     )
 
 
@@ -85,7 +84,9 @@ def least_size(architecture: str, layer: str) -> int:
     """Return the smallest side in pixels for which a layer of a VGG is not empty; 1 for others."""
     if architecture.removesuffix("_bn") not in VGG_BLOCKS:
         return 1
-    names = {node: name for name, node in _vgg(architecture).items()}
-    name = names.get(layer, layer)
-    block = name.lstrip("bcelnopruv")[:1]  # the digit after conv, bn, relu or pool
-    return 2 ** (int(block) - (not name.startswith("pool"))) if block.isdecimal() else 1
+    side = 1
+    for name, node in _vgg(architecture).items():
+        side *= 1 + name.startswith("pool")
+        if layer in (name, node):
+            return side
+    return 1

@@ -18,17 +18,19 @@ class Level:
 
 
 def build_levels(resolution: Resolution, size: int, steps: int) -> list[Level]:
-    """Build the levels of a run."""
-    sizes = level_sizes(resolution, size)
-    parts = level_steps(resolution.shares, steps, len(sizes))
+    """Build the levels of a run, from coarse to fine; without a pyramid only one.
+
+    Every level has at least one step, also if ``steps`` is smaller than the number of levels.
+    """
+    sizes = _level_sizes(resolution, size)
+    parts = _level_steps(resolution.shares or [1.0], steps, len(sizes))
     return [
         Level(index, side, part, sum(parts[:index]))
         for index, (side, part) in enumerate(zip(sizes, parts, strict=True))
     ]
 
 
-def level_sizes(resolution: Resolution, size: int) -> list[int]:
-    """Return the sizes from coarse to fine; only ``size`` without a pyramid."""
+def _level_sizes(resolution: Resolution, size: int) -> list[int]:
     if not resolution.pyramid:
         return [size]
     if resolution.sizes:
@@ -40,17 +42,13 @@ def level_sizes(resolution: Resolution, size: int) -> list[int]:
     return [round(value) for value in reversed(sizes)]
 
 
-def level_steps(shares: list[float], steps: int, levels: int) -> list[int]:
-    """Divide ``steps`` in proportion to ``shares``, whose last entry repeats.
-
-    Every level has at least one step, so there must be at least as many steps as levels.
-    """
-    filled = (shares or [1.0])[:levels]
-    filled = filled + [filled[-1]] * (levels - len(filled))
+def _level_steps(shares: list[float], steps: int, levels: int) -> list[int]:
+    """Divide ``steps`` in proportion to ``shares``, whose last entry repeats."""
+    shares = (shares + shares[-1:] * levels)[:levels]
     parts: list[int] = []
     for i in range(levels):
         # Rounding the running sums makes the parts add up to `steps` exactly.
-        end = round(steps * sum(filled[: i + 1]) / sum(filled))
+        end = round(steps * sum(shares[: i + 1]) / sum(shares))
         end = min(end, steps - (levels - 1 - i))  # leaves one step for each later level
         parts.append(max(1, end - sum(parts)))
     return parts

@@ -56,9 +56,7 @@ class Backbone:
     weights: Weights = key(Weights.pretrained, "random: drawn from `seed`")
     file: str | None = key(None, "own weights, instead of `sources`: .pth .safetensors .h5 .onnx")
     sources: list[WeightSource] = key([], "places of the pretrained weights, tried in order")
-    input: InputConvention = key(
-        InputConvention.imagenet, "mean/deviation, or 0..255 minus the mean"
-    )
+    input: InputConvention = key(InputConvention.imagenet, "mean/deviation, or 0..255 - mean")
     normalized: bool = key(False, "scale each channel to a mean activation of 1, as in the paper")
     calibration: str | None = key(None, "images on which it is measured; null = packaged + own")
     fallback: Backbone | None = key(None, "network used, with a warning, if no source works")
@@ -164,9 +162,7 @@ class LBFGS(Optimizer):
     """Limited-memory BFGS (torch.optim.LBFGS), one iteration per step."""
 
     history: int = key(50, "steps remembered; memory: 2 * history images", bounds=(1, 10_000))
-    line_search: LineSearch = key(
-        LineSearch.strong_wolfe, "none: always lr, one evaluation per step"
-    )
+    line_search: LineSearch = key(LineSearch.strong_wolfe, "none: each step has the length lr")
     max_evaluations: int = key(25, "evaluations per line search", bounds=(1, 10_000))
     first_step: float | None = key(0.02, "mean image change, 0..1; null = 1/|g|_1 (torch)", above=0)
 
@@ -195,9 +191,7 @@ class Resolution:
     min_size: int = key(128, "smallest level made by ratio", bounds=(1, 65_535))
     ratio: float = key(2.0, "ratio of the sizes of two levels", above=1)
     shares: list[float] = key([], "parts of `steps`; the last repeats; [] = equal", above=0)
-    averaging: float = key(
-        0.0, "decay of the average of iterates, carried and saved; 0 = off", bounds=(0, 0.999999)
-    )
+    averaging: float = key(0.0, "decay of the averaged image; 0 = off", bounds=(0, 0.999999))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Checks of values and of their combinations, without opening a file."""
+"""Checks of values, of their combinations and of sizes, without opening a file."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from typing import Any
 
 from nst_exp.config import layer_names
 from nst_exp.config.keys import Key, walk
-from nst_exp.config.loss_layers import layer_terms, resolve_layers
-from nst_exp.config.schema import LBFGS, Adam, Config, ContentLoss, LineSearch, Statistic, StyleLoss
+from nst_exp.config.loss_layers import layer_terms, layers_read, resolve_layers, style_layers
+from nst_exp.config.pyramid import build_levels
+from nst_exp.config.schema import LBFGS, Config, ContentLoss, LineSearch, Statistic, StyleLoss
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
-NAMES_OF_TERMS = frozenset(
-    ["content", "style", "tv", "range", "total"]
-)  # those of loss.more must differ
+NAMES_OF_TERMS = ("content", "style", "tv", "range", "total")  # those of loss.more must differ
 CHAINS = (*layer_names.VGG_BLOCKS, "alexnet")  # chains of layers, which can be normalized
 
 
 def value_problems(config: Config) -> Iterator[str]:
     """Yield a line for each value that its key does not allow."""
     for key, value, info in walk(config):
-        entries = value if isinstance(value, list) else [value]
-        if reason := next(filter(None, (_value_problem(info, entry) for entry in entries)), None):
-            every = "every value " if isinstance(value, list) else ""
+        every = "every value " if isinstance(value, list) else ""
+        reasons = [_value_problem(info, entry) for entry in (value if every else [value])]
+        if reason := next(filter(None, reasons), None):
             yield f"{typed(key, value)}: {every}{reason}"
 
 
@@ -33,8 +32,33 @@ def combination_problems(config: Config) -> Iterator[str]:
     yield from _layers(config)
     yield from _objective(config)
     yield from _backbone(config)
-    yield from _trainer(config)
-    yield from _optimizer(config)
+    yield from _trainer_and_optimizer(config)
+
+
+def size_problems(config: Config) -> Iterator[str]:
+    """Yield a line for each size or step that does not fit; every value must be within its bounds.
+
+    Least sizes are known for the VGG networks only.
+    """
+    resolution, sizes = config.resolution, config.resolution.sizes
+    milestones, listed = config.optimizer.milestones, typed("resolution.sizes", sizes)
+    if milestones != sorted(set(milestones)):
+        yield f"{typed('optimizer.milestones', milestones)}: must increase; sort them, none twice"
+    if sizes and not resolution.pyramid:
+        yield f"{listed}: only a pyramid has several; use resolution=pyramid"
+    if sizes != sorted(set(sizes)):
+        yield f"{listed}: must increase from level to level; sort them, none twice"
+        return
+    if sizes and sizes[-1] != config.size:
+        yield f"{listed}: the last level must be size={config.size}, not {sizes[-1]}"
+        return
+    levels = build_levels(resolution, config.size, config.steps)
+    yield from _too_small(config, levels[0].size)
+    if config.steps < len(levels):
+        yield (
+            f"steps={config.steps}: the {len(levels)} levels of the pyramid need at least one "
+            f"step each; use steps={len(levels)} or more"
+        )
 
 
 def typed(key: str, value: Any) -> str:
@@ -59,6 +83,9 @@ def _value_problem(info: Key, value: Any) -> str | None:
 def _layers(config: Config) -> Iterator[str]:
     for name, term in layer_terms(resolve_layers(config.loss, config.backbone)).items():
         used, weights, key = term.layers, term.weights, f"{name}.layers"
+        wasserstein2 = isinstance(term, StyleLoss) and term.statistic is Statistic.wasserstein2
+        if wasserstein2 and term.relative:
+            yield f"{name}.relative=true: not with {name}.statistic=wasserstein2; leave it out"
         if not used and (config.alpha if isinstance(term, ContentLoss) else config.beta) > 0:
             yield f"{key}=[]: backbone.name={config.backbone.name} has no default; name a layer"
         if len(set(used)) < len(used):
@@ -83,12 +110,9 @@ def _objective(config: Config) -> Iterator[str]:
             f"alpha={config.alpha:g} beta={config.beta:g}: nothing to optimize, since content and "
             "style both have the weight 0; set one of alpha and beta, and weights of its layers"
         )
-    for name, term in layer_terms(loss).items():
-        normalized = isinstance(term, StyleLoss) and term.statistic is Statistic.wasserstein2
-        if normalized and term.relative:
-            yield f"{name}.relative=true: not with {name}.statistic=wasserstein2; leave it out"
-    for name in sorted(NAMES_OF_TERMS & set(loss.more)):
-        yield f"loss.more.{name}: this name has another meaning in the log; use another"
+    for name in loss.more:
+        if name in NAMES_OF_TERMS:
+            yield f"loss.more.{name}: this name has another meaning in the log; use another"
     if len(loss.tv.channel_std) not in (0, 3):
         yield f"{typed('loss.tv.channel_std', loss.tv.channel_std)}: give three values (R, G, B)"
     if len(config.init.noise_mean) not in (1, 3):
@@ -98,8 +122,6 @@ def _objective(config: Config) -> Iterator[str]:
 
 def _backbone(config: Config) -> Iterator[str]:
     backbone, folder = config.backbone, config.backbone.calibration
-    if not backbone.name:
-        yield "backbone.name=: is empty; name a torchvision classifier, such as densenet121"
     if folder is not None and not backbone.normalized:
         yield (
             f"backbone.calibration={folder}: only read with backbone.normalized=true; add that, or "
@@ -115,9 +137,9 @@ def _backbone(config: Config) -> Iterator[str]:
         )
 
 
-def _trainer(config: Config) -> Iterator[str]:
-    trainer = config.trainer
-    if trainer.precision == "16-mixed" and isinstance(config.optimizer, LBFGS):
+def _trainer_and_optimizer(config: Config) -> Iterator[str]:
+    trainer, optimizer = config.trainer, config.optimizer
+    if trainer.precision == "16-mixed" and isinstance(optimizer, LBFGS):
         yield (
             "trainer.precision=16-mixed: half precision needs gradient scaling, which L-BFGS "
             "cannot use; use optimizer=adam or trainer.precision=bf16-mixed"
@@ -132,19 +154,44 @@ def _trainer(config: Config) -> Iterator[str]:
             f"trainer.device={trainer.device}: trainer.accelerator={trainer.accelerator} has one "
             "device; leave trainer.device out"
         )
-
-
-def _optimizer(config: Config) -> Iterator[str]:
-    optimizer = config.optimizer
-    if not isinstance(optimizer, LBFGS | Adam):
-        yield "optimizer: choose optimizer=lbfgs or optimizer=adam"
-    elif (
-        isinstance(optimizer, LBFGS)
-        and optimizer.clamp
-        and optimizer.line_search is LineSearch.strong_wolfe
-    ):
+    searches = isinstance(optimizer, LBFGS) and optimizer.line_search is LineSearch.strong_wolfe
+    if searches and optimizer.clamp:
         yield (
             "optimizer.clamp=true: clipping the image after the line search breaks the curvature "
             "estimates of L-BFGS; leave it out (the result is clipped when it is saved), or use "
             "optimizer=adam"
         )
+
+
+def _too_small(config: Config, smallest: int) -> Iterator[str]:
+    resolution, loss = config.resolution, resolve_layers(config.loss, config.backbone)
+    # The image passes through every layer, the style image through those of the style.
+    least, layer = _needs_most(config, layers_read(loss))
+    if smallest < least:
+        given, change = f"size={config.size}", "size="
+        if resolution.sizes:
+            given, change = typed("resolution.sizes", resolution.sizes), "a first level of "
+        elif smallest < config.size:
+            given, change = f"resolution.min_size={resolution.min_size}", "resolution.min_size="
+        yield (
+            f"{given}: {layer} needs at least {least} pixels on the shorter side; use "
+            f"{change}{least} or more"
+        )
+        return
+    least, layer = _needs_most(config, style_layers(loss))
+    size, scale = resolution.style_size, resolution.style_scale
+    side = max(1, round(smallest * (size or config.size) / config.size * scale))
+    if side < least:
+        given = f"resolution.style_size={size}" if size else f"resolution.style_scale={scale}"
+        yield (
+            f"{given}: makes a style image of {side} pixels, but {layer} needs at least {least}; "
+            "increase it"
+        )
+
+
+def _needs_most(config: Config, layers: list[str]) -> tuple[int, str]:
+    """Return the shorter side that the layers need, and the layer that needs it."""
+    return max(
+        ((layer_names.least_size(config.backbone.name, layer), layer) for layer in layers),
+        default=(1, ""),
+    )

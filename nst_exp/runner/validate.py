@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from nst_exp.config.schema import Config
-from nst_exp.config.validate import combination_problems, value_problems
-from nst_exp.config.validate_sizes import size_problems
+from nst_exp.config.validate import combination_problems, size_problems, value_problems
 from nst_exp.images.validate import file_problems
 from nst_exp.utils.errors import ConfigError
 

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision import models
 from torchvision.models.feature_extraction import get_graph_node_names
 
-from nst_exp.config.layer_names import RESNET_BLOCKS, VGG_BLOCKS, aliases, layer_problem, least_size
+from nst_exp.config.layer_names import RESNET_BLOCKS, VGG_BLOCKS, aliases, least_size
 
 VGGS = [f"{name}{suffix}" for name in VGG_BLOCKS for suffix in ("", "_bn")]
 KINDS = {"conv": nn.Conv2d, "bn": nn.BatchNorm2d, "relu": nn.ReLU, "pool": nn.MaxPool2d}
@@ -64,9 +64,9 @@ def test_other_names_are_those_of_the_modules(name: str) -> None:
     for layer, node in aliases(name).items():
         kind = layer.rstrip("0123456789")
         if kind == "fire":  # the whole module, which ends by joining its two halves
-            nodes = graph_nodes(name)
             module = node.removesuffix(".cat")
             assert type(network(name).get_submodule(module)).__name__ == "Fire"
+            nodes = graph_nodes(name)
             assert not nodes[nodes.index(node) + 1].startswith(f"{module}.")
         else:
             assert isinstance(network(name).get_submodule(node), KINDS[kind]), layer
@@ -75,7 +75,7 @@ def test_other_names_are_those_of_the_modules(name: str) -> None:
 @pytest.mark.parametrize("name", VGGS)
 def test_least_size_is_the_smallest_with_an_output(name: str) -> None:
     least: dict[str, int] = {}
-    for side in range(1, 33):
+    for side in (1, 2, 3, 4, 7, 8, 15, 16, 31, 32):
         x = torch.empty(1, 3, side, side, device="meta")
         for index, module in enumerate(network(name).features):
             try:
@@ -85,27 +85,4 @@ def test_least_size_is_the_smallest_with_an_output(name: str) -> None:
             least.setdefault(f"features.{index}", side)
     for layer, node in aliases(name).items():
         assert least_size(name, layer) == least_size(name, node) == least[node], layer
-
-
-def test_least_size_of_other_layers_is_unknown() -> None:
-    assert least_size("resnet18", "layer4") == 1
-    assert least_size("vgg19", "classifier.0") == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "layer", "near"),
-    [("vgg19", "relu4_9", "relu4_"), ("vgg16", "relu4_4", "relu4_"), ("vgg16", "bn1_1", "")],
-)
-def test_wrong_names_are_answered_with_the_nearest(name: str, layer: str, near: str) -> None:
-    message = layer_problem(name, layer, "loss.content.layers") or ""
-    assert message.startswith(f"loss.content.layers: {name} has no layer '{layer}'")
-    assert ("; did you mean '" + near) in message or not near
-    assert "its layers: conv1_1, relu1_1, " in message
-
-
-@pytest.mark.parametrize(
-    ("name", "layer"),
-    [("vgg16", "relu4_3"), ("vgg16", "features.3"), ("resnet18", "maxpool"), ("densenet121", "x")],
-)
-def test_names_that_may_exist_are_left_to_the_network(name: str, layer: str) -> None:
-    assert layer_problem(name, layer, "k") is None
+    assert least_size(name, "classifier.0") == 1  # unknown, as for all layers of other networks

@@ -1,0 +1,138 @@
+"""Values that a key does not allow, or that do not fit each other, get one clear line each."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from omegaconf import OmegaConf
+
+from nst_exp.config.keys import walk
+from nst_exp.config.schema import LBFGS, Adam, Config
+from nst_exp.config.validate import combination_problems, size_problems, value_problems
+
+
+def config_of(words: str) -> Config:
+    """Return a good config with these keys changed."""
+    config = Config(optimizer=Adam() if "optimizer=adam" in words else LBFGS())
+    config.backbone.content_layers = ["relu4_2"]
+    config.backbone.style_layers = ["relu1_1", "relu2_1"]
+    changes = OmegaConf.from_dotlist(words.replace("optimizer=adam", "").split())
+    return cast(Config, OmegaConf.to_object(OmegaConf.merge(config, changes)))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("alpha=-1", "alpha=-1.0: must be at least 0"),
+        ("alpha=.nan", "alpha=nan: must be a finite number"),
+        ("loss.style.weights=[1,.inf]", "=[1,inf]: every value must be a finite number"),
+        ("loss.style.weights=[-1.5,0]", "weights=[-1.5,0]: every value must be at least 0"),
+        ("loss.more.std.weights=[-1]", "loss.more.std.weights=[-1]: every value must be at least"),
+        ("size=0", "size=0: must be from 1 to 65535"),
+        ("size=65536", "size=65536: must be from 1 to 65535"),
+        ("optimizer.lr=0", "optimizer.lr=0.0: must be greater than 0"),
+        ("bit_depth=12", "bit_depth=12: must be one of 8, 16"),
+        ("trainer.accelerator=gpux", "one of auto, cpu, gpu, cuda, mps; did you mean 'gpu'?"),
+        ("size=65535 alpha=0 init.noise_ratio=1 trainer.threads=null bit_depth=16", ""),
+    ],
+)
+def test_values(words: str, said: str) -> None:
+    found = list(value_problems(config_of(words)))
+    assert [said in line for line in found] == [True] * bool(said), found
+
+
+def test_every_number_of_the_schema_is_bounded() -> None:
+    free = {
+        name
+        for optimizer in (LBFGS(), Adam())
+        for name, value, info in walk(Config(optimizer=optimizer))
+        for entry in (value if isinstance(value, list) else [value])
+        if isinstance(entry, int | float) and not isinstance(entry, bool) and not info.allowed()
+    }
+    assert free == {"init.noise_mean"}
+
+
+def test_text_that_is_not_utf_8() -> None:
+    (line,) = value_problems(Config(content="caf\udce9.jpg"))
+    assert line == r"content=caf\udce9.jpg: must be UTF-8; use another name"
+
+
+def test_mutable_defaults_are_copied() -> None:
+    Config().loss.style.layers.append("relu1_1")
+    assert Config().loss.style.layers == []
+
+
+WASSERSTEIN = "loss.style.statistic=wasserstein2"
+PYRAMID = "resolution.pyramid=true"
+RESNET = "backbone.name=resnet18 backbone.style_layers=[maxpool] alpha=0 backbone.content_layers=[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", ""),
+        ("optimizer=adam", ""),
+        ("alpha=0 beta=0", "alpha=0 beta=0: nothing to optimize"),
+        ("alpha=0 loss.style.weights=[0,0]", "alpha=0 beta=5: nothing to optimize"),
+        ("alpha=0 beta=0 loss.tv.weight=1", ""),
+        ("loss.style.layers=[relu9_1]", "loss.style.layers: vgg16 has no layer 'relu9_1'"),
+        ("loss.content.layers=[relu4_9]", "vgg16 has no layer 'relu4_9'; did you mean 'relu4_"),
+        ("loss.content.layers=[bn1_1]", "its layers: conv1_1, relu1_1, "),
+        ("loss.content.layers=[relu4_3] loss.style.layers=[features.3]", ""),
+        (RESNET, ""),
+        ("backbone.name=densenet121", ""),  # its layers are checked by the network
+        ("loss.style.layers=[relu1_1,relu1_1]", "=[relu1_1,relu1_1]: 'relu1_1' is given twice"),
+        ("loss.style.weights=[1]", "loss.style.weights=[1]: has 1 entries for 2 layers"),
+        ("backbone.content_layers=[]", "loss.content.layers=[]: backbone.name=vgg16 has no"),
+        ("backbone.content_layers=[] alpha=0", ""),  # content is not measured
+        ("backbone.style_layers=[] beta=0", ""),
+        ("loss.tv.channel_std=[0.2]", "channel_std=[0.2]: give three values (R, G, B)"),
+        ("loss.tv.channel_std=[0.229,0.224,0.225]", ""),
+        ("init.noise_mean=[]", "init.noise_mean=[]: give one value or three"),
+        ("init.noise_mean=[0.5,0.5]", "init.noise_mean=[0.5,0.5]: give one value or three"),
+        ("init.noise_mean=[-0.1]", ""),
+        (WASSERSTEIN, ""),
+        (
+            f"{WASSERSTEIN} loss.style.relative=true",
+            "loss.style.relative=true: not with loss.style",
+        ),
+        ("loss.more.std.layers=[relu9_1]", "loss.more.std.layers: vgg16 has no layer 'relu9_1'"),
+        ("loss.more.std.weights=[1]", "=[1]: has 1 entries for 2 layers (relu1_1, relu2_1)"),
+        ("loss.more.tv.weight=1", "loss.more.tv: this name has another meaning"),
+        ("backbone.calibration=.", "only read with backbone.normalized=true"),
+        ("backbone.calibration=/none backbone.normalized=true", "=/none: no such folder; name a"),
+        ("backbone.calibration=. backbone.normalized=true", ""),
+        (f"{RESNET} backbone.normalized=true", "normalized=true: resnet18 is not a chain"),
+        ("trainer.precision=16-mixed", "half precision needs gradient scaling"),
+        ("trainer.precision=16-mixed optimizer=adam", ""),
+        (
+            "trainer.precision=16-mixed optimizer=adam trainer.accelerator=cpu",
+            "needs a GPU; use bf",
+        ),
+        (
+            "trainer.accelerator=cpu trainer.device=1",
+            "trainer.device=1: trainer.accelerator=cpu has",
+        ),
+        ("optimizer.clamp=true", "optimizer.clamp=true: clipping the image after"),
+        ("optimizer.milestones=[5,3]", "optimizer.milestones=[5,3]: must increase"),
+        ("optimizer.milestones=[3,3]", "optimizer.milestones=[3,3]: must increase"),
+        ("resolution.sizes=[64,384]", "only a pyramid has several; use resolution=pyramid"),
+        (f"{PYRAMID} resolution.sizes=[64,384]", ""),
+        (f"{PYRAMID} resolution.sizes=[64,32,384]", "=[64,32,384]: must increase from level to"),
+        (f"{PYRAMID} resolution.sizes=[64,128]", "the last level must be size=384, not 128"),
+        (f"{PYRAMID} resolution.min_size=8 steps=3", "steps=3: the 6 levels of the pyramid need"),
+        ("size=7", "size=7: relu4_2 needs at least 8 pixels on the shorter side; use size=8"),
+        (f"{PYRAMID} resolution.sizes=[7,384]", "=[7,384]: relu4_2 needs at least 8 pixels"),
+        (f"{PYRAMID} resolution.sizes=[8,384]", ""),
+        (f"{PYRAMID} resolution.min_size=6", "resolution.min_size=6: relu4_2 needs at least 8"),
+        # relu2_1, the deepest layer of the style, needs 2
+        (f"{PYRAMID} resolution.style_size=1", "style_size=1: makes a style image of 1 pixels"),
+        ("resolution.style_scale=0.001", "resolution.style_scale=0.001: makes a style image of 1"),
+        ("resolution.style_size=2", ""),
+    ],
+)
+def test_combinations(words: str, said: str) -> None:
+    config = config_of(words)
+    found = [*combination_problems(config), *size_problems(config)]
+    assert [said in line for line in found] == [True] * bool(said), found
