@@ -107,7 +107,7 @@ def _run(config: Config, folder: Path, overrides: list[str], timeout: float) -> 
 
 def write_figures_of(jobs: Sequence[Path], folder: Path) -> None:
     """Write the figures that the configs of jobs ask for into ``folder``."""
-    from nst_exp.report.figure import NAME, write_figures
+    from nst_exp.report.figure import write_figures
 
-    for path in write_figures(jobs, folder / NAME):
+    for path in write_figures(jobs, folder):
         log.info(f"figure: {path}")

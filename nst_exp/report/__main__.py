@@ -9,7 +9,6 @@ from pathlib import Path
 
 from nst_exp.report import write_figures, write_report
 from nst_exp.report.entries import read_report
-from nst_exp.report.figure import NAME
 from nst_exp.utils.errors import NstError, OutputError
 
 _DESCRIPTION = """
@@ -30,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in write_report(given.folders, target):
             print(f"report: {path}")
         runs = [row.run.path for row in read_report(given.folders).rows]
-        for path in write_figures(runs, target / NAME):
+        for path in write_figures(runs, target):
             print(f"figure: {path}")
     except NstError as error:
         print(f"error: {error}", file=sys.stderr)

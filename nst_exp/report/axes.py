@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 from nst_exp.report.entries import ReportRow
-from nst_exp.report.settings import number
+from nst_exp.report.settings import file_name, number
 
 MAX_COLUMNS = 32  # of a grid; jobs with more values are wrapped
-_ROW = 8  # images in a wrapped row, unless there are very many
+_ROW = 8  # images in a wrapped row; more if there are very many
 
 
 @dataclass(frozen=True)
@@ -25,11 +24,6 @@ class Sheet:
     row_names: list[str]  # headers; empty if there is one row
     cells: list[list[ReportRow | None]]  # row by row; None if there is no such job
     labels: dict[int, str]  # below a cell, by the job's number
-
-    @property
-    def jobs(self) -> list[ReportRow]:
-        """All jobs of the sheet, row by row."""
-        return [job for row in self.cells for job in row if job is not None]
 
 
 def arrange(jobs: Sequence[ReportRow], varied: Sequence[str]) -> list[Sheet]:
@@ -45,22 +39,21 @@ def arrange(jobs: Sequence[ReportRow], varied: Sequence[str]) -> list[Sheet]:
     """
     if not jobs:
         return []
-    values = {key: ordered(job.values.get(key, "") for job in jobs) for key in varied}
+    values = {key: ordered(job.values[key] for job in jobs) for key in varied}
     differing = [key for key in varied if len(values[key]) > 1]
     by_count = sorted(differing, key=lambda key: -len(values[key]))  # stable: ties as given
     inside = sorted(by_count[:2], key=lambda key: (len(values[key]), differing.index(key)))
     outside = [key for key in differing if key not in inside]
-    found: list[Sheet] = []
-    names: set[str] = set()
+    sheets: list[Sheet] = []
     for chosen in product(*(values[key] for key in outside)):
         fixed = dict(zip(outside, chosen, strict=True))
         own = [job for job in jobs if all(job.values[k] == v for k, v in fixed.items())]
         if own:
-            name = _unused("_".join(map(_slug, chosen)), names)
-            names.add(name.lower())
+            taken = [sheet.name for sheet in sheets]
+            name = file_name("_".join(chosen), taken) if chosen else ""
             title = ", ".join(f"{key}={value}" for key, value in fixed.items())
-            found.append(_grid(name, title, own, inside) or _rows(name, title, own, inside))
-    return found
+            sheets.append(_grid(name, title, own, inside) or _rows(name, title, own, inside))
+    return sheets
 
 
 def _grid(name: str, title: str, jobs: list[ReportRow], inside: list[str]) -> Sheet | None:
@@ -82,40 +75,23 @@ def _grid(name: str, title: str, jobs: list[ReportRow], inside: list[str]) -> Sh
 
 
 def _rows(name: str, title: str, jobs: list[ReportRow], inside: list[str]) -> Sheet:
-    """Arrange jobs in rows of about equal length, in the order of their values."""
+    """Arrange jobs in rows, in the order of their values."""
     spread = {key: ordered(job.values[key] for job in jobs) for key in inside}
 
     def places(job: ReportRow) -> list[int]:
         return [spread[key].index(job.values[key]) for key in inside]
 
     in_order = sorted(jobs, key=lambda job: (places(job), job.number))
-    width = row_length(len(jobs))
+    width = max(_ROW, math.isqrt(len(jobs)))
     cells = [list[ReportRow | None](in_order[n : n + width]) for n in range(0, len(jobs), width)]
-    labels = {job.number: ", ".join(f"{key}={job.values[key]}" for key in inside) for job in jobs}
-    if not inside:
-        labels = {job.number: job.run.label for job in jobs}
+    labels = {
+        job.number: ", ".join(f"{key}={job.values[key]}" for key in inside) or job.run.label
+        for job in jobs
+    }
     return Sheet(name, title, [], [], cells, labels)
-
-
-def row_length(count: int) -> int:
-    """Return the number of images per row for rows of about equal length: 6 for 12 images."""
-    most = max(_ROW, math.ceil(math.sqrt(count)))
-    return math.ceil(count / math.ceil(count / most))
 
 
 def ordered(values: Iterable[str]) -> list[str]:
     """Order different values: numbers by size, then other texts as given."""
     numbers = {text: number(text) for text in values}
     return sorted(numbers, key=lambda text: (numbers[text] is None, numbers[text] or 0.0))
-
-
-def _slug(value: str) -> str:
-    """Turn a value into a part of a file's name that is allowed on any system."""
-    return re.sub(r"[^\w=.,+-]+", "-", value).strip(".-")[:60] or "none"
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    free, count = name, 2
-    while free.lower() in taken:  # some systems ignore case
-        free, count = f"{name}_{count}", count + 1
-    return free

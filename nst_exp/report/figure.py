@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,20 +9,17 @@ from pathlib import Path
 from PIL import Image
 
 from nst_exp.report.grid import Panel, draw_grid, is_drawing, save_drawing
-from nst_exp.report.images import result_panel, saved_input
-from nst_exp.report.settings import describe_settings
-from nst_exp.results.record import SAVED_INPUTS
+from nst_exp.report.images import open_image, result_panel
+from nst_exp.report.settings import describe_settings, file_name
 from nst_exp.results.run_folder import RunFolder, read_run_folder
 from nst_exp.utils.errors import OutputError
-
-NAME = "figure.png"
 
 
 def write_figures(folders: Sequence[Path], target: Path) -> list[Path]:
     """Draw a figure for every title among the runs in ``folders``.
 
-    One figure is written to ``target``, several beside it under names made from their titles, such
-    as ``figure_3.png`` for "Figure 3".
+    One figure becomes ``figure.png`` in the folder ``target``; several have names made from their
+    titles, such as ``figure_3.png`` for "Figure 3".
 
     Returns:
         The files; none if no run asks for a figure.
@@ -33,19 +29,21 @@ def write_figures(folders: Sequence[Path], target: Path) -> list[Path]:
     """
     titles: dict[str, list[RunFolder]] = {}
     for run in map(read_run_folder, folders):
-        if run.title:
-            titles.setdefault(run.title, []).append(run)
-    written: list[Path] = []
-    for title, runs in titles.items():
-        path = target if len(titles) == 1 else _name_of(title, target, written)
+        if title := run.figure.get("title"):
+            titles.setdefault(title, []).append(run)
+    names: list[str] = []
+    for title in titles:
+        text = title.lower() if title.lower().startswith("figure") else f"figure_{title.lower()}"
+        names.append(file_name(text if len(titles) > 1 else "figure", names))
+    paths = [target / f"{name}.png" for name in names]
+    for path, runs in zip(paths, titles.values(), strict=True):
         if path.exists() and not is_drawing(path):
             raise OutputError(
                 f"{path}: exists and is not a drawing of nst_exp; move it away, or write the "
                 "figure elsewhere with python -m nst_exp.report FOLDER --out DIR"
             )
         save_drawing(draw_figure(runs), path)
-        written.append(path)
-    return written
+    return paths
 
 
 def draw_figure(runs: Sequence[RunFolder]) -> Image.Image:
@@ -55,39 +53,30 @@ def draw_figure(runs: Sequence[RunFolder]) -> Image.Image:
     image is an empty frame.
     """
     figure = runs[0].figure
-    kinds = [kind for kind in figure.get("inputs") or [] if kind in SAVED_INPUTS]
-    panels = [panel for kind in kinds for panel in _input_panels(runs, kind)]
+    panels = [panel for kind in figure["inputs"] for panel in _input_panels(runs, kind)]
     for run in runs:
         panel = result_panel(run, run.label)
-        inset = saved_input(run, "style") if figure.get("inset") and panel.image else None
+        inset = open_image(run.saved_input("style")) if figure["inset"] else None
         panels.append(replace(panel, inset=inset))
-    columns = max(1, int(figure.get("columns") or len(panels)))
-    substitutions = [text for run in runs for text, _ in run.substitutions]
-    caption = [describe_settings(runs, ("backbone", "size", "steps")), *substitutions]
+    columns = figure["columns"]
+    caption = [describe_settings(runs, ("backbone", "size", "steps"))]
+    for run in runs:
+        for entry in run.record.get("substituted", []):
+            asked, used, _ = entry.values()
+            caption.append(f"{used} instead of {asked}")
     return draw_grid(
         [panels[start : start + columns] for start in range(0, len(panels), columns)],
-        title=runs[0].title,
+        title=figure["title"],
         caption="; ".join(dict.fromkeys(filter(None, caption))),
     )
 
 
 def _input_panels(runs: Sequence[RunFolder], kind: str) -> list[Panel]:
     """Return a panel for each input that was used, the largest where sizes differ."""
+    images = [(image, run) for run in runs if (image := open_image(run.saved_input(kind)))]
+    images.sort(key=lambda pair: pair[0].width)
     found: dict[str, Panel] = {}
-    for run in runs:
-        image, entry = saved_input(run, kind), run.input(kind)
-        other = found.get(str(entry.get("sha256")))
-        if image and not (other and other.image and other.image.width >= image.width):
-            label = f"{kind}: {Path(str(entry.get('path'))).stem}"
-            found[str(entry.get("sha256"))] = Panel(label, image)
+    for image, run in images:
+        label = f"{kind}: {Path(run.input(kind)['path']).stem}"
+        found[run.input(kind)["sha256"]] = Panel(label, image)
     return list(found.values()) or [Panel(kind, None, "missing")]
-
-
-def _name_of(title: str, target: Path, taken: Sequence[Path]) -> Path:
-    """Return a path beside ``target`` for one of several figures."""
-    slug = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")[:60] or "untitled"
-    stem = slug if slug.startswith(target.stem) else f"{target.stem}_{slug}"
-    path, number = target.with_stem(stem), 2
-    while path in taken:
-        path, number = target.with_stem(f"{stem}_{number}"), number + 1
-    return path

@@ -34,6 +34,7 @@ def page_data(
     lossless = len(paths) * _SIDE**2 <= LOSSLESS_PIXELS
     images = encode(paths, _SIDE, PIXELS, lossless)
     frames = _snapshots(report.rows)
+    places = {row.number: place for place, row in enumerate(report.rows)}
     return {
         "title": report.title,
         "settings": settings,
@@ -55,14 +56,29 @@ def page_data(
             }
             for row in report.rows
         ],
-        "sheets": [_sheet(sheet, report) for sheet in sheets],
-        "tradeoff": None if tradeoff is None else _tradeoff(tradeoff, report),
+        "sheets": [
+            {
+                "title": sheet.title,
+                "columns": sheet.columns,
+                "rows": sheet.row_names,
+                "cells": [
+                    [places[job.number] if job else -1 for job in jobs] for jobs in sheet.cells
+                ],
+            }
+            for sheet in sheets
+        ],
+        "tradeoff": tradeoff
+        and {
+            "x": f"{tradeoff.kind}:{tradeoff.names[0]}",
+            "y": f"{tradeoff.kind}:{tradeoff.names[1]}",
+            "front": [places[number] for number in tradeoff.front],
+        },
     }
 
 
 def _snapshots(rows: Sequence[ReportRow]) -> dict[int, list[tuple[int, str]]]:
-    """Return the snapshots of all jobs, fewer of each if there are many jobs."""
-    most = 16 if len(rows) <= 24 else 10 if len(rows) <= 120 else 5
+    """Return steps and snapshots of all jobs, fewer of each if there are many jobs."""
+    most = 16 if len(rows) <= 24 else 5
     paths = {
         (row.number, step): path
         for row in rows
@@ -92,29 +108,7 @@ def encode(
     return found
 
 
-def _sheet(sheet: Sheet, report: Report) -> dict[str, Any]:
-    """Return an arrangement with places in the list of jobs; -1 for an empty cell."""
-    places = {row.number: place for place, row in enumerate(report.rows)}
-    return {
-        "title": sheet.title,
-        "columns": sheet.columns,
-        "rows": sheet.row_names,
-        "cells": [[places[job.number] if job else -1 for job in row] for row in sheet.cells],
-    }
-
-
-def _tradeoff(tradeoff: TradeOff, report: Report) -> dict[str, Any]:
-    places = {row.number: place for place, row in enumerate(report.rows)}
-    x, y = (f"{tradeoff.kind}:{name}" for name in tradeoff.names)
-    return {"x": x, "y": y, "front": [places[number] for number in tradeoff.front]}
-
-
 def _curve(folder: Path) -> list[list[float | None]]:
+    """Return rows with the digits that a curve can show; JSON has no infinities."""
     rows = subsample(read_losses(folder / NAME), POINTS)
-    return [[_short(value) for value in row] for row in rows]
-
-
-def _short(value: float) -> float | None:
-    """Return a number with the digits that a curve can show; JSON has no infinities."""
-    rounded = float(f"{value:.5g}")
-    return rounded if abs(rounded) < float("inf") else None
+    return [[float(f"{x:.5g}") if math.isfinite(x) else None for x in row] for row in rows]

@@ -1,4 +1,4 @@
-"""Settings of runs as text: values, captions, and which keys differ between runs."""
+"""Settings of runs as text: values, captions, names of files, and which keys differ."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from nst_exp.config.serialize import flat
 from nst_exp.results.record import KEYS_NOT_FINGERPRINTED
 from nst_exp.results.run_folder import RunFolder
+from nst_exp.results.sweep_plan import split_overrides
 
 _NOT_COMPARED = frozenset(KEYS_NOT_FINGERPRINTED) - {"panel"} | {
     *("image", "hydra", "max_megapixels"),
@@ -25,9 +26,7 @@ def format_value(value: Any) -> str:
         return value
     if isinstance(value, list):
         return f"[{','.join(map(format_value, value))}]"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
-        return str(int(value))
-    return json.dumps(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else json.dumps(value)
 
 
 def number(text: str) -> float | None:
@@ -39,7 +38,16 @@ def number(text: str) -> float | None:
 def normalize(text: str) -> str:
     """Write equal numbers in the same way: 5, 5.0 and 5e0 as 5."""
     value = number(text)
-    return text if value is None or abs(value) >= 1e16 else format_value(value)
+    return text if value is None else format_value(value)
+
+
+def file_name(text: str, taken: Iterable[str]) -> str:
+    """Turn a text into a part of a file's name that any system allows and that is not taken."""
+    name = free = re.sub(r"[^\w=.,+-]+", "_", text).strip("._-")[:60] or "none"
+    count = 2
+    while free.lower() in map(str.lower, taken):  # some systems ignore case
+        free, count = f"{name}_{count}", count + 1
+    return free
 
 
 def describe_settings(
@@ -53,24 +61,18 @@ def describe_settings(
     parts = []
     for key in keys:
         if runs and key not in varied and f"{key}.name" not in varied:
-            values = dict.fromkeys(_short(run, key) for run in runs)
-            parts.append(_CAPTIONS.get(key, f"{key} {{}}").format(_join(list(values))))
+            values = list(dict.fromkeys(_setting(run, key) for run in runs))
+            text = " / ".join(values[:4] + ["..."] * (len(values) > 4))
+            parts.append(_CAPTIONS.get(key, f"{key} {{}}").format(text))
     return ", ".join(parts)
 
 
-def _short(run: RunFolder, key: str) -> str:
-    value = run.config.get(key)
+def _setting(run: RunFolder, key: str) -> str:
+    value = run.config[key]
     if key == "backbone":
-        return run.backbone
+        used = run.record.get("weights", {}).get("backbone", value["name"])  # after a fallback
+        return f"{used} with random weights" if value["weights"] == "random" else str(used)
     return Path(value).stem if isinstance(value, str) else format_value(value)
-
-
-def _join(values: Sequence[str]) -> str:
-    if len(values) <= 4:
-        return " / ".join(values)
-    if all(value.isdecimal() for value in values):
-        return f"{min(values, key=int)} to {max(values, key=int)}"
-    return f"{' / '.join(values[:4])} / ..."
 
 
 def varied_keys(runs: Sequence[tuple[list[str], dict[str, Any]]]) -> list[str]:
@@ -78,7 +80,7 @@ def varied_keys(runs: Sequence[tuple[list[str], dict[str, Any]]]) -> list[str]:
 
     Overrides are compared, with the config's value where a run has none, so that a group of presets
     counts as one key; if no override differs, configs are compared. Keys that do not change the
-    image are left out. Overrides and configs may be empty.
+    image are left out.
     """
     given = [split_overrides(overrides) for overrides, _ in runs]
     flats = [flat(config) for _, config in runs]
@@ -93,11 +95,6 @@ def varied_keys(runs: Sequence[tuple[list[str], dict[str, Any]]]) -> list[str]:
 
     overrides = differing(key for values in given for key in values)
     return overrides or differing(key for config in flats for key in config)
-
-
-def split_overrides(overrides: Iterable[str]) -> dict[str, str]:
-    """Return the values of overrides by their keys."""
-    return dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
 
 
 def value_of(key: str, overrides: dict[str, str], config: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from nst_exp.report.entries import MEASURED, Report, ReportRow, read_report
+from nst_exp.report.entries import MEASURED, Report, read_report
 from nst_exp.report.tradeoff import METRICS, TradeOff
 from nst_exp.results.losses_csv import LOSSES
 
@@ -27,22 +27,15 @@ def as_csv(report: Report, tradeoff: TradeOff | None) -> str:
     writer.writeheader()
     several = len({row.source for row in report.rows}) > 1
     for row in report.rows:
-        writer.writerow(_values(row, several, tradeoff))
+        base = row.source.parent if several or row.run.path == row.source else row.source
+        values: dict[str, object] = {**row.values, **row.metrics, **row.measured}
+        values |= {f"{name}_loss": value for name, value in row.losses.items()}
+        values |= {"number": row.number, "status": row.run.status, "error": row.error}
+        values["folder"] = row.run.path.absolute().relative_to(base.absolute())
+        if tradeoff is not None and row.number in tradeoff.points:
+            values["pareto"] = str(row.number in tradeoff.front).lower()
+        writer.writerow(values)
     return stream.getvalue()
-
-
-def _values(row: ReportRow, several: bool, tradeoff: TradeOff | None) -> dict[str, object]:
-    values: dict[str, object] = dict(row.values)
-    values |= {f"{name}_loss": value for name, value in row.losses.items()} | row.metrics
-    for name, value in row.measured.items():
-        values[name] = int(value) if value.is_integer() else value
-    if tradeoff is not None and row.number in tradeoff.points:
-        values["pareto"] = str(row.number in tradeoff.front).lower()
-    base = row.source.absolute().parent if several else row.source.absolute()
-    path = row.run.path.absolute()
-    folder = path.name if path == base else str(path.relative_to(base))
-    known = {"number": row.number, "folder": folder, "status": row.run.status, "error": row.error}
-    return values | known
 
 
 def table(folders: Sequence[Path]) -> str:
@@ -52,52 +45,33 @@ def table(folders: Sequence[Path]) -> str:
         ConfigError: If a folder does not exist or holds no run.
     """
     report = read_report(folders)
-    lines = as_cells(report)
-    keys = len(report.varied)
-    limit = max(8, (WIDTH - 50) // max(1, keys))
-    limits = [10, *[limit] * keys, 11, *[12] * 4, 40]
-    lines = [[_cut(cell, most) for cell, most in zip(line, limits, strict=False)] for line in lines]
+    lines = as_cells(report, limit=max(8, (WIDTH - 50) // max(1, len(report.varied))))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    numeric = {0, *range(2 + keys, 6 + keys)}
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place in numeric else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()[:WIDTH]
-        for line in lines
-    )
+    padded = [map(str.ljust, line, widths) for line in lines]
+    return "\n".join("  ".join(line)[:WIDTH].rstrip() for line in padded)
 
 
-def as_cells(report: Report) -> list[list[str]]:
+def as_cells(report: Report, limit: int | None = None) -> list[list[str]]:
     """Return a header and a line per job: number, values, status, main numbers, error.
 
-    Distances to content and style are shown instead of losses if they were measured.
+    Values are cut off after ``limit`` characters. Distances to content and style are shown instead
+    of losses if they were measured.
     """
     measured = all(name in report.metrics for name in METRICS)
-    names = ["content dist", "style dist"] if measured else ["content", "style"]
-    lines = [["", *report.varied, "status", "total", *names, "seconds", "error"]]
+    shown = ["content dist", "style dist"] if measured else ["content", "style"]
+    lines = [["", *report.varied, "status", "total", *shown, "seconds", "error"]]
     for row in report.rows:
-        values = [row.losses.get("total")]
-        values += (
-            [row.metrics.get(name) for name in METRICS]
-            if measured
-            else [row.losses.get("content"), row.losses.get("style")]
-        )
+        values, names = (row.metrics, METRICS) if measured else (row.losses, LOSSES[1:3])
+        numbers = [row.losses.get("total"), *map(values.get, names)]
         seconds = row.measured.get("seconds")
         lines.append(
             [
                 str(row.number),
-                *(" ".join(row.values.get(key, "").split()) for key in report.varied),
+                *(" ".join(value.split())[:limit] for value in row.values.values()),
                 row.run.status,
-                *("" if value is None else f"{value:.3e}" for value in values),
+                *("" if value is None else f"{value:.3e}" for value in numbers),
                 "" if seconds is None else f"{seconds:.1f}",
-                *(row.error.strip().splitlines()[:1] or [""]),
+                row.error.partition("\n")[0],
             ]
         )
-    if not any(line[-1] for line in lines[1:]):
-        lines = [line[:-1] for line in lines]
-    return lines
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return lines if any(row.error for row in report.rows) else [line[:-1] for line in lines]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from PIL import Image, ImageOps
 
 from nst_exp.report.entries import Report
-from nst_exp.report.grid import BLACK, GRAY, LIGHT, Panel, draw_grid, drawing_style, render
+from nst_exp.report.grid import BLACK, GRAY, LIGHT, Panel, draw_grid
 from nst_exp.report.images import subsample
 
 METRICS = ("content_distance", "style_distance")
@@ -33,22 +34,16 @@ def find_tradeoff(report: Report) -> TradeOff | None:
     """Compare the finished jobs of a report.
 
     Distances are the metrics of these names if every finished job has them, else the losses,
-    provided that all jobs have the same ones.
-
-    Returns:
-        None if fewer than two jobs can be compared.
+    provided that all jobs have the same ones. None if fewer than two jobs can be compared.
     """
     done = [row for row in report.rows if row.run.status == "done"]
-    kind, names = "metric", METRICS
-    if not all(name in row.metrics for row in done for name in METRICS):
-        kind, names = "loss", LOSSES
+    kind, names, values = "metric", METRICS, {row.number: row.metrics for row in done}
+    if not all(name in metrics for metrics in values.values() for name in names):
+        kind, names, values = "loss", LOSSES, {row.number: row.losses for row in done}
         if len({str(row.run.config.get("loss")) for row in done}) > 1:
             return None  # numbers of different losses cannot be compared
-    points = {}
-    for row in done:
-        values = row.metrics if kind == "metric" else row.losses
-        if all(name in values for name in names):
-            points[row.number] = values[names[0]], values[names[1]]
+    x, y = names
+    points = {n: (own[x], own[y]) for n, own in values.items() if x in own and y in own}
     if len(points) < 2:
         return None
     jobs = list(points)
@@ -88,9 +83,10 @@ def draw_tradeoff(report: Report, tradeoff: TradeOff, results: Mapping[int, Pane
 
 
 def _plot(tradeoff: TradeOff, width: int) -> Image.Image:
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with drawing_style():
+    with mpl.rc_context({"font.family": "DejaVu Sans", "text.usetex": False}):
         size = (width / _DPI, min(width, 1200) * 0.5 / _DPI)
         figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
         axes = figure.add_subplot()
@@ -114,4 +110,6 @@ def _plot(tradeoff: TradeOff, width: int) -> Image.Image:
         axes.set(xlabel=names[0], ylabel=names[1])
         axes.grid(color=LIGHT, linewidth=0.5)
         axes.legend(frameon=False)
-        return render(figure)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png")
+        return Image.open(stream).convert("RGB")

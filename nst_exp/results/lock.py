@@ -10,9 +10,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from nst_exp.results.record import read_record
-from nst_exp.results.run_folder import LOCK
 from nst_exp.utils.errors import ConfigError, OutputError
 
+LOCK = ".lock"
 log = logging.getLogger(__name__)
 
 
@@ -27,12 +27,8 @@ def folder_lock(folder: Path, timeout: float = 0.0) -> Iterator[None]:
     The lock's file stays in the folder; the operating system releases the lock when its process
     ends, whatever the reason.
 
-    Args:
-        folder: Folder of a run or sweep.
-        timeout: Seconds to wait for another process.
-
     Raises:
-        FolderLocked: If another process still holds the lock after ``timeout``.
+        FolderLocked: If another process still holds the lock after ``timeout`` seconds.
         OutputError: If the folder cannot be created or written to.
     """
     lock = FileLock(folder / LOCK)
@@ -45,8 +41,10 @@ def folder_lock(folder: Path, timeout: float = 0.0) -> Iterator[None]:
                 log.info(f"{folder}: waiting for another process, {timeout:g} s at most")
             lock.acquire(timeout=timeout, poll_interval=0.1)
     except Timeout as error:
+        process = read_record(folder).get("process")
+        name = f" (process {process['pid']} on {process['host']})" if process else ""
         raise FolderLocked(
-            f"out={folder}: another process{_owner(folder)} is using this folder; wait until it "
+            f"out={folder}: another process{name} is using this folder; wait until it "
             "ends, stop it, or give another folder"
         ) from error
     except OSError as error:
@@ -64,10 +62,3 @@ def check_free(folder: Path) -> None:
     if (folder / LOCK).exists():
         with folder_lock(folder):
             pass
-
-
-def _owner(folder: Path) -> str:
-    process = read_record(folder).get("process")
-    if not isinstance(process, dict):
-        return ""
-    return f" (process {process.get('pid')} on {process.get('host')})"

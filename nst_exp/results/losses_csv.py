@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from nst_exp.utils.atomic_files import write_text_atomically
@@ -17,12 +18,11 @@ _HEADER = ",".join(COLUMNS)
 Row = tuple[float, ...]  # in the order of COLUMNS
 
 
+@dataclass(frozen=True)
 class LossFile:
     """The losses of one run; every row is complete on the disk before the next step begins."""
 
-    def __init__(self, path: Path) -> None:
-        """Choose the file; nothing is written yet."""
-        self.path = path
+    path: Path
 
     def open(self, done: int) -> None:
         """Keep the rows up to step ``done``, or start a new file if it is 0.
@@ -30,9 +30,8 @@ class LossFile:
         Raises:
             OutputError: If the file cannot be written.
         """
-        kept = [row for row in read_losses(self.path) if row[0] <= done] if done else []
-        lines = [_HEADER, *(_line(row) for row in kept)]
-        write_text_atomically(self.path, "\n".join(lines) + "\n")
+        kept = [row for row in read_losses(self.path) if row[0] <= done]
+        write_text_atomically(self.path, "\n".join([_HEADER, *map(_line, kept)]) + "\n")
 
     def append(self, step: int, evaluations: int, losses: Mapping[str, float]) -> None:
         """Add a row with those of ``losses`` that LOSSES names.
@@ -47,31 +46,20 @@ class LossFile:
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
 
-    def discard(self) -> None:
-        """Remove the file of an earlier run."""
-        self.path.unlink(missing_ok=True)
-
 
 def read_losses(path: Path) -> list[Row]:
-    """Read the rows of a file by rising steps, without a row that was cut off by a kill.
-
-    Returns:
-        The rows; empty if there is no such file or it has other columns.
-    """
+    """Read the rows of a file; empty if it is missing or has other columns."""
     try:
-        text = path.read_text(encoding="utf-8")
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError):
         return []
-    lines = text.split("\n")
     if lines[0] != _HEADER:
         return []
-    rows: dict[float, Row] = {}
-    for line in lines[1:-1]:  # the rest may be cut off
-        with suppress(ValueError):
-            row = tuple(map(float, line.split(",")))
-            if len(row) == len(COLUMNS):
-                rows[row[0]] = row
-    return [rows[step] for step in sorted(rows)]
+    rows: list[Row] = []
+    for line in lines[1:-1]:  # what follows the last line end may be cut off
+        with suppress(ValueError):  # after a power cut
+            rows.append(tuple(map(float, line.split(","))))
+    return rows
 
 
 def _line(row: Row) -> str:

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,8 @@ from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict
 from nst_exp.utils.atomic_files import write_text_atomically
 
-PACKAGES = ("nst-exp", "torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow")
+RECORD = "result.json"
+_PACKAGES = ("nst-exp", "torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow")
 # Keys that do not change the image.
 KEYS_NOT_FINGERPRINTED = (
     *("out", "overwrite", "logging", "panel", "figure", "images", "stand_ins", "fail_fast"),
@@ -32,7 +33,7 @@ SAVED_INPUTS = {"content": "inputs/content.jpg", "style": "inputs/style.jpg"}
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the main packages."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:  # run from a folder of sources
@@ -49,11 +50,6 @@ def compute_fingerprint(config: Config, inputs: Iterable[str]) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def this_process() -> dict[str, Any]:
-    """Identify this process for other ones."""
-    return {"pid": os.getpid(), "host": platform.node()}
 
 
 @dataclass
@@ -87,33 +83,33 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of ``result.json``."""
-        names = [entry.name for entry in fields(self) if entry.name not in ("folder", "config")]
-        entries = {name: getattr(self, name) for name in names}
-        known = {name: value for name, value in entries.items() if value is not None}
-        known |= {"updated": _now(), "process": this_process(), "versions": dict(versions())}
+        known = {name: value for name, value in vars(self).items() if value is not None}
+        known.pop("folder", None)
+        process = {"pid": os.getpid(), "host": platform.node()}
+        known |= {"updated": _now(), "process": process, "versions": versions()}
         return known | {"config": config_as_dict(self.config)}
 
     def save(self, status: str) -> None:
         """Write ``result.json`` with this status."""
         self.status = status
         if self.folder is not None:
-            write_record(self.folder, self.as_dict())
-
-
-def write_record(folder: Path, values: dict[str, Any]) -> None:
-    """Write ``result.json``.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    write_text_atomically(folder / "result.json", text)
+            write_json(self.folder / RECORD, self.as_dict())
 
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Read the record in a folder; empty if it is missing or damaged."""
+    return read_json(folder / RECORD)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of ``write_json``; empty if it is missing or damaged."""
     try:
-        record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a record or plan; an OutputError says why this is impossible."""
+    write_text_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

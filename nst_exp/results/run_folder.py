@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from nst_exp.config.schema import Config
-from nst_exp.results.record import SAVED_INPUTS, Record, read_record, this_process, write_record
+from nst_exp.results.record import RECORD, SAVED_INPUTS, Record, read_record, write_json
 from nst_exp.utils.errors import ConfigError
 
-LOCK = ".lock"
-_WRITTEN = ("losses.csv", "last.ckpt", "result.json")
+# By every run, apart from images; the record is removed last.
+_WRITTEN = ("events.out.tfevents.*", "snapshots/step_*.png", "losses.csv", "last.ckpt", RECORD)
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's folder with its record; entries that are damaged or missing are empty."""
+    """A run's folder with its record."""
 
     path: Path
     record: dict[str, Any]  # content of result.json
@@ -27,14 +27,7 @@ class RunFolder:
     config: dict[str, Any]  # nested plain values
     figure: dict[str, Any]  # a section of the config
     overrides: list[str]  # of the command line
-    substitutions: list[tuple[str, str]]  # "vgg16 instead of vgg19", and why
-    backbone: str  # name of the network that was used, after a fallback
-    image: Path | None  # of the result, whether it exists or not; None without a valid name
-
-    @property
-    def title(self) -> str:
-        """Title of the figure that this run is a panel of; empty for none."""
-        return str(self.figure.get("title") or "")
+    image: Path | None  # of the result, if it exists
 
     @property
     def label(self) -> str:
@@ -42,42 +35,40 @@ class RunFolder:
         name = re.sub(r"^\d+_", "", self.path.absolute().name)
         return str(self.figure.get("label") or self.config.get("panel") or name)
 
-    def input(self, kind: str) -> dict[str, Any]:
-        """Return path, hash and saved copy of the content image or the style image."""
-        return _section(_section(self.record, "inputs"), kind)
+    def input(self, kind: str) -> dict[str, str]:
+        """Return path and hash of the content image or the style image; empty if not known."""
+        found: dict[str, str] = self.record.get("inputs", {}).get(kind, {})
+        return found
+
+    def saved_input(self, kind: str) -> Path | None:
+        """Return the content image or the style image as the run used it, if the run saved it."""
+        name = SAVED_INPUTS[kind]
+        return self.path / name if self.input(kind).get("copy") == name else None
 
 
 def read_run_folder(folder: Path) -> RunFolder:
     """Read the folder of a run; a record that is damaged or missing counts as empty."""
     record = read_record(folder)
-    config = _section(record, "config")
-    substituted = [entry for entry in _list(record, "substituted") if isinstance(entry, dict)]
-    asked = _section(config, "backbone")
-    used = [entry.get("by") for entry in substituted if "backbone" in entry]
-    random = " with random weights" if asked.get("weights") == "random" else ""
-    name = config.get("image")
-    # A record may come from somebody else and must not name any other file.
-    is_name = isinstance(name, str) and Path(name).name == name
+    config = record.get("config", {})
+    name = config.get("image", "")
+    # A record may come from somebody else and must not name a file elsewhere.
+    has_image = Path(name).name == name and (folder / name).is_file()
     return RunFolder(
         path=folder,
         record=record,
-        status=str(record.get("status", "missing")),
+        status=record.get("status", "missing"),
         config=config,
-        figure=_section(config, "figure"),
-        overrides=[str(override) for override in _list(record, "overrides")],
-        substitutions=[_describe(entry) for entry in substituted],
-        backbone=f"{used[0] if used else asked.get('name')}{random}",
-        image=folder / str(name) if is_name else None,
+        figure=config.get("figure", {}),
+        overrides=record.get("overrides", []),
+        image=folder / name if has_image else None,
     )
 
 
 def find_run_folders(folder: Path) -> list[Path]:
-    """Return ``folder`` itself if it holds a run, else its subfolders that do, 2 before 10."""
-    if _is_run(folder):
+    """Return ``folder`` itself if it holds a run, else its subfolders that do."""
+    if (folder / RECORD).is_file():
         return [folder]
-    if not folder.is_dir():
-        return []
-    return sorted((path for path in folder.iterdir() if _is_run(path)), key=_natural)
+    return sorted(path.parent for path in folder.glob(f"*/{RECORD}"))
 
 
 def check_compatible(folder: Path, fingerprint: str, overwrite: bool) -> dict[str, Any]:
@@ -104,20 +95,34 @@ def check_compatible(folder: Path, fingerprint: str, overwrite: bool) -> dict[st
             f"out={folder}: holds another run (status {record.get('status')}), made with other "
             "settings or images; give another folder, or overwrite=true to replace it"
         )
-    if found := _foreign_files(folder):
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    # Hidden files and logs exist before the record.
+    foreign = [name for name in names if not name.startswith(".") and not name.endswith(".log")]
+    if foreign:
         raise ConfigError(
-            f"out={folder}: holds files of no recorded run, such as {found[0]}; give another "
+            f"out={folder}: holds files of no recorded run, such as {foreign[0]}; give another "
             "folder, or overwrite=true to write into this one"
         )
     return {}
 
 
 def open_folder(folder: Path, fingerprint: str, overwrite: bool) -> dict[str, Any]:
-    """Check a folder as ``check_compatible`` does, and remove an earlier run that is replaced."""
+    """Check a folder as ``check_compatible`` does, and remove an earlier run that is replaced.
+
+    Files that the earlier run did not write stay.
+    """
     earlier = check_compatible(folder, fingerprint, overwrite)
-    if not earlier:
-        _clear(read_run_folder(folder))
-    return earlier
+    replaced = read_run_folder(folder)
+    if earlier or not replaced.record:
+        return earlier
+    written = [path for pattern in _WRITTEN for path in folder.glob(pattern)]
+    for path in (replaced.image, *map(replaced.saved_input, SAVED_INPUTS), *written):
+        if path is not None:
+            path.unlink(missing_ok=True)
+    for name in ("snapshots", "inputs"):
+        with suppress(OSError):  # it does not exist, or holds other files
+            (folder / name).rmdir()
+    return {}
 
 
 def record_failure(
@@ -128,61 +133,11 @@ def record_failure(
     A finished run stays as it is. Errors of writing are ignored: the job's own matters more.
     """
     run = read_run_folder(folder)
-    if run.status == "done" and run.image is not None and run.image.is_file():
+    if run.status == "done" and run.image:
         return
     record: dict[str, Any] = {"overrides": list(overrides)}
     if config is not None:
         record = Record(folder, config, overrides=list(overrides)).as_dict()
-    record = (run.record or record) | {
-        "status": "failed",
-        "error": f"{type(error).__name__}: {error}",
-        "process": this_process(),
-    }
+    failure = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
     with suppress(Exception):
-        write_record(folder, record)
-
-
-def _foreign_files(folder: Path) -> list[str]:
-    """List what is in a folder apart from hidden files and logs, which exist before the record."""
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return [name for name in names if not name.startswith(".") and not name.endswith(".log")]
-
-
-def _clear(run: RunFolder) -> None:
-    """Remove what the recorded run wrote; other files in the folder stay."""
-    if not run.record:
-        return
-    found = [*run.path.glob("events.out.tfevents.*"), *run.path.glob("snapshots/step_*.png")]
-    for kind, name in SAVED_INPUTS.items():
-        if run.input(kind).get("copy") == name:
-            found.append(run.path / name)
-    for path in (*found, run.image, *map(run.path.joinpath, _WRITTEN)):
-        if path is not None:
-            path.unlink(missing_ok=True)
-    for name in ("snapshots", "inputs"):
-        with suppress(OSError):  # it does not exist, or holds other files
-            (run.path / name).rmdir()
-
-
-def _section(values: dict[str, Any], key: str) -> dict[str, Any]:
-    found = values.get(key)
-    return found if isinstance(found, dict) else {}
-
-
-def _list(values: dict[str, Any], key: str) -> list[Any]:
-    found = values.get(key)
-    return found if isinstance(found, list) else []
-
-
-def _describe(entry: dict[str, Any]) -> tuple[str, str]:
-    asked = [value for key, value in entry.items() if key not in ("by", "because")]
-    return f"{entry.get('by')} instead of {(asked or ['?'])[0]}", str(entry.get("because", ""))
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / "result.json").is_file()
-
-
-def _natural(path: Path) -> list[Any]:
-    # Words and numbers by turns, so that two names can always be compared.
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
+        write_json(folder / RECORD, (run.record or record) | failure)

@@ -6,20 +6,16 @@ meanwhile, and a report knows which jobs there should be.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
+from nst_exp.results.record import read_json, read_record, write_json
 from nst_exp.results.run_folder import find_run_folders, read_run_folder
-from nst_exp.utils.atomic_files import write_text_atomically
-from nst_exp.utils.errors import OutputError
 
 PLAN = "sweep.json"
 _MAX_NAME = 120  # characters of a folder's name
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class SweepPlan:
 
     def count_done(self) -> int:
         """Count the jobs that are done already."""
-        return sum(read_run_folder(folder).status == "done" for folder in self.folders)
+        return sum(read_record(folder).get("status") == "done" for folder in self.folders)
 
 
 def read_plan(folder: Path) -> dict[str, SweepJob]:
@@ -57,10 +53,12 @@ def read_plan(folder: Path) -> dict[str, SweepJob]:
     Without a readable plan there are none.
     """
     try:
-        jobs = [_read_job(job) for job in _read(folder)["jobs"]]
-    except _DAMAGED:
+        jobs = [SweepJob(**job) for job in read_json(folder / PLAN).get("jobs", [])]
+    except TypeError:  # a file of another program
         return {}
-    return {job.folder: job for job in jobs if _is_name(job.folder)}
+    # A plan may come from somebody else and must not name any other place.
+    names = {job.folder for job in jobs if Path(job.folder).name == job.folder} - {"", ".."}
+    return {job.folder: job for job in jobs if job.folder in names}
 
 
 def write_plan(plan: SweepPlan) -> None:
@@ -77,17 +75,13 @@ def write_plan(plan: SweepPlan) -> None:
         "launch": [job.folder for job in plan.jobs],  # by Hydra's number of the job
         "jobs": [asdict(job) for job in sorted(every.values(), key=lambda job: job.number)],
     }
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    try:
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(plan.folder / PLAN, text)
-    except OSError as error:
-        raise OutputError(f"out={plan.folder}: cannot be written ({error.strerror})") from error
+    write_json(plan.folder / PLAN, content)
 
 
 def add_finished_jobs(folder: Path, varied: Sequence[str]) -> None:
     """Add to the plan every run in ``folder`` that it does not have yet: the jobs of a search."""
-    known, jobs = read_plan(folder), list[SweepJob]()
+    known = read_plan(folder)
+    jobs: list[SweepJob] = []
     for run in map(read_run_folder, find_run_folders(folder)):
         if run.overrides and run.path.name not in known:
             number, values = next_number(known) + len(jobs), values_of(run.overrides, varied)
@@ -100,19 +94,20 @@ def next_number(jobs: Mapping[str, SweepJob]) -> int:
     return max((job.number for job in jobs.values()), default=-1) + 1
 
 
+def split_overrides(overrides: Iterable[str]) -> dict[str, str]:
+    """Return the values of overrides by their keys."""
+    return dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
+
+
 def values_of(overrides: Iterable[str], varied: Iterable[str]) -> dict[str, str]:
     """Return the values that a job's overrides give to the keys that vary."""
-    keys = set(varied)
-    pairs = (text.lstrip("+").partition("=") for text in overrides)
-    return {key: value for key, _, value in pairs if key in keys}
+    given = split_overrides(overrides)
+    return {key: given[key] for key in varied if key in given}
 
 
 def job_name(number: int, values: Mapping[str, str]) -> str:
     """Return a folder's name such as ``003_beta=100,style=wave``, allowed on any system."""
-    parts = [
-        f"{key.split('.')[-1]}={Path(value).name if '/' in value else value}"
-        for key, value in values.items()
-    ]
+    parts = [f"{key.split('.')[-1]}={_shorten(value)}" for key, value in values.items()]
     name = re.sub(r"[^\w=.,+-]+", "-", ",".join(parts))[:_MAX_NAME].rstrip(".")
     return f"{number:03d}_{name}" if name else f"{number:03d}"
 
@@ -122,36 +117,15 @@ def folder_of_job(sweep: Path, number: int, overrides: Sequence[str]) -> str:
 
     It is the planned one; for a job of a search, a name made from the values that vary.
     """
-    keys: list[str] = []
-    try:
-        content = _read(sweep)
-        keys = [str(key) for key in content["varied"]]
-        planned = str(content["launch"][number])
-        if _is_name(planned):
-            return planned
-    except _DAMAGED:
-        pass
-    keys = keys or [text.lstrip("+").partition("=")[0] for text in overrides]
-    values = values_of(overrides, keys)
-    return job_name(number, {key: _rounded(value) for key, value in values.items()})
+    plan = read_json(sweep / PLAN)
+    planned: list[str] = plan.get("launch", [])
+    if number < len(planned):
+        return planned[number]
+    return job_name(number, values_of(overrides, plan.get("varied") or split_overrides(overrides)))
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    return content
-
-
-def _read_job(job: dict[str, Any]) -> SweepJob:
-    values = {str(key): str(value) for key, value in job["values"].items()}
-    overrides = [str(override) for override in job["overrides"]]
-    return SweepJob(int(job["number"]), str(job["folder"]), overrides, values)
-
-
-def _is_name(folder: str) -> bool:
-    # A plan may come from somebody else and must not name any other place.
-    return folder not in ("", ".", "..") and Path(folder).name == folder
-
-
-def _rounded(value: str) -> str:
-    """Shorten a number that a search has drawn from an interval."""
-    return f"{float(value):.6g}" if re.fullmatch(r"-?\d+\.\d{6,}(e-?\d+)?", value) else value
+def _shorten(value: str) -> str:
+    """Shorten a path to its name, and a number that a search has drawn from an interval."""
+    if re.fullmatch(r"-?\d+\.\d{6,}(e-?\d+)?", value):
+        return f"{float(value):.6g}"
+    return Path(value).name if "/" in value else value

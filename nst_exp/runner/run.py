@@ -21,7 +21,7 @@ from nst_exp.config.serialize import config_as_dict
 from nst_exp.images import load_image
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.lock import folder_lock
-from nst_exp.results.record import Record, compute_fingerprint, write_record
+from nst_exp.results.record import RECORD, Record, compute_fingerprint, write_json
 from nst_exp.results.run_folder import open_folder
 from nst_exp.runner.callbacks import Progress, Recorder
 from nst_exp.runner.convergence import select_final_image
@@ -190,7 +190,7 @@ class _Run:
         if record["config"] | figure != record["config"]:
             record["config"] |= figure
             self.inputs.save(self.folder, record["inputs"])
-            write_record(self.folder, record)
+            write_json(self.folder / RECORD, record)
         image = load_image(path, key="out").image
         return Result(image, record["losses"], record, self.folder, path)
 

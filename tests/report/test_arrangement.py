@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from report_folders import write_job, write_plan, write_sweep
 
-from nst_exp.report.axes import Sheet, arrange, ordered, row_length
+from nst_exp.report.axes import Sheet, arrange, ordered
 from nst_exp.report.entries import read_report
 from nst_exp.report.settings import normalize, number, varied_keys
 from nst_exp.utils.errors import ConfigError
 
 
-def sheets_of(folder: Path) -> list[Sheet]:
-    report = read_report([folder])
+def sheets_of(folder: Path, *values: dict[str, str]) -> list[Sheet]:
+    """Arrange a sweep whose jobs have these values."""
+    report = read_report([write_sweep(folder / "s", list(values))])
     return arrange(report.rows, report.varied)
 
 
@@ -23,72 +24,42 @@ def numbers_of(sheet: Sheet) -> list[list[int | None]]:
     return [[job.number if job else None for job in row] for row in sheet.cells]
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (["50", "0.5", "1e3", "5", "-2", "5"], ["-2", "0.5", "5", "50", "1e3"]),
-        (["wave", "10", "chelsea", "9", "null"], ["9", "10", "wave", "chelsea", "null"]),
-    ],
-)
-def test_values_are_ordered(values: list[str], expected: list[str]) -> None:
-    assert ordered(values) == expected
-
-
-@pytest.mark.parametrize("text", ["nan", "[1,2]", "1_000", "relu1_1", "", "e5", "."])
-def test_other_texts_are_no_numbers(text: str) -> None:
-    assert number(text) is None
-
-
-def test_equal_numbers_are_one_value() -> None:
+def test_values_are_ordered_and_equal_numbers_are_one() -> None:
+    assert ordered(["50", "0.5", "1e3", "5", "-2", "5"]) == ["-2", "0.5", "5", "50", "1e3"]
+    assert ordered(["wave", "10", "a", "9", "null"]) == ["9", "10", "wave", "a", "null"]
     assert {normalize(text) for text in ("5", "5.0", "5e0", "+5")} == {"5"}
-    assert [normalize(text) for text in ("1e3", "0.50", "wave")] == ["1000", "0.5", "wave"]
-    assert normalize("12345678901234567890") == "12345678901234567890"
+    assert [normalize(text) for text in ("1e3", "0.50", "4294967295")] == [
+        *("1000", "0.5", "4294967295")
+    ]
+    for text in ("nan", "[1,2]", "1_000", "relu1_1", "", "e5", "."):
+        assert number(text) is None
 
 
-def test_one_key_is_an_ordered_row(tmp_path: Path) -> None:
-    values = [{"beta": value, "style": "wave"} for value in ("50", "0.5", "5")]
-    (sheet,) = sheets_of(write_sweep(tmp_path / "s", values))
-    assert numbers_of(sheet) == [[1, 2, 0]]
-    assert sheet.labels == {0: "beta=50", 1: "beta=0.5", 2: "beta=5"}  # style does not vary
-
-
-def test_long_row_is_wrapped_evenly(tmp_path: Path) -> None:
-    (sheet,) = sheets_of(write_sweep(tmp_path / "s", [{"seed": str(n)} for n in range(12)]))
-    assert [len(row) for row in sheet.cells] == [6, 6]
-    assert [row_length(count) for count in (1, 8, 9, 20, 100)] == [1, 8, 5, 7, 10]
+def test_one_key_is_an_ordered_row_which_is_wrapped(tmp_path: Path) -> None:
+    values = [{"beta": str(n), "style": "wave"} for n in (50, 0.5, *range(60, 68))]
+    (sheet,) = sheets_of(tmp_path, *values)
+    assert numbers_of(sheet) == [[1, 0, 2, 3, 4, 5, 6, 7], [8, 9]]
+    assert sheet.labels[1] == "beta=0.5"  # style does not vary
 
 
 def test_two_keys_are_a_grid_with_the_longer_one_across(tmp_path: Path) -> None:
     values = [{"beta": b, "style": s} for b in ("50", "0.5", "5") for s in ("wave", "chelsea")]
-    (sheet,) = sheets_of(write_sweep(tmp_path / "s", values))
+    (sheet,) = sheets_of(tmp_path, *values)
     assert sheet.columns == ["beta=0.5", "beta=5", "beta=50"]
     assert sheet.row_names == ["style=wave", "style=chelsea"]
     assert numbers_of(sheet) == [[2, 4, 0], [3, 5, 1]]
 
 
-def test_three_keys_are_several_sheets(tmp_path: Path) -> None:
-    values = [
-        {"init": i, "beta": b, "style": s}
-        for i in ("noise", "content")
-        for b in ("1", "10", "100")
-        for s in ("a", "b", "c")
-    ]
-    sheets = sheets_of(write_sweep(tmp_path / "s", values))
-    titles = [("noise", "init=noise"), ("content", "init=content")]
-    assert [(sheet.name, sheet.title) for sheet in sheets] == titles
+def test_three_keys_are_several_sheets_whose_names_differ(tmp_path: Path) -> None:
+    values = [{"a": a, "b": b, "c": c} for a in ("x/y", "X y") for b in "123" for c in "123"]
+    sheets = sheets_of(tmp_path, *values)
+    assert [(sheet.name, sheet.title) for sheet in sheets] == [("x_y", "a=x/y"), ("X_y_2", "a=X y")]
     assert all(len(sheet.columns) == len(sheet.row_names) == 3 for sheet in sheets)
 
 
 def test_sparse_grid_becomes_a_row(tmp_path: Path) -> None:
-    values = [{"beta": str(n), "size": str(n)} for n in (1, 2, 3)]
-    (sheet,) = sheets_of(write_sweep(tmp_path / "s", values))
+    (sheet,) = sheets_of(tmp_path, *({"beta": n, "size": n} for n in "123"))
     assert (numbers_of(sheet), sheet.labels[2]) == ([[0, 1, 2]], "beta=3, size=3")
-
-
-def test_names_of_sheets_differ_on_any_system(tmp_path: Path) -> None:
-    values = [{"a": a, "b": b, "c": c} for a in ("x/y", "X y") for b in "12" for c in "12"]
-    names = [sheet.name for sheet in sheets_of(write_sweep(tmp_path / "s", values))]
-    assert len({name.lower() for name in names}) == 2
 
 
 # ------------------------------------------------------------------------------------ varied keys
@@ -118,34 +89,32 @@ def test_varied_keys(runs: list[Any], expected: list[str]) -> None:
 def test_without_a_plan_configs_are_compared(tmp_path: Path) -> None:
     for index, beta in enumerate((5.0, 0.5)):
         write_job(tmp_path / f"{index}", index, settings={"beta": beta})
+    (tmp_path / "sweep.json").write_text('{"jobs": 3}')  # of another program
     report = read_report([tmp_path])
     assert report.varied == ["beta"]  # and not out, which differs as well
     assert [row.values for row in report.rows] == [{"beta": "5"}, {"beta": "0.5"}]
 
 
 def test_jobs_before_an_extension_have_values_of_the_new_key(tmp_path: Path) -> None:
-    write_job(tmp_path / "0", 0, settings={"style": "wave"})
-    write_job(tmp_path / "1", 1)
-    jobs: list[dict[str, Any]] = [
-        {"number": 0, "folder": "0", "overrides": ["beta=1"], "values": {"beta": "1"}},
-        {
-            "number": 1,
-            "folder": "1",
-            "overrides": ["beta=1", "style=chelsea"],
-            "values": {"beta": "1", "style": "chelsea"},
-        },
-    ]
+    jobs = []
+    for index, style in enumerate(("wave", "chelsea")):
+        write_job(tmp_path / str(index), index, settings={"style": style})
+        values = {"beta": "1"} | ({"style": style} if index else {})
+        jobs.append({"number": index, "folder": str(index), "overrides": [], "values": values})
     report = read_report([write_plan(tmp_path, jobs)])
     assert [row.values["style"] for row in report.rows] == ["wave", "chelsea"]
 
 
 def test_sweeps_with_equal_values_are_distinguished(tmp_path: Path) -> None:
-    one = write_sweep(tmp_path / "one", [{"beta": "1"}, {"beta": "2"}])
-    two = write_sweep(tmp_path / "two", [{"beta": "1"}, {"beta": "2"}])
+    one, two, three = (
+        write_sweep(tmp_path / name, [{"beta": low}, {"beta": high}])
+        for name, low, high in (("one", "1", "2"), ("two", "1", "2"), ("three", "3", "4"))
+    )
     report = read_report([one, two])
     assert report.varied == ["beta", "sweep"]
-    assert [row.number for row in report.rows] == [0, 1, 2, 3]
-    three = write_sweep(tmp_path / "three", [{"beta": "3"}, {"beta": "4"}])
+    assert [(row.number, row.values["sweep"]) for row in report.rows] == [
+        *((0, "one"), (1, "one"), (2, "two"), (3, "two"))
+    ]
     assert read_report([one, three]).varied == ["beta"]
     assert len(read_report([one, one]).rows) == 2
 
@@ -166,7 +135,7 @@ def test_command_of_an_unfinished_job_finishes_it(tmp_path: Path) -> None:
     assert row.command == f"python -m nst_exp 'content=my cat.jpg' 'out={folder}'"
 
 
-def test_report_of_nothing() -> None:
-    with pytest.raises(ConfigError, match="no such folder"):
-        read_report([Path("nowhere")])
-    assert arrange(read_report([]).rows, []) == []
+@pytest.mark.parametrize(("name", "message"), [("no", "no such folder"), ("", "holds no run")])
+def test_report_of_nothing(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_report([tmp_path / name])

@@ -55,10 +55,8 @@ def page_in_browser(browser: Any, tmp_path: Path) -> Iterator[Any]:
 
 def column(page: Any, place: int) -> list[str]:
     """Return the texts of a column of the table."""
-    return [
-        text.strip()
-        for text in page.locator(f"#jobs tbody td:nth-child({place})").all_inner_texts()
-    ]
+    texts = page.locator(f"#jobs tbody td:nth-child({place})").all_inner_texts()
+    return [text.strip() for text in texts]
 
 
 def test_table_is_sorted(page_in_browser: Any) -> None:

@@ -29,9 +29,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from nst_exp.report import table, write_report
 from nst_exp.report.__main__ import main
-from nst_exp.report.entries import read_report
 from nst_exp.report.html_data import encode
-from nst_exp.report.table import WIDTH, as_csv
+from nst_exp.report.table import WIDTH
 from nst_exp.utils.errors import OutputError
 
 FILES = ("sheet.png", "tradeoff.png", "results.csv", "report.html", "_summary")
@@ -46,9 +45,6 @@ def data_of(page: Path) -> dict[str, Any]:
 
 def two_jobs(folder: Path, **record: Any) -> Path:
     return write_sweep(folder, [{"beta": "1"}, {"beta": "2"}], **record)
-
-
-# ------------------------------------------------------------------------------------- the files
 
 
 def test_files_of_a_sweep(tmp_path: Path) -> None:
@@ -75,19 +71,24 @@ def test_files_of_a_sweep(tmp_path: Path) -> None:
     assert second["curve"] == []
 
 
-def test_unfinished_jobs(tmp_path: Path) -> None:
+def test_unfinished_and_damaged_jobs(tmp_path: Path) -> None:
+    states = ["done", "failed", "interrupted", "running", "missing", "damaged"]
     jobs: list[dict[str, Any]] = []
-    for index, status in enumerate(["done", "failed", "interrupted", "running", "missing"]):
+    for index, status in enumerate(states):
         values = {"beta": str(index)}
         jobs.append({"number": index, "folder": status, "overrides": [], "values": values})
         if status != "missing":
             write_job(tmp_path / "s" / status, index, status=status, error="Oops: it broke\nbadly")
+    (tmp_path / "s/damaged/result.json").write_text('{"status": "do')
+    (tmp_path / "s/done/image.png").write_bytes(b"no image")
+    (tmp_path / "s/done/losses.csv").write_bytes(b"\xff\xfe")
     sweep = write_plan(tmp_path / "s", jobs)
     write_report([sweep], sweep)
     rows = read_csv(sweep / "results.csv")
-    assert [row["status"] for row in rows] == [job["folder"] for job in jobs]
+    assert [row["status"] for row in rows] == [*states[:-1], "missing"]
     assert rows[1]["error"] == "Oops: it broke\nbadly"
-    assert [row["total_loss"] for row in rows] == ["1.5", "2.5", "3.5", "4.5", ""]
+    assert [row["total_loss"] for row in rows] == ["1.5", "2.5", "3.5", "4.5", "", ""]
+    assert data_of(sweep / "report.html")["jobs"][0]["image"] is None
 
 
 def test_sheets_of_other_keys_are_removed(tmp_path: Path) -> None:
@@ -100,28 +101,15 @@ def test_sheets_of_other_keys_are_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in out.glob("*.png")) == ["sheet.png", "sheet_own.png"]
 
 
-@pytest.mark.parametrize("name", FILES[:-1])
+@pytest.mark.parametrize("name", ["sheet.png", "report.html"])
 def test_files_of_others_are_kept(tmp_path: Path, name: str) -> None:
     sweep = two_jobs(tmp_path / "s")
-    before = sorted(path.name for path in sweep.iterdir())
     (sweep / name).write_text("mine")
+    before = sorted(sweep.iterdir())
     with pytest.raises(OutputError, match="is not part of a report"):
         write_report([sweep], sweep)
     assert (sweep / name).read_text() == "mine"
-    assert sorted(path.name for path in sweep.iterdir()) == sorted([*before, name])
-
-
-def test_damaged_records_do_not_stop_a_report(tmp_path: Path) -> None:
-    sweep = write_sweep(tmp_path / "s", [{"beta": "1"}, {"beta": "2"}, {"beta": "3"}])
-    (sweep / "000" / "result.json").write_text('{"status": "do')
-    (sweep / "001" / "image.png").write_bytes(b"no image")
-    (sweep / "001" / "losses.csv").write_bytes(b"\xff\xfe")
-    wrong: dict[str, Any] = {"losses": [1], "metrics": "x", "warnings": None, "error": 5}
-    change_record(sweep / "002", substituted=None, inputs=[], **wrong)
-    write_report([sweep], sweep)
-    rows = read_csv(sweep / "results.csv")
-    assert [row["status"] for row in rows] == ["missing", "done", "done"]
-    assert data_of(sweep / "report.html")["jobs"][1]["image"] is None
+    assert sorted(sweep.iterdir()) == before
 
 
 def test_summary_for_tensorboard(tmp_path: Path) -> None:
@@ -138,17 +126,10 @@ def test_summary_for_tensorboard(tmp_path: Path) -> None:
     assert "&lt;i&gt;" in text
 
 
-# ---------------------------------------------------------------------- texts of users, in a page
-
-
 def test_texts_of_users_stay_texts(tmp_path: Path) -> None:
-    sweep = write_sweep(
-        tmp_path / "<b>'s",
-        [{NASTY: NASTY, "style": "{{script}}"}, {NASTY: "b", "style": "<!--"}],
-        warnings=[NASTY],
-        substituted=[{"backbone": "vgg19", "by": NASTY, "because": "no answer"}],
-        metrics={f"m {NASTY}": 1.0},
-    )
+    values = [{NASTY: NASTY, "style": "{{script}}"}, {NASTY: "b", "style": "<!--"}]
+    metrics = {f"m {NASTY}": 1.0}
+    sweep = write_sweep(tmp_path / "<b>'s", values, warnings=[NASTY], metrics=metrics)
     write_report([sweep], tmp_path / "out")
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert text.count("<script") == 2  # the data and the page's own
@@ -157,7 +138,7 @@ def test_texts_of_users_stay_texts(tmp_path: Path) -> None:
     assert "<title>&lt;b&gt;" in text
     job = data_of(tmp_path / "out" / "report.html")["jobs"][0]
     assert job["values"] == [NASTY, "{{script}}"]
-    assert job["notes"] == [NASTY, f"{NASTY} instead of vgg19: no answer"]
+    assert job["notes"] == [NASTY]
     assert read_csv(tmp_path / "out" / "results.csv")[0][NASTY] == NASTY
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -169,10 +150,8 @@ def test_many_images_are_embedded_smaller(tmp_path: Path) -> None:
     Image.fromarray(noise).save(tmp_path / "a.png")
     paths = dict.fromkeys(range(20), tmp_path / "a.png")
     large, small = (encode(paths, 250, budget) for budget in (1e7, 1e5))
-    assert list(large) == list(small) == list(paths)
     assert sum(map(len, small.values())) < 1e5
     assert len(large[0]) > 10 * len(small[0])
-    assert encode({0: tmp_path / "gone.png"}, 250, 1e7) == {}
 
 
 # ------------------------------------------------------------------------------------- the table
@@ -181,7 +160,8 @@ def test_many_images_are_embedded_smaller(tmp_path: Path) -> None:
 def test_csv_has_everything_that_is_known(tmp_path: Path) -> None:
     value = 'a "quoted", value\nof two lines'
     sweep = write_sweep(tmp_path / "s", [{"style": value}, {"style": "[relu1_1,relu2_1]"}])
-    change_record(sweep / "001", losses={"total": 3.0, "content": 0.5, "style": 0.5})
+    losses = {"total": float("inf"), "content": 0.5, "style": 0.5}
+    change_record(sweep / "001", losses=losses, metrics={"ssim": float("nan")}, seconds=None)
     write_report([sweep], sweep)
     first, second = read_csv(sweep / "results.csv")
     assert first == {
@@ -202,15 +182,7 @@ def test_csv_has_everything_that_is_known(tmp_path: Path) -> None:
         "error": "",
     }
     assert (second["style"], second["pareto"]) == ("[relu1_1,relu2_1]", "false")
-
-
-def test_values_that_are_no_numbers_are_empty(tmp_path: Path) -> None:
-    values: dict[str, Any] = {"metrics": {"ssim": float("nan"), "words": "x", "flag": True}}
-    write_job(tmp_path / "a", losses={"total": float("inf")}, seconds=None, **values)
-    text = as_csv(read_report([tmp_path]), None)
-    assert "nan" not in text
-    assert "inf" not in text
-    assert text.splitlines()[0].endswith("tv_loss,pareto,seconds,evaluations,width,height,error")
+    assert second["total_loss"] == second["ssim"] == second["seconds"] == ""
 
 
 def test_text_table_fits_the_terminal(tmp_path: Path) -> None:
@@ -233,39 +205,19 @@ def test_text_table_shows_distances_where_they_are_measured(tmp_path: Path) -> N
 # ----------------------------------------------------------------------------------- the command
 
 
-def test_command_writes_reports_and_figures(
+def test_command_writes_reports_of_several_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     two_jobs(Path("one"))
     assert main(["one"]) == 0
     assert capsys.readouterr().out.splitlines() == [f"report: one/{name}" for name in FILES]
-    write_job(Path("two"), 1, settings={"beta": 2.0, "figure": {"title": "Figure 3"}})
+    write_job(Path("two"), 1, settings={"beta": 2.0})
     assert main(["one", "two"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "figure: report/figure.png"
     folders = [row["folder"] for row in read_csv(Path("report/results.csv"))]
     assert folders == ["one/000", "one/001", "two"]
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda folder: None, "no such folder"),
-        (lambda folder: folder.mkdir(), "holds no run"),
-        (lambda folder: write_plan(folder, []), "is damaged or names no job"),
-        (lambda folder: write_plan(folder, [{"number": "x"}]), "is damaged or names no job"),
-    ],
-)
-def test_errors_of_the_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Any, message: str
-) -> None:
-    make(tmp_path / "x")
-    assert main([str(tmp_path / "x")]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("error: ")
-    assert message in captured.err
-    assert captured.err.count("\n") == 1
-    assert captured.out == ""
+    assert main(["three"]) == 2
+    assert capsys.readouterr().err.startswith("error: three: no such folder; ")
 
 
 def test_reports_need_no_torch() -> None:

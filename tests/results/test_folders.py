@@ -28,12 +28,12 @@ def write(folder: Path, **record: object) -> Path:
     return folder
 
 
-def test_runs_are_found_in_natural_order(tmp_path: Path) -> None:
-    for name in ("10_a", "2_b", "x"):
+def test_run_folders_are_found(tmp_path: Path) -> None:
+    for name in ("000_a", "001_b"):
         write(tmp_path / name)
     (tmp_path / "notes").mkdir()
-    assert [path.name for path in find_run_folders(tmp_path)] == ["2_b", "10_a", "x"]
-    assert find_run_folders(tmp_path / "x") == [tmp_path / "x"]
+    assert [path.name for path in find_run_folders(tmp_path)] == ["000_a", "001_b"]
+    assert find_run_folders(tmp_path / "000_a") == [tmp_path / "000_a"]
     assert find_run_folders(tmp_path / "notes") == find_run_folders(tmp_path / "no") == []
 
 
@@ -42,20 +42,18 @@ def test_label_of_a_run(tmp_path: Path) -> None:
     assert read_run_folder(folder).label == "beta=5"
     write(folder, config={"panel": "C"})
     assert read_run_folder(folder).label == "C"
-    write(folder, config={"panel": "C", "figure": {"title": "T", "label": "wave"}})
-    assert (read_run_folder(folder).label, read_run_folder(folder).title) == ("wave", "T")
-
-
-@pytest.mark.parametrize("record", [{}, {"config": 3, "inputs": [], "substituted": {}}])
-def test_incomplete_record_reads_as_empty(tmp_path: Path, record: dict[str, object]) -> None:
-    run = read_run_folder(write(tmp_path / "run", **record))
-    assert (run.status, run.config, run.input("style"), run.figure) == ("missing", {}, {}, {})
-    assert (run.substitutions, run.overrides, run.title, run.image) == ([], [], "", None)
+    write(folder, config={"panel": "C", "figure": {"label": "wave"}})
+    assert read_run_folder(folder).label == "wave"
 
 
 def test_record_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
-    run = read_run_folder(write(tmp_path / "run", config={"image": "../secret.png"}))
-    assert run.image is None
+    for path in (tmp_path / "secret.png", tmp_path / "run/image.png"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    run = write(tmp_path / "run", config={"image": "../secret.png"})
+    assert read_run_folder(run).image is None
+    write(run, config={"image": "image.png"})
+    assert read_run_folder(run).image == run / "image.png"
 
 
 def test_losses_are_kept_up_to_the_step_that_is_resumed(tmp_path: Path) -> None:
@@ -72,13 +70,8 @@ def test_losses_are_kept_up_to_the_step_that_is_resumed(tmp_path: Path) -> None:
     assert read_losses(file.path)[0][2] == pytest.approx(1 / 3, rel=1e-9)
     file.open(0)
     assert read_losses(file.path) == []
-    file.discard()
-    assert not file.path.exists()
-
-
-def test_file_with_other_columns_has_no_losses(tmp_path: Path) -> None:
-    (tmp_path / "losses.csv").write_text("a,b\n1,2\n")
-    assert read_losses(tmp_path / "losses.csv") == []
+    file.path.write_text("a,b\n1,2\n")  # of another program
+    assert read_losses(file.path) == []
 
 
 def test_plan_is_read_back_and_extended(tmp_path: Path) -> None:
@@ -97,14 +90,11 @@ def test_plan_is_read_back_and_extended(tmp_path: Path) -> None:
     "content",
     [
         "{",
-        "[]",
-        '{"jobs": 3}',
-        '{"jobs": [{}], "launch": []}',
+        '{"jobs": [{}]}',
         '{"jobs": [{"number": 0, "folder": "..", "overrides": [], "values": {}}]}',
-        '{"launch": [".."]}',
     ],
 )
-def test_damaged_plan_has_no_jobs(tmp_path: Path, content: str) -> None:
+def test_damaged_or_hostile_plan_has_no_jobs(tmp_path: Path, content: str) -> None:
     (tmp_path / "sweep.json").write_text(content)
     assert read_plan(tmp_path) == {}
     assert folder_of_job(tmp_path, 0, ["beta=2"]) == "000_beta=2"

@@ -24,9 +24,9 @@ from nst_exp.app.sweep.grid import format_values, plan_sweep
 from nst_exp.app.sweep.launchers import check_launcher, is_basic
 from nst_exp.app.sweep.progress import SweepProgress
 from nst_exp.images import input_hashes
-from nst_exp.results.lock import check_free, folder_lock
+from nst_exp.results.lock import LOCK, check_free, folder_lock
 from nst_exp.results.record import compute_fingerprint, read_record
-from nst_exp.results.run_folder import LOCK, check_compatible, find_run_folders
+from nst_exp.results.run_folder import check_compatible, find_run_folders
 from nst_exp.results.sweep_plan import SweepPlan, add_finished_jobs, values_of
 from nst_exp.runner.validate import validate
 from nst_exp.utils.errors import ConfigError, NstError
