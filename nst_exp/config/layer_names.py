@@ -63,7 +63,7 @@ def aliases(architecture: str) -> dict[str, str]:
         return _vgg(architecture)
     if architecture in RESNET_BLOCKS:
         return _resnet(architecture)
-    return dict(_OTHERS.get(architecture, {}))
+    return _OTHERS.get(architecture, {})
 
 
 def layer_problem(architecture: str, layer: str, key: str) -> str | None:

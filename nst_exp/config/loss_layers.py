@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nst_exp.config.schema import Backbone, ContentLoss, Loss, StyleLoss
+from nst_exp.config.schema import Backbone, Loss
 
 
 def resolve_layers(loss: Loss, backbone: Backbone) -> Loss:
@@ -18,12 +18,6 @@ def resolve_layers(loss: Loss, backbone: Backbone) -> Loss:
         name: replace(term, layers=term.layers or style.layers) for name, term in loss.more.items()
     }
     return replace(loss, content=content, style=style, more=more)
-
-
-def layer_terms(loss: Loss) -> dict[str, ContentLoss | StyleLoss]:
-    """Return the terms that read layers, by their key: "loss.content", "loss.more.NAME"."""
-    more = {f"loss.more.{name}": term for name, term in loss.more.items()}
-    return {"loss.content": loss.content, "loss.style": loss.style, **more}
 
 
 def style_layers(loss: Loss) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from nst_exp.config import layer_names
 from nst_exp.config.keys import Key, walk
-from nst_exp.config.loss_layers import layer_terms, layers_read, resolve_layers, style_layers
+from nst_exp.config.loss_layers import layers_read, resolve_layers, style_layers
 from nst_exp.config.pyramid import build_levels
 from nst_exp.config.schema import LBFGS, Config, ContentLoss, LineSearch, Statistic, StyleLoss
 from nst_exp.utils.suggest import as_utf8, did_you_mean
@@ -81,7 +81,13 @@ def _value_problem(info: Key, value: Any) -> str | None:
 
 
 def _layers(config: Config) -> Iterator[str]:
-    for name, term in layer_terms(resolve_layers(config.loss, config.backbone)).items():
+    loss = resolve_layers(config.loss, config.backbone)
+    terms: dict[str, ContentLoss | StyleLoss] = {
+        "loss.content": loss.content,
+        "loss.style": loss.style,
+        **{f"loss.more.{name}": term for name, term in loss.more.items()},
+    }
+    for name, term in terms.items():
         used, weights, key = term.layers, term.weights, f"{name}.layers"
         wasserstein2 = isinstance(term, StyleLoss) and term.statistic is Statistic.wasserstein2
         if wasserstein2 and term.relative:
