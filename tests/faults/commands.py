@@ -17,14 +17,11 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
-from tests.faults import TINY as TINY
-
-
-def import_all() -> None:
-    """Import what a run imports; compute no tensor, since torch's threads do not survive a fork."""
-    import nst_exp.app.main
-    import nst_exp.report
-    import nst_exp.runner.run  # noqa: F401
+# What a run imports. Nothing here computes a tensor: torch's threads do not survive a fork.
+import nst_exp.app.main
+import nst_exp.report
+import nst_exp.runner.run  # noqa: F401
+from nst_exp.__main__ import run as run_command_line
 
 
 class Command:
@@ -79,7 +76,6 @@ def start(
     *,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    largest_file: int | None = None,
     before: Callable[[], object] | None = None,
 ) -> Command:
     """Start the command line.
@@ -89,7 +85,6 @@ def start(
         output: File for what it prints.
         folder: Working directory.
         environment: Changes to the environment.
-        largest_file: Bytes that no file may exceed, as on a full disk.
         before: Called in the new process before the command.
     """
 
@@ -104,12 +99,8 @@ def start(
         sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
         if before is not None:
             before()
-        if largest_file is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
         sys.argv = ["nst_exp", *arguments]
-        from nst_exp.__main__ import run
-
-        run()
+        run_command_line()
 
     output.write_text("")
     process = multiprocessing.get_context("fork").Process(target=work)
@@ -117,6 +108,11 @@ def start(
     return Command(process, output)
 
 
-def run(arguments: Sequence[str], output: Path, seconds: float = 120.0, **how: Any) -> Command:
+def run(arguments: Sequence[str], output: Path, **how: Any) -> Command:
     """Start the command line and wait for its end; ``how`` as for ``start``."""
-    return start(arguments, output, **how).wait(seconds)
+    return start(arguments, output, **how).wait()
+
+
+def limit_files(size: int) -> None:
+    """Let no file of this process exceed a size, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

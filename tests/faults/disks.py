@@ -7,9 +7,11 @@ import os
 import random
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
-from tests.faults.commands import import_all, run, start
+from tests.faults.commands import limit_files, run, start
+from tests.faults.evaluations import Fault, inject_into_objective
 from tests.faults.folders import compare, damaged, results_of
 from tests.faults.outcome import Outcome, part
 from tests.faults.signals import RUNS
@@ -22,25 +24,25 @@ SLOW = [*RUN, "steps=60"]
 
 def inject(scale: float, folder: Path) -> Outcome:
     """Let files grow to a random size only, and try every one of SPECIAL."""
-    import_all()
     outcome = Outcome(
         "disks full at a random size of file, folders read-only, removed or occupied",
         "exit code 5 or 2, one message, earlier files complete, the same bytes once there is room",
     )
     chance = random.Random(2)
-    output, whole = folder / "output.txt", folder / "whole"
+    output, whole, half = folder / "output.txt", folder / "whole", folder / "half"
     run([*RUN, f"out={whole}"], output)
     wanted = results_of(whole)
     largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
-    half = _interrupted(folder / "half", output)
+    stop = partial(inject_into_objective, Fault("signal", signal.SIGTERM, 12), folder)
+    run([*RUN, f"out={half}"], output, before=stop)
     # No file may exceed a size: as on a full disk, each writer fails at another moment.
     for trial in range(part(FULL, scale)):
         size = LEAST + int(chance.uniform(0.0, 1.0) ** 3 * (largest - LEAST))
         place = folder / f"full-{trial}"
         if trial % 2:
             shutil.copytree(half, place)
-        problems = run([*RUN, f"out={place}"], output, largest_file=size).wrong(5)
-        problems += damaged(place)
+        limit = partial(limit_files, size)
+        problems = run([*RUN, f"out={place}"], output, before=limit).wrong(5) + damaged(place)
         if trial % 2 and not (place / "last.ckpt").exists():
             problems.append("the checkpoint is gone")
         problems += run([*RUN, f"out={place}"], output).wrong(0) or compare(place, wanted)
@@ -48,20 +50,9 @@ def inject(scale: float, folder: Path) -> Outcome:
     for special in SPECIAL[: part(len(SPECIAL), scale)]:
         place = folder / special.__name__
         place.mkdir()
-        outcome.expect(special.__name__, special(place, place / "output.txt"))
+        outcome.expect(special.__name__, special(place / "out", place / "output.txt"))
     outcome.notes.append(f"files cut at {LEAST / 1e3:.0f} to {largest / 1e3:.0f} kB")
     return outcome
-
-
-def _interrupted(place: Path, output: Path) -> Path:
-    """Make a run that was stopped halfway."""
-    while True:
-        shutil.rmtree(place, ignore_errors=True)
-        command = start([*RUN, f"out={place}"], output)
-        command.wait_for(place, "last.ckpt")
-        command.send(signal.SIGTERM)
-        if command.wait().code == 128 + signal.SIGTERM and (place / "last.ckpt").exists():
-            return place
 
 
 def _drop_privileges() -> None:
@@ -71,45 +62,45 @@ def _drop_privileges() -> None:
         raise OSError("capset")
 
 
-def _file_on_the_way(place: Path, output: Path) -> list[str]:
-    (place / "file").write_bytes(b"mine")
-    problems = run([*RUN, f"out={place}/file"], output).wrong(5)
-    problems += run([*RUN, f"out={place}/file/out"], output).wrong(5)
-    return problems + ([] if (place / "file").read_bytes() == b"mine" else ["it was changed"])
+def _became_read_only(out: Path, output: Path) -> list[str]:
+    command = start([*SLOW, f"out={out}"], output, before=_drop_privileges)
+    command.wait_for(out, "last.ckpt")
+    out.chmod(0o555)
+    problems = command.wait().wrong(5, "the best image is")
+    out.chmod(0o755)
+    return problems + damaged(out)
 
 
-def _file_of_somebody_else(place: Path, output: Path) -> list[str]:
-    path = place / "out" / "image.png"
-    path.parent.mkdir()
-    path.write_bytes(b"mine")
-    problems = run([*RUN, f"out={place}/out"], output).wrong(2)
-    return problems + ([] if path.read_bytes() == b"mine" else ["it was changed"])
-
-
-def _removed(place: Path, output: Path) -> list[str]:
+def _removed(out: Path, output: Path) -> list[str]:
     """It is made again, or there is an error and the best image is saved elsewhere."""
-    command = start([*SLOW, f"out={place}/out"], output)
-    command.wait_for(place, "out/last.ckpt")
-    shutil.rmtree(place / "out", ignore_errors=True)
-    if command.wait().code == 0 and (place / "out" / "image.png").exists():
-        return damaged(place / "out")
+    command = start([*SLOW, f"out={out}"], output)
+    command.wait_for(out, "last.ckpt")
+    shutil.rmtree(out, ignore_errors=True)
+    if command.wait().code == 0 and (out / "image.png").exists():
+        return damaged(out)
     return command.wrong(5, "the best image is")
 
 
-def _became_read_only(place: Path, output: Path) -> list[str]:
-    command = start([*SLOW, f"out={place}/out"], output, before=_drop_privileges)
-    command.wait_for(place, "out/last.ckpt")
-    (place / "out").chmod(0o555)
-    problems = command.wait().wrong(5, "the best image is")
-    (place / "out").chmod(0o755)
-    return problems + damaged(place / "out")
-
-
-def _occupied(place: Path, output: Path) -> list[str]:
-    first = start([*SLOW, f"out={place}/out"], place / "first.txt")
-    first.wait_for(place, "out/last.ckpt")
-    problems = run([*SLOW, f"out={place}/out"], output).wrong(2, "another process")
+def _occupied(out: Path, output: Path) -> list[str]:
+    first = start([*SLOW, f"out={out}"], output.with_name("first.txt"))
+    first.wait_for(out, "last.ckpt")
+    problems = run([*SLOW, f"out={out}"], output).wrong(2, "another process")
     return problems + first.wait().wrong(0)
+
+
+def _file_is_kept(file: Path, out: Path, code: int, output: Path) -> list[str]:
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"mine")
+    problems = run([*RUN, f"out={out}"], output).wrong(code)
+    return problems + ([] if file.read_bytes() == b"mine" else ["it was changed"])
+
+
+def _file_on_the_way(out: Path, output: Path) -> list[str]:
+    return _file_is_kept(out, out, 5, output) + _file_is_kept(out, out / "below", 5, output)
+
+
+def _file_of_somebody_else(out: Path, output: Path) -> list[str]:
+    return _file_is_kept(out / "image.png", out, 2, output)
 
 
 SPECIAL = [_became_read_only, _removed, _occupied, _file_on_the_way, _file_of_somebody_else]

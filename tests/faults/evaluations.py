@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+
+from nst_exp.core.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,6 @@ def inject_into_objective(fault: Fault | None, folder: Path) -> None:
 
     ``totals.json`` gets all totals, ``lowest.npy`` the image of the lowest finite one.
     """
-    import torch
-
-    from nst_exp.core.objective import Objective
-
     forward, totals = Objective.forward, list[float]()
 
     def evaluate(self: Any, image: Any, features: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 TEMPORARY = ".nst-*"  # unfinished files are named so
@@ -64,25 +65,18 @@ def damaged(folder: Path) -> list[str]:
     """Return the files below the folder that are neither complete nor absent."""
     found: list[str] = []
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.match(TEMPORARY):
-            try:
-                _read(path)
-            except Exception as error:
-                found.append(f"damaged: {path.relative_to(folder)}: {error}")
+        try:
+            if path.suffix == ".png":
+                with Image.open(path) as image:
+                    image.load()
+            elif path.suffix == ".json":
+                json.loads(path.read_text(encoding="utf-8"))
+            elif path.suffix == ".ckpt":
+                torch.load(path, weights_only=True)
+            elif path.name == "losses.csv":
+                text = path.read_text(encoding="utf-8")
+                if text[-1] != "\n" or len({line.count(",") for line in text.splitlines()}) > 1:
+                    raise ValueError("a row is cut off")
+        except Exception as error:
+            found.append(f"damaged: {path.relative_to(folder)}: {error}")
     return found
-
-
-def _read(path: Path) -> None:
-    if path.suffix == ".png":
-        with Image.open(path) as image:
-            image.load()
-    elif path.suffix == ".json":
-        json.loads(path.read_text(encoding="utf-8"))
-    elif path.suffix == ".ckpt":
-        import torch
-
-        torch.load(path, map_location="cpu", weights_only=True)
-    elif path.name == "losses.csv":
-        text = path.read_text(encoding="utf-8")
-        if not text.endswith("\n") or len({line.count(",") for line in text.splitlines()}) > 1:
-            raise ValueError("a row is cut off")

@@ -15,7 +15,6 @@ import struct
 import zlib
 from collections import Counter
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -146,14 +145,14 @@ def mutant(number: int) -> tuple[str, bytes]:
     chance = random.Random(number)
     name, data = originals()[number % len(originals())]
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
-        data = chance.choice((_bits, _bits, _run, _run, _number, _number, _pieces))(data, chance)
+        data = chance.choice((_flip, _overwrite, _overwrite, _move))(data, chance)
         data = data[: chance.randrange(1, len(data) + 1)] if chance.random() < 0.1 else data
     if data.startswith(PNG) and chance.random() < 0.6:
         data = _with_check_sums(data)  # or the decoders after them would hardly be reached
     return name, data
 
 
-def _bits(data: bytes, chance: random.Random) -> bytes:
+def _flip(data: bytes, chance: random.Random) -> bytes:
     changed = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 8))):
         end = chance.choice((len(changed), min(64, len(changed))))  # decoders trust the start most
@@ -161,47 +160,37 @@ def _bits(data: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
-def _run(data: bytes, chance: random.Random) -> bytes:
-    at, length = chance.randrange(len(data)), chance.choice((1, 2, 4, 16, 64))
-    filling = chance.choice((bytes(length), b"\xff" * length, chance.randbytes(length)))
-    return data[:at] + filling + data[at + chance.choice((0, length)) :]
+def _overwrite(data: bytes, chance: random.Random) -> bytes:
+    """Overwrite or insert bytes, often an extreme where a length, a count or an offset may be."""
+    if chance.random() < 0.5:
+        order = chance.choice(("big", "little"))
+        filling = chance.choice(EXTREMES).to_bytes(4, order)[: chance.choice((2, 4))]
+    else:
+        length = chance.choice((1, 2, 4, 16, 64))
+        filling = chance.choice((bytes(length), b"\xff" * length, chance.randbytes(length)))
+    border = chance.choice(_borders(data)) + chance.choice((-4, 0, 0, 2, 4, 8))
+    at = max(0, chance.choice((chance.randrange(len(data)), border)))
+    return data[:at] + filling + data[at + chance.choice((0, len(filling), len(filling))) :]
 
 
-def _number(data: bytes, chance: random.Random) -> bytes:
-    """Put an extreme where a length, a count or an offset may be."""
-    kind, order = chance.choice("HI"), chance.choice("<>")
-    value = chance.choice(EXTREMES) & (0xFFFF if kind == "H" else 0xFFFFFFFF)
-    at = chance.choice([chance.randrange(len(data)), chance.choice(_borders(data))])
-    at = max(0, at + chance.choice((-4, -2, 0, 0, 2, 4, 8)))
-    field = struct.pack(order + kind, value)
-    return data[:at] + field + data[at + len(field) :]
-
-
-def _pieces(data: bytes, chance: random.Random) -> bytes:
-    """Delete, double or move pieces, or take one from another file."""
-    pieces, strangers = _split(data), _split(chance.choice(originals())[1])
-    at, other = chance.randrange(len(pieces)), chance.randrange(len(pieces))
-    some = [[], [pieces[at]] * 2, [pieces[other]], [chance.choice(strangers)]]
-    pieces[at : at + 1] = chance.choice(some)
-    return b"".join(pieces) or b"\0"
-
-
-def _split(data: bytes) -> list[bytes]:
-    return [data[a:b] for a, b in pairwise([0, *_borders(data), len(data)])]
+def _move(data: bytes, chance: random.Random) -> bytes:
+    """Delete, double or move a piece, or replace it by one of another file."""
+    donor = chance.choice((b"", data, chance.choice(originals())[1]))
+    start, end = sorted(chance.choices(_borders(donor), k=2))
+    at = chance.choice(_borders(data))
+    until = chance.choice([at, *(border for border in _borders(data) if border > at)])
+    return data[:at] + donor[start:end] + data[until:] or b"\0"
 
 
 def _borders(data: bytes) -> list[int]:
-    """Return where pieces may begin: before the names of chunks and boxes, or every 16 bytes."""
-    found = [match.start() - 4 for match in re.finditer(rb"[A-Za-z]{4}", data)]
-    return [at for at in found if at > 0] or list(range(0, len(data), 16))
+    """Return where pieces may begin or end: before names of chunks and every 64 bytes."""
+    chunks = [match.start() for match in re.finditer(rb"[A-Za-z]{4}", data[4:])]
+    return sorted({*range(0, len(data), 64), *chunks, len(data)})
 
 
 def _with_check_sums(data: bytes) -> bytes:
     fixed, at = bytearray(data), len(PNG)
-    while at + 12 <= len(fixed):
-        end = at + 8 + int.from_bytes(fixed[at : at + 4], "big")
-        if end + 4 > len(fixed):
-            break
+    while (end := at + 8 + int.from_bytes(fixed[at : at + 4], "big")) + 4 <= len(fixed):
         fixed[end : end + 4] = struct.pack(">I", zlib.crc32(fixed[at + 4 : end]))
         at = end + 4
     return bytes(fixed)

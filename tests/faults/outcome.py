@@ -6,18 +6,19 @@ import importlib
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
+@dataclass
 class Outcome:
     """Counts trials and keeps what went wrong."""
 
-    def __init__(self, title: str, promise: str) -> None:
-        self.title = title
-        self.promise = promise  # how each trial must end
-        self.tried = 0
-        self.failures: list[str] = []  # one line each
-        self.notes: list[str] = []
+    title: str
+    promise: str  # how each trial must end
+    tried: int = 0
+    failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def expect(self, trial: object, problems: Sequence[str]) -> None:
         """Count a trial, which kept its promise if there are no problems."""
@@ -37,10 +38,9 @@ def part(full: int, scale: float) -> int:
     return max(1, round(full * scale))
 
 
-def inject(block: str, scale: float) -> tuple[Outcome, float]:
+def inject(scale: float, block: str) -> tuple[Outcome, float]:
     """Do a block in a scratch folder; return what it found and its seconds."""
     module = importlib.import_module(f"tests.faults.{block}")
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"faults-{block}-") as folder:
-        outcome: Outcome = module.inject(scale, Path(folder))
-    return outcome, time.monotonic() - begun
+        return module.inject(scale, Path(folder)), time.monotonic() - begun

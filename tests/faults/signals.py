@@ -11,7 +11,10 @@ import time
 from functools import cache
 from pathlib import Path
 
-from tests.faults.commands import TINY, Command, import_all, run, start
+import torch
+
+from tests.faults import TINY
+from tests.faults.commands import Command, run, start
 from tests.faults.folders import Results, compare, damaged, results_of
 from tests.faults.outcome import Outcome, part
 
@@ -63,40 +66,37 @@ def inject(scale: float, folder: Path) -> Outcome:
 
 
 def interrupt(outcome: Outcome, kinds: list[Kind], scale: float, folder: Path) -> None:
-    """Interrupt runs one to three times each, then let them end; count the interruptions."""
-    import_all()
+    """Interrupt runs once or several times each, then let them end; count the interruptions."""
     chance = random.Random(1)
     late = trial = 0
-    temporary = [folder, Path(tempfile.mkdtemp(dir="/dev/shm"))]  # two file systems
-    for number, times, target, full in kinds:
-        for _ in range(part(full, scale)):
-            trial += 1
-            name = "sweep" if target == "sweep" else chance.choice(list(RUNS)[:-1])
-            wanted, seconds = undisturbed(name, folder)
-            place, output = folder / f"{trial}", folder / "interrupted.txt"
-            arguments = [*RUNS[name], f"out={place}"]
-            environment = SLURM if target == "SLURM" else {}
-            environment = {**environment, "TMPDIR": str(temporary[trial % 2])}
-            problems: list[str] = []
-            hits = 0
-            for _ in range(chance.randint(1, 4) if number == signal.SIGKILL else 1):
-                command = start(arguments, output, environment=environment)
-                # Not in the first tenth, in which the command may not have set its handlers.
-                time.sleep(chance.uniform(0.1, 1.0) * seconds)
-                for _ in range(times):
-                    command.send(number)
-                    time.sleep(BETWEEN)
-                hits += command.wait(30.0).code != 0
-                problems += _ended(command, number, times) + damaged(place)
-                if times == 1 and number != signal.SIGKILL:
-                    problems += _unsaved(place)
-            late += not hits
-            problems += run(arguments, output).wrong(0) or compare(place, wanted)
-            for _ in range(max(1, hits)):
-                outcome.expect(f"{number.name} {times} times to a {target} ({name})", problems)
-    if left := os.listdir(temporary[1]):
-        outcome.failures.append(f"left in the temporary folder: {left}")
-    temporary[1].rmdir()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as temporary:  # another file system
+        for number, times, target, full in kinds:
+            for _ in range(part(full, scale)):
+                trial += 1
+                name = "sweep" if target == "sweep" else chance.choice(list(RUNS)[:-1])
+                wanted, seconds = undisturbed(name, folder)
+                place, output = folder / f"{trial}", folder / "interrupted.txt"
+                arguments = [*RUNS[name], f"out={place}"]
+                environment = (SLURM if target == "SLURM" else {}) | {"TMPDIR": temporary}
+                problems: list[str] = []
+                hits = 0
+                for _ in range(chance.randint(1, 4) if number == signal.SIGKILL else 1):
+                    command = start(arguments, output, environment=environment)
+                    # Not in the first tenth, in which the command may not have set its handlers.
+                    time.sleep(chance.uniform(0.1, 1.0) * seconds)
+                    for _ in range(times):
+                        command.send(number)
+                        time.sleep(BETWEEN)
+                    hits += command.wait(30.0).code != 0
+                    problems += _ended(command, number, times) + damaged(place)
+                    if times == 1 and number != signal.SIGKILL:
+                        problems += _unsaved(place)
+                late += not hits
+                problems += run(arguments, output).wrong(0) or compare(place, wanted)
+                for _ in range(max(1, hits)):
+                    outcome.expect(f"{number.name} {times} times to a {target} ({name})", problems)
+        if left := os.listdir(temporary):
+            outcome.failures.append(f"left in the temporary folder: {left}")
     outcome.notes.append(f"{trial} runs and sweeps; {late} were faster")
 
 
@@ -111,8 +111,6 @@ def _ended(command: Command, number: int, times: int) -> list[str]:
 
 def _unsaved(place: Path) -> list[str]:
     """Return the runs that were stopped and whose record, losses and checkpoint do not agree."""
-    import torch
-
     found = []
     for path in place.rglob("result.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
