@@ -58,9 +58,9 @@ def inject(scale: float, folder: Path) -> Outcome:
     )
     trials: list[tuple[str, Fault | None]] = []
     faults = itertools.product(OPTIMIZERS, ("loss", "map", "gradient"), (1, 2, 5))
-    for number, (words, where, at) in enumerate(faults):
-        fault = Fault(where, (math.nan, math.inf, -math.inf)[number % 3], at, number % 2 == 0)
-        trials.append((f"{_end(fault)} {words}", fault))
+    for number, (optimizer, where, at) in enumerate(faults):
+        met = Fault(where, (math.nan, math.inf, -math.inf)[number % 3], at, number % 2 == 0)
+        trials.append((f"{_end(met)} {optimizer}", met))
     trials += [(line, None) for line in SETTINGS.strip().splitlines()]
     for color in ("black", "gray", "white", "red"):
         Image.new("RGB", (48, 32), color).save(folder / f"{color}.png")

@@ -54,4 +54,4 @@ def inject_into_objective(fault: Fault | None, folder: Path) -> None:
         (folder / "totals.json").write_text(json.dumps(totals), encoding="utf-8")
         return losses
 
-    Objective.forward = evaluate  # type: ignore[method-assign]
+    Objective.forward = evaluate  # type: ignore[assignment, method-assign]

@@ -41,8 +41,10 @@ def originals() -> list[tuple[str, bytes]]:
     palette, bits = rgb.quantize(8), gray.convert("1")
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "described"
-    turned = {"exif": exif}
-    profile = {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()}
+    turned: dict[str, object] = {"exif": exif}
+    profile: dict[str, object] = {
+        "icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    }
     several = {"save_all": True, "append_images": [rgb.rotate(90), rgb.rotate(180)]}
     files: dict[str, tuple[Image.Image, dict[str, object]]] = {
         "gray.png": (gray, {}),
@@ -163,8 +165,8 @@ def _flip(data: bytes, chance: random.Random) -> bytes:
 def _overwrite(data: bytes, chance: random.Random) -> bytes:
     """Overwrite or insert bytes, often an extreme where a length, a count or an offset may be."""
     if chance.random() < 0.5:
-        order = chance.choice(("big", "little"))
-        filling = chance.choice(EXTREMES).to_bytes(4, order)[: chance.choice((2, 4))]
+        filling = struct.pack(chance.choice("<>") + "I", chance.choice(EXTREMES))
+        filling = filling[chance.choice((0, 2)) :]
     else:
         length = chance.choice((1, 2, 4, 16, 64))
         filling = chance.choice((bytes(length), b"\xff" * length, chance.randbytes(length)))
