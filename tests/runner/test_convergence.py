@@ -134,7 +134,7 @@ def test_runs_that_improve_have_no_warnings(overrides: str) -> None:
     assert tiny_run(None, *overrides.split()).record["warnings"] == []
 
 
-@pytest.mark.parametrize("last", [float("nan"), 1e30, 2.0])
+@pytest.mark.parametrize("last", [float("nan"), 1e30])
 def test_last_image_that_is_far_off_is_not_saved(
     last: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,21 +156,3 @@ def test_last_image_that_is_far_off_is_not_saved(
     best = images[-1][0].permute(1, 2, 0).clamp(0, 1).numpy()  # such short steps go straight down
     assert np.array_equal(pixels(result.path), np.rint(best * 255))
     assert "NaN" not in (tmp_path / "result.json").read_text()
-
-
-def test_level_that_ends_far_off_does_not_affect_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = ["optimizer=adam", "resolution.pyramid=true", "resolution.sizes=[32,48]", "steps=12"]
-    sound = tiny_run(None, *settings)
-    step, levels = StyleTransfer.optimizer_step, []
-
-    def optimizer_step(module: StyleTransfer, *rest: object) -> None:
-        step(module, *rest)  # type: ignore[arg-type]
-        levels.append(module.level)
-        if levels == [0] * 6:  # the last of its steps
-            with torch.no_grad():
-                module.parameter.values.fill_(1e30)
-
-    monkeypatch.setattr(StyleTransfer, "optimizer_step", optimizer_step)
-    result = tiny_run(None, *settings)
-    assert any("the last image at 32 px" in line for line in result.record["warnings"])
-    assert result.losses["total"] < 2 * sound.losses["total"]  # from the best image of level 0

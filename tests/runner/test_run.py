@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from helpers_run import TINY, picture, pixels, tiny_run
-from numpy.typing import NDArray
 from tifffile import imread
 
 from nst_exp.app.api import make_config
@@ -34,10 +33,6 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Result:
     result = run(config, tmp_path_factory.mktemp("done"), overrides=OVERRIDES)
     assert config_as_dict(config) == before
     return result
-
-
-def as_array(result: Result) -> NDArray[np.float64]:
-    return np.asarray(result.image, dtype=np.float64) / 255.0
 
 
 def test_record(done: Result) -> None:
@@ -96,54 +91,24 @@ def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert first.path.read_bytes() == second.path.read_bytes()
-    assert not np.array_equal(as_array(first), as_array(other))
-
-
-@pytest.fixture(scope="module")
-def references() -> dict[str, NDArray[np.float64]]:
-    """The content, and the style in the content's shape."""
-    config = make_config([*TINY, "init=style"])  # for which the style is decoded in full
-    content, _, style = load_inputs(config).tensors(config.size)
-    return {
-        name: image[0].permute(1, 2, 0).double().numpy()
-        for name, image in (("content", content), ("style", style))
-    }
+    assert first.image != other.image
 
 
 @pytest.mark.parametrize("kind", ["content", "style", "file"])
-def test_start_from_an_image(
-    tmp_path: Path, kind: str, references: dict[str, NDArray[np.float64]]
-) -> None:
+def test_start_from_an_image(tmp_path: Path, kind: str) -> None:
     own = picture(tmp_path / "own.png", (48, 32), seed=9)
-    file = [f"init.file={own}"] * (kind == "file")
-    record = tiny_run(tmp_path / "run", "steps=1", f"init={kind}", *file).record
+    words = ["steps=1", f"init={kind}", *[f"init.file={own}"] * (kind == "file")]
+    record = tiny_run(tmp_path / "run", *words).record
     found = pixels(tmp_path / "run" / "snapshots" / "step_000000.png") / 255.0
+    config = make_config([*TINY, *words])
+    content, _, start = load_inputs(config).tensors(config.size)
+    expected = (content if start is None else start)[0].permute(1, 2, 0).numpy()
     # Snapshots have 8 bits; the way through the Fourier basis costs float32's rounding only.
-    expected = pixels(own) / 255.0 if file else references[kind]
-    assert np.abs(found - expected).max() < (1.5 if file else 0.5) / 255 + 1e-4
-    if file:
+    assert np.abs(found - expected).max() < 0.5 / 255 + 1e-4
+    if kind == "file":
+        assert np.abs(expected - pixels(own) / 255.0).max() < 1e-6
         hashed = hashlib.sha256(own.read_bytes()).hexdigest()
         assert record["inputs"]["init.file"]["sha256"] == hashed
-
-
-def test_beta_leads_from_the_content_to_the_style(
-    references: dict[str, NDArray[np.float64]],
-) -> None:
-    results = [tiny_run(None, f"beta={beta}", "steps=15") for beta in (0.01, 1, 100)]
-    contents = [result.losses["content"] for result in results]
-    styles = [result.losses["style"] for result in results]
-    distances = [np.abs(as_array(result) - references["content"]).mean() for result in results]
-    assert contents == sorted(contents)
-    assert distances[0] < min(distances[1:]) / 2
-    assert styles[0] > 5 * max(styles[1:])  # the rest is not in order before it has converged
-
-
-def test_content_alone_from_the_content_stays_there(
-    references: dict[str, NDArray[np.float64]],
-) -> None:
-    """The start is the optimum: its total is rounding, and which must not be amplified."""
-    result = tiny_run(None, "beta=0", "loss.tv.weight=0")
-    assert np.abs(as_array(result) - references["content"]).max() < 1.5 / 255
 
 
 @pytest.mark.parametrize(
