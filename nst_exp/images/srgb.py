@@ -26,7 +26,7 @@ def to_srgb(image: Image.Image, rawmode: str, background: str, notes: list[str])
     Raises:
         UnsupportedPixels: If samples are floats, or integers beyond 16 bits.
     """
-    if _has_16_bits(rawmode) or image.mode.startswith("I"):
+    if ";16" in rawmode or image.mode.startswith("I"):
         bits = 12 if rawmode.startswith("I;12") else 16
         notes.append(f"its {bits}-bit samples are read as 8-bit")
     base, alpha = _split_alpha(image, rawmode)
@@ -39,11 +39,6 @@ def to_srgb(image: Image.Image, rawmode: str, background: str, notes: list[str])
     return colors
 
 
-def _has_16_bits(rawmode: str) -> bool:
-    # BGR;16 packs a whole pixel into 16 bits
-    return ";16" in rawmode and not rawmode.startswith("BGR;")
-
-
 def _split_alpha(image: Image.Image, rawmode: str) -> tuple[Image.Image, Image.Image | None]:
     """Return the colors in a mode of _SPACES and, if there is transparency, the opacity (L)."""
     mode, key = image.mode, image.info.get("transparency")
@@ -51,7 +46,7 @@ def _split_alpha(image: Image.Image, rawmode: str) -> tuple[Image.Image, Image.I
         return _scale_to_8_bits(image, 4095 if rawmode.startswith("I;12") else 65535)
     if isinstance(key, int):  # Pillow widens samples of 2 and 4 bits to 8, but not this value
         image.info["transparency"] = key * {"L;2": 85, "L;4": 17}.get(rawmode, 1)
-    elif mode == "RGB" and key is not None and _has_16_bits(rawmode):
+    elif mode == "RGB" and key is not None and ";16" in rawmode:
         image.info["transparency"] = tuple(value >> 8 for value in key)  # as with the samples
     is_gray = mode in ("1", "L", "LA", "La")
     if not image.has_transparency_data:

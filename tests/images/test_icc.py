@@ -2,21 +2,79 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from image_files import noise
+from image_files import Array, noise
 from PIL import Image
-from profiles import ADOBE, SRGB, as_srgb, cmyk_profile, encoded, gray_profile, rgb_profile
 
 from nst_exp.images import load_image
 from nst_exp.images.srgb import srgb_icc
 
 COLORS = noise(32, 32)
 
+# Primaries as XYZ relative to D50, in columns (published with the ICC profiles of these spaces)
+SRGB = np.array([[0.4360, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
+ADOBE = np.array([[0.6097, 0.2053, 0.1492], [0.3111, 0.6257, 0.0632], [0.0195, 0.0609, 0.7446]])
 
-def loaded(path: Path, image: Image.Image, icc: bytes) -> tuple[np.ndarray, list[str]]:
+
+def _fixed(*values: float) -> bytes:
+    return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+
+def _profile(space: bytes, kind: bytes, connection: bytes, tags: Mapping[bytes, bytes]) -> bytes:
+    body, table = b"", struct.pack(">I", len(tags))
+    start = 128 + 4 + 12 * len(tags)
+    for name, data in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    header = struct.pack(">I", start + len(body)) + bytes(4) + b"\x02\x40\0\0"
+    header += kind + space + connection + bytes(12) + b"acsp" + bytes(28)
+    header += _fixed(0.9642, 1.0, 0.8249)  # D50
+    return header.ljust(128, b"\0") + table + body
+
+
+def _curve(gamma: float) -> bytes:
+    return b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+
+
+def rgb_profile(primaries: Array, gamma: float) -> bytes:
+    """Make an RGB profile with these primaries; gamma in steps of 1/256."""
+    tags = {}
+    for column, letter in enumerate((b"r", b"g", b"b")):
+        tags[letter + b"XYZ"] = b"XYZ " + bytes(4) + _fixed(*primaries[:, column])
+        tags[letter + b"TRC"] = _curve(gamma)
+    return _profile(b"RGB ", b"mntr", b"XYZ ", tags)
+
+
+def gray_profile(gamma: float) -> bytes:
+    """Make a profile for gray; gamma in steps of 1/256."""
+    return _profile(b"GRAY", b"mntr", b"XYZ ", {b"kTRC": _curve(gamma)})
+
+
+def cmyk_profile() -> bytes:
+    """Make a profile: no ink is white, cyan alone L* = 128/255 * 100, all other corners black."""
+    lab = np.zeros((2, 2, 2, 2, 3), np.uint8)
+    lab[..., 1:] = 128
+    lab[0, 0, 0, 0, 0], lab[1, 0, 0, 0, 0] = 255, 128
+    identity = bytes(range(256))
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    table += identity * 4 + lab.tobytes() + identity * 3
+    return _profile(b"CMYK", b"prtr", b"Lab ", {b"A2B0": table})
+
+
+def encoded(linear: Array) -> Array:
+    """Encode linear light 0..1 as sRGB levels 0..255, floats (IEC 61966-2-1)."""
+    linear = np.clip(linear, 0, 1)
+    low, high = 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
+    levels: Array = 255 * np.where(linear <= 0.0031308, low, high)
+    return levels
+
+
+def loaded(path: Path, image: Image.Image, icc: bytes) -> tuple[Array, list[str]]:
     """Save and load the image; return its pixels and the warnings without key and path."""
     image.save(path, icc_profile=icc, quality=95)
     result = load_image(path, key="style")
@@ -27,8 +85,9 @@ def loaded(path: Path, image: Image.Image, icc: bytes) -> tuple[np.ndarray, list
 
 @pytest.mark.parametrize(("primaries", "gamma"), [(SRGB, 1.0), (SRGB, 1.8), (ADOBE, 2.19921875)])
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_rgb_profiles(tmp_path: Path, suffix: str, primaries: np.ndarray, gamma: float) -> None:
-    expected = as_srgb(COLORS, primaries, gamma)
+def test_rgb_profiles(tmp_path: Path, suffix: str, primaries: Array, gamma: float) -> None:
+    linear = (COLORS / 255.0) ** gamma
+    expected = encoded(linear @ primaries.T @ np.linalg.inv(SRGB).T)
     icc = rgb_profile(primaries, gamma)
     result, notes = loaded(tmp_path / f"x.{suffix}", Image.fromarray(COLORS), icc)
     assert np.abs(result - expected).max() <= 2.5

@@ -61,17 +61,16 @@ def written(path: Path, data: bytes) -> Path:
     return path
 
 
-def gray(levels: object) -> np.ndarray:
-    """(H, W) -> (H, W, 3), rounded."""
-    return np.repeat(np.rint(np.asarray(levels)).astype(np.uint8)[..., None], 3, -1)
+LOSSLESS = ["png", "bmp", "tif", "ppm", "tga", "qoi", "ico", "pcx", "webp"]
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "tga", "qoi", "ico", "pcx", "webp"])
-def test_lossless_formats_keep_every_pixel(tmp_path: Path, suffix: str) -> None:
-    pixels = noise(16, 16)
-    path = saved(tmp_path / f"photo.{suffix}", Image.fromarray(pixels), lossless=True)
+@pytest.mark.parametrize("suffix", [*LOSSLESS, "jpg", "avif", "jp2", "gif", "dds"])
+def test_formats(tmp_path: Path, suffix: str) -> None:
+    image = Image.fromarray(noise(16, 16)) if suffix in LOSSLESS else smooth(16, 16)
+    path = saved(tmp_path / f"photo.{suffix}", image, lossless=True, quality=95)
     loaded = load(path)
-    assert np.array_equal(array(loaded), pixels)
+    difference = np.abs(array(loaded) - np.asarray(image, float)).mean()
+    assert difference == 0 if suffix in LOSSLESS else difference < 4
     assert loaded.warnings == []
     assert loaded.path == path
     assert loaded.original_size == (16, 16)
@@ -84,13 +83,6 @@ def test_lossless_formats_keep_every_pixel(tmp_path: Path, suffix: str) -> None:
 def test_tiffs_in_every_order(tmp_path: Path, order: str, planar: bool, packed: bool) -> None:
     path = written(tmp_path / "x", tiff(noise(), "rgb", order, planar, packed))
     assert np.array_equal(array(load(path)), noise())
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "avif", "jp2", "gif", "dds"])
-def test_other_formats_keep_the_image(tmp_path: Path, suffix: str) -> None:
-    loaded = load(saved(tmp_path / f"photo.{suffix}", smooth(48, 32), quality=95))
-    assert np.abs(array(loaded) - np.asarray(smooth(48, 32), float)).mean() < 4
-    assert loaded.warnings == []
 
 
 def test_the_content_decides_not_the_suffix(
@@ -107,8 +99,8 @@ def test_the_content_decides_not_the_suffix(
 def test_gray_bilevel_and_palette(tmp_path: Path) -> None:
     levels = noise(channels=1)
     for image, expected in [
-        (Image.fromarray(levels), gray(levels)),
-        (Image.fromarray(levels > 127), gray(np.where(levels > 127, 255, 0))),
+        (Image.fromarray(levels), np.dstack([levels] * 3)),
+        (Image.fromarray(levels > 127), np.dstack([np.where(levels > 127, 255, 0)] * 3)),
         (palette := Image.fromarray(noise()).quantize(16), np.asarray(palette.convert("RGB"))),
     ]:
         assert np.array_equal(array(load(saved(tmp_path / "x.png", image))), expected)
@@ -131,14 +123,11 @@ def test_every_other_kind_of_transparency(tmp_path: Path) -> None:
     palette = Image.new("P", (2, 1))
     palette.putpalette([40, 40, 40, 9, 9, 9])
     palette.putpixel((1, 0), 1)
-    rgb, levels = np.array([[[40] * 3, [7] * 3]]), np.array([[40, 7]])
     paths = [
         saved(tmp_path / "la.png", la),
         saved(tmp_path / "p.png", palette, transparency=1),
         saved(tmp_path / "pb.png", palette, transparency=b"\xff\x00"),
         saved(tmp_path / "p.gif", palette, transparency=1),
-        written(tmp_path / "rgb.png", png(rgb, 8, RGB, chunk(b"tRNS", b"\0\7" * 3))),
-        written(tmp_path / "l8.png", png(levels, 8, GRAY, chunk(b"tRNS", b"\0\7"))),
     ]
     for path in paths:
         loaded = load(path)
@@ -148,18 +137,26 @@ def test_every_other_kind_of_transparency(tmp_path: Path) -> None:
     assert load(saved(tmp_path / "opaque.png", Image.fromarray(opaque))).warnings == []
 
 
-def test_transparent_value_of_narrow_and_wide_samples(tmp_path: Path) -> None:
-    path = tmp_path / "x.png"
-    for depth, pair, kind, expected in [
-        (1, [0, 1], GRAY, [[0] * 3, RED]),
-        (2, [1, 3], GRAY, [[85] * 3, RED]),
-        (4, [5, 15], GRAY, [[85] * 3, RED]),
-        (16, [0x1235, 0x1234], GRAY, [[18] * 3, RED]),
-        (16, [[0x3400, 0, 0], [0x1234, 0, 0]], RGB, [[0x34, 0, 0], RED]),
-    ]:
-        key = struct.pack(f">{np.size(pair[1])}H", *np.ravel(pair[1]))
-        path.write_bytes(png(np.array([pair]), depth, kind, chunk(b"tRNS", key)))
-        assert array(load(path, background="red"))[0].tolist() == [list(p) for p in expected]
+@pytest.mark.parametrize(
+    ("depth", "kind", "opaque", "clear", "level"),
+    [
+        (1, GRAY, 0, 1, 0),
+        (2, GRAY, 1, 3, 85),
+        (4, GRAY, 5, 15, 85),
+        (8, GRAY, 40, 7, 40),
+        (8, RGB, 40, 7, 40),
+        (16, GRAY, 0x1235, 0x1234, 0x12),
+        (16, RGB, 0x3400, 0x1234, 0x34),
+    ],
+)
+def test_transparent_value_of_a_png(
+    tmp_path: Path, depth: int, kind: int, opaque: int, clear: int, level: int
+) -> None:
+    channels = 3 if kind == RGB else 1
+    key = chunk(b"tRNS", struct.pack(">H", clear) * channels)
+    samples = np.array([[[opaque] * channels, [clear] * channels]])
+    path = written(tmp_path / "x.png", png(samples, depth, kind, key))
+    assert array(load(path, background="red")).tolist() == [[[level] * 3, list(RED)]]
 
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
@@ -176,7 +173,7 @@ def test_16_bit_gray_is_rounded_to_8(tmp_path: Path) -> None:
         written(tmp_path / "x.pgm", b"P5 256 256 65535\n" + RAMP.astype(">u2").tobytes()),
     ]:
         loaded = load(path)
-        assert np.array_equal(array(loaded), gray(RAMP / 257.0)), path
+        assert np.array_equal(array(loaded), np.dstack([np.rint(RAMP / 257.0)] * 3)), path
         assert notes(loaded) == ["its 16-bit samples are read as 8-bit"]
 
 
@@ -215,13 +212,7 @@ def test_tiffs_that_pillow_would_misread(tmp_path: Path) -> None:
         assert refused(path).startswith("its samples are floats or beyond 16 bits")
 
 
-def test_565_is_not_16_bit_and_an_unusual_gamma_is_a_warning(tmp_path: Path) -> None:
-    header = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 16, 3, 4, 0, 0, 0, 0)
-    pixels = struct.pack("<IIIHH", 0xF800, 0x7E0, 0x1F, 0xF800, 0)
-    start = struct.pack("<2sIHHI", b"BM", 70, 0, 0, 66)
-    loaded = load(written(tmp_path / "x.bmp", start + header + pixels))
-    assert array(loaded).tolist() == [[[255, 0, 0]]]
-    assert loaded.warnings == []
+def test_an_unusual_gamma_is_a_warning(tmp_path: Path) -> None:
     for gamma, expected in ((100_000, ["its gamma, 1/1, is ignored"]), (45_455, [])):
         data = png(np.array([[128]]), 8, GRAY, chunk(b"gAMA", struct.pack(">I", gamma)))
         assert notes(load(written(tmp_path / "x.png", data))) == expected
@@ -313,19 +304,16 @@ def test_paths_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a Git LFS pointer"),
         (b"\xef\xbb\xbf\r\n<HTML><body>Not Found", "it is a web page (HTML), not an image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is damaged, or not an image"),
-        (b"\0\0\0\x18ftypisom\0\0\2\0isommp42" + bytes(99), "it is damaged, a video, or a HEIC"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "it is damaged, a video, or a HEIC"),
         (bytes(range(128, 256)) * 9, "it is damaged, or not an image in a format that can be"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "the file is damaged or cut off (Pillow: "),
     ],
 )
-def test_what_is_not_an_image(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_what_is_not_an_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, reason: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it was not installed
     assert refused(written(tmp_path / "photo.jpg", data)).startswith(reason)
-
-
-def test_heic_without_its_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    path = written(tmp_path / "phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
-    assert "pip install 'nst-exp[heif]'" in refused(path)
 
 
 def test_heic_with_its_decoder(tmp_path: Path) -> None:

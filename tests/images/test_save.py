@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from image_files import smooth
 from PIL import Image, ImageCms, ImageFile
 
 from nst_exp.images import load_image, read_metadata, save_image
 from nst_exp.images.save import SUFFIXES, SUFFIXES_16_BIT
-from nst_exp.utils.errors import ConfigError, NumericalError, OutputError
+from nst_exp.utils.errors import NumericalError, OutputError
 
 METADATA = {"config": "content: Gemälde.png\n" * 50, "short": "", "quoted": "\t\\ \"a\" 'b'"}
 FORMATS = [(suffix, 8) for suffix in sorted(SUFFIXES)]
@@ -38,16 +39,14 @@ def read_16_bit(path: Path) -> np.ndarray:
 def test_8_bits_are_exact(tmp_path: Path, suffix: str) -> None:
     levels = np.arange(256 * 3).reshape(16, 16, 3) % 256
     path = tmp_path / f"image{suffix}"
-    for dtype in (np.float32, np.float64):
-        save_image((levels / 255).astype(dtype), path)
-        assert np.array_equal(np.asarray(Image.open(path)), levels)
-        assert np.array_equal(np.asarray(load_image(path, key="x").image), levels)
+    save_image(levels / 255, path)
+    assert np.array_equal(np.asarray(Image.open(path)), levels)
+    assert np.array_equal(np.asarray(load_image(path, key="x").image), levels)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
 def test_lossy_formats_are_close(tmp_path: Path, suffix: str) -> None:
-    y, x = np.mgrid[0:64, 0:64] / 64
-    pixels = np.stack([x, y, (x + y) / 2], -1)
+    pixels = np.asarray(smooth(64, 64)) / 255
     path = tmp_path / f"image{suffix}"
     save_image(pixels, path)
     assert np.abs(np.asarray(load_image(path, key="x").image) / 255 - pixels).mean() < 0.01
@@ -105,11 +104,3 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"x\.png: cannot be written: there is no folder"):
         save_image(NOISE, tmp_path / "none" / "x.png")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_damaged_result_is_refused_on_reading(tmp_path: Path) -> None:
-    path = tmp_path / "x.png"
-    save_image(NOISE, path, metadata=METADATA, bit_depth=16)
-    path.write_bytes(path.read_bytes()[:-700])
-    with pytest.raises(ConfigError, match="the file is damaged or cut off"):
-        read_metadata(path, key="init.file")
