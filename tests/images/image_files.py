@@ -15,7 +15,6 @@ from PIL import Image
 
 Array = NDArray[Any]
 
-PNG_START = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, RGBA = 0, 2, 6  # color types of PNG
 
 
@@ -39,7 +38,8 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 def png_header(width: int, height: int, depth: int, kind: int) -> bytes:
     """Make the start of a PNG."""
-    return PNG_START + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0))
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
 
 
 def png(samples: Array, depth: int, kind: int, *chunks: bytes) -> bytes:

@@ -123,16 +123,15 @@ def test_every_other_kind_of_transparency(tmp_path: Path) -> None:
     palette = Image.new("P", (2, 1))
     palette.putpalette([40, 40, 40, 9, 9, 9])
     palette.putpixel((1, 0), 1)
-    paths = [
-        saved(tmp_path / "la.png", la),
-        saved(tmp_path / "p.png", palette, transparency=1),
-        saved(tmp_path / "pb.png", palette, transparency=b"\xff\x00"),
-        saved(tmp_path / "p.gif", palette, transparency=1),
-    ]
-    for path in paths:
-        loaded = load(path)
-        assert array(loaded)[0].tolist() == [[40] * 3, [255] * 3], path
-        assert len(notes(loaded)) == 1, path
+    for image, suffix, clear in [
+        (la, "png", None),
+        (palette, "png", 1),
+        (palette, "png", b"\xff\x00"),
+        (palette, "gif", 1),
+    ]:
+        loaded = load(saved(tmp_path / f"x.{suffix}", image, transparency=clear))
+        assert array(loaded).tolist() == [[[40] * 3, [255] * 3]]
+        assert len(notes(loaded)) == 1
     opaque = np.dstack([noise(), np.full((16, 24), 255, np.uint8)])
     assert load(saved(tmp_path / "opaque.png", Image.fromarray(opaque))).warnings == []
 
@@ -203,8 +202,8 @@ def test_tiffs_that_pillow_would_misread(tmp_path: Path) -> None:
     for data, reason in [
         (tiff(np.dstack([RAMP] * 3), planar=True), "its 16-bit channels are in separate planes"),
         (tiff(RAMP.astype(np.int16), "minisblack"), "its samples are signed numbers"),
-        (tiff(noise(), tags={257: 100}), "the file is damaged or cut off"),
-        (tiff(noise(), tags={257: 100}, planar=True), "the file is damaged or cut off"),
+        (tiff(noise(), tags={257: 20}), "the file is damaged or cut off"),
+        (tiff(noise(), tags={257: 20}, planar=True), "the file is damaged or cut off"),
     ]:
         assert refused(written(path, data)).startswith(reason)
     for mode, value in (("F", 0), ("I", 70000), ("I", -1)):
@@ -266,10 +265,7 @@ def test_a_hint_shrinks_large_jpegs_but_never_too_far(tmp_path: Path, orientatio
         loaded = load(path, hint=hint)
         assert loaded.original_size == full.original_size
         assert max(loaded.image.size) >= min(2 * hint, 1601)
-        small, other = (
-            np.asarray(x.image.resize((40, 40), Image.Resampling.LANCZOS), int)
-            for x in (loaded, full)
-        )
+        small, other = (np.asarray(x.image.resize((40, 40)), int) for x in (loaded, full))
         assert np.abs(small - other).max() <= 4
     assert max(load(path, hint=100).image.size) == 201  # an eighth, rounded up
     assert load(path, hint=5000).image.size == full.image.size

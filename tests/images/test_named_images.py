@@ -19,6 +19,7 @@ from nst_exp.images import catalog, fetch, input_hashes, named_images, resolve_i
 from nst_exp.images.lookup import ResolvedImage, find_image
 from nst_exp.utils import download
 from nst_exp.utils.errors import ConfigError
+from nst_exp.utils.hashing import sha256_of
 
 _buffer = io.BytesIO()
 smooth(40, 30).save(_buffer, "JPEG")
@@ -64,10 +65,6 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 def cached(tmp_path: Path) -> list[Path]:
     """All files in the cache."""
     return [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_catalog_is_consistent() -> None:
@@ -136,7 +133,7 @@ def test_download_is_kept_under_its_hash(
     got = resolve("tubingen")
     assert got == ResolvedImage(got.path, entry.credit)
     assert got.path.read_bytes() == JPEG
-    assert got.path.name == f"tuebingen-{sha256(got.path)}.jpg"
+    assert got.path.name == f"tuebingen-{sha256_of(got.path)}.jpg"
     assert entry.credit in caplog.text
     assert warnings(caplog) == []
     assert cached(tmp_path) == [got.path]
@@ -215,9 +212,9 @@ def test_hashes_of_the_files_that_a_run_will_read(web: Web, tmp_path: Path) -> N
     own = picture(tmp_path / "own.png", (8, 8))
     config = Config(content="shipwreck", style="chelsea", init=Init(InitKind.file, str(own)))
     files = [named_images()["starry_night"], named_images()["chelsea"], own]
-    assert input_hashes(config) == [sha256(path) for path in files]
+    assert input_hashes(config) == [sha256_of(path) for path in files]
     config.images = str(tmp_path)
-    assert input_hashes(replace(config, style="own"))[1] == sha256(own)
+    assert input_hashes(replace(config, style="own"))[1] == sha256_of(own)
     for unknown in (replace(config, stand_ins=False), replace(config, content="tuebingen")):
         with pytest.raises(OSError, match="no such file"):
             input_hashes(unknown)

@@ -25,3 +25,7 @@ def test_each_side_is_the_exact_one_rounded(
     assert measured == size
     assert w == 1 or abs(w - width * size / exact) <= 0.5 + 1e-9 * w
     assert h == 1 or abs(h - height * size / exact) <= 0.5 + 1e-9 * h
+
+
+def test_halves_are_rounded_up() -> None:
+    assert target_size(2000, 1000, 511, SizeMode.longest) == (511, 256)
