@@ -32,7 +32,7 @@ def combination_problems(config: Config) -> Iterator[str]:
     yield from _layers(config)
     yield from _objective(config)
     yield from _backbone(config)
-    yield from _trainer_and_optimizer(config)
+    yield from _optimizer(config)
 
 
 def size_problems(config: Config) -> Iterator[str]:
@@ -143,22 +143,12 @@ def _backbone(config: Config) -> Iterator[str]:
         )
 
 
-def _trainer_and_optimizer(config: Config) -> Iterator[str]:
-    trainer, optimizer = config.trainer, config.optimizer
-    if trainer.precision == "16-mixed" and isinstance(optimizer, LBFGS):
+def _optimizer(config: Config) -> Iterator[str]:
+    optimizer = config.optimizer
+    if config.trainer.precision == "16-mixed" and isinstance(optimizer, LBFGS):
         yield (
             "trainer.precision=16-mixed: half precision needs gradient scaling, which L-BFGS "
             "cannot use; use optimizer=adam or trainer.precision=bf16-mixed"
-        )
-    if trainer.precision == "16-mixed" and trainer.accelerator == "cpu":
-        yield (
-            "trainer.precision=16-mixed: needs a GPU; use bf16-mixed on the CPU, or another "
-            "trainer.accelerator"
-        )
-    if trainer.accelerator in ("cpu", "mps") and trainer.device > 0:
-        yield (
-            f"trainer.device={trainer.device}: trainer.accelerator={trainer.accelerator} has one "
-            "device; leave trainer.device out"
         )
     searches = isinstance(optimizer, LBFGS) and optimizer.line_search is LineSearch.strong_wolfe
     if searches and optimizer.clamp:

@@ -27,7 +27,7 @@ def check_device(settings: TrainerConfig) -> None:
     has["gpu"] = any(has.values())
     if not has.get(wanted, True):
         raise ConfigError(f"trainer.accelerator={wanted}: not on this machine; available: {found}")
-    if settings.precision == "16-mixed" and not has["gpu"]:
+    if settings.precision == "16-mixed" and (wanted == "cpu" or not has["gpu"]):
         raise ConfigError(
             f"trainer.precision=16-mixed: needs a GPU; available: {found}; use bf16-mixed"
         )

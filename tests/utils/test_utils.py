@@ -10,7 +10,7 @@ import pytest
 from nst_exp.utils.errors import ConfigError, WeightsError, reason_of
 from nst_exp.utils.hashing import require_sha256, verify_sha256
 from nst_exp.utils.paths import cache_folder
-from nst_exp.utils.suggest import as_utf8, did_you_mean
+from nst_exp.utils.suggest import did_you_mean
 
 
 @pytest.mark.parametrize(
@@ -19,10 +19,6 @@ from nst_exp.utils.suggest import as_utf8, did_you_mean
 )
 def test_the_nearest_word_is_suggested(word: str, hint: str) -> None:
     assert did_you_mean(word, ["style", "steps", "size"]) == hint
-
-
-def test_text_in_another_encoding_can_be_shown() -> None:
-    assert as_utf8("café caf\udce9") == r"café caf\udce9"
 
 
 @pytest.mark.parametrize(
