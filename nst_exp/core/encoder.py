@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
@@ -70,7 +71,7 @@ def build_encoder(
         settings: Architecture, pooling, padding and input convention.
         layers: Layers whose feature maps are returned.
         state_dict: Weights under torchvision's names, more than needed is fine; random if None.
-        seed: Of random weights.
+        seed: Seed of random weights.
         channels_last: Memory format of weights and feature maps.
         winograd: Whether to use Winograd's algorithm in the convolutions that gain by it.
 
@@ -150,23 +151,16 @@ def feature_maps(encoder: Encoder, image: Tensor, key: str) -> dict[str, Tensor]
 
 
 def least_size(encoder: Encoder) -> int:
-    """Find the side of the smallest square image for which no feature map is empty.
-
-    Nothing is computed: the network runs on torch's meta device.
-    """
+    """Find the side of the smallest square image for which no feature map is empty."""
     shadow = copy.deepcopy(encoder).to("meta").train(False)  # a copied graph is in training mode
     for side in range(1, _LARGEST_SIDE + 1):
-        try:
-            with torch.no_grad():
-                shadow(torch.empty(1, 3, side, side, device="meta"))
+        with torch.no_grad(), contextlib.suppress(RuntimeError):
+            shadow(torch.empty(1, 3, side, side, device="meta"))
             return side
-        except RuntimeError:
-            continue
     return _LARGEST_SIDE + 1
 
 
 def _set_padding(model: nn.Module, settings: schema.Backbone) -> None:
-    """Set the padding mode of the first convolution."""
     if settings.padding is schema.Padding.zeros:
         return
     first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
@@ -179,7 +173,6 @@ def _set_padding(model: nn.Module, settings: schema.Backbone) -> None:
 
 
 def _resolve_layers(model: nn.Module, name: str, layers: Sequence[str]) -> dict[str, str]:
-    """Map each layer to its node; the error lists every layer that the network lacks."""
     table = layer_names.aliases(name)
     _, nodes = get_graph_node_names(
         model, tracer_kwargs={"leaf_modules": LEAF_MODULES}, suppress_diff_warning=True

@@ -11,10 +11,7 @@ from nst_exp.config.schema import Init, InitKind, NoiseKind
 
 
 def noise(settings: Init, height: int, width: int, seed: int) -> Tensor:
-    """Draw noise around ``noise_mean``, (1, 3, height, width), RGB in 0..1 and beyond.
-
-    It is drawn on the CPU: the same on every device.
-    """
+    """Draw noise around ``noise_mean``, (1, 3, height, width), on the CPU for every device."""
     generator = torch.Generator().manual_seed(seed)
     shape = (1, 3, height, width)
     if settings.noise is NoiseKind.normal:
@@ -28,13 +25,12 @@ def noise(settings: Init, height: int, width: int, seed: int) -> Tensor:
 def starting_image(settings: Init, content: Tensor, other: Tensor | None, seed: int) -> Tensor:
     """Build the image that the optimization starts from, of the shape (1, 3, H, W) of ``content``.
 
-    ``other`` is the style image for kind=style and the file for kind=file, of that shape too.
+    ``other`` is the image to start from for kind=style and kind=file, None for the other kinds.
     """
     if settings.kind is InitKind.content:
-        return content.clone()
-    if settings.kind in (InitKind.style, InitKind.file):
-        assert other is not None
-        return other.clone()
+        return content
+    if other is not None:
+        return other
     drawn = noise(settings, content.shape[2], content.shape[3], seed)
     if settings.kind is InitKind.blend:
         return settings.noise_ratio * drawn + (1.0 - settings.noise_ratio) * content

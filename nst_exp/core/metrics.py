@@ -6,7 +6,7 @@ Images are (1, 3, H, W), float32, RGB (sRGB) in 0..1.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -15,26 +15,23 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchvision.transforms.functional import rgb_to_grayscale
 
 from nst_exp.config import schema
-from nst_exp.core.terms import ContentTerm, StyleTerm
+from nst_exp.core.terms import ContentTerm, Features, StyleTerm
 from nst_exp.core.terms import total_variation as image_variation
 
-SSIM_RADIUS = 5  # of the window, 11 x 11
-_SSIM_SIGMA = 1.5  # of its Gaussian weights
+_SSIM_RADIUS = 5  # of the window, 11 x 11
 _MAX_COLORS = 2**15  # pixels of an image; sorting them in every direction takes 0.1 s
 _DIRECTIONS = 64
 # IEC 61966-2-1; the sums of its rows are the white D65.
 _TO_XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))
 
-Maps = Mapping[str, Tensor]
 
-
-def content_distance(maps: Maps, content_maps: Maps, layers: Sequence[str]) -> float:
+def content_distance(maps: Features, content_maps: Features, layers: Sequence[str]) -> float:
     """Compute sum (F - P)^2 / sum P^2, the mean over ``layers`` of a network."""
     settings = schema.ContentLoss(layers=list(layers), relative=True)
     return _mean_loss(ContentTerm(settings, 1.0, content_maps), maps)
 
 
-def style_distance(maps: Maps, style_maps: Maps, layers: Sequence[str]) -> float:
+def style_distance(maps: Features, style_maps: Features, layers: Sequence[str]) -> float:
     """Compute sum (G - A)^2 / sum A^2, the mean over ``layers`` of a network.
 
     Gram matrices are per position, so the style image may have another size.
@@ -44,42 +41,29 @@ def style_distance(maps: Maps, style_maps: Maps, layers: Sequence[str]) -> float
 
 
 @torch.no_grad()
-def _mean_loss(term: ContentTerm | StyleTerm, maps: Maps) -> float:
+def _mean_loss(term: ContentTerm | StyleTerm, maps: Features) -> float:
     total, losses = term(next(iter(maps.values())), maps)
     return float(total / len(losses))
-
-
-def ssim_radius(height: int, width: int) -> int:
-    """Find the radius of the largest window that fits, at most SSIM_RADIUS; 0 if no 3 x 3 fits."""
-    return min(SSIM_RADIUS, (min(height, width) - 1) // 2)
 
 
 def ssim(image: Tensor, content: Tensor) -> float:
     """Compute the mean structural similarity of the luma, over all positions the window fits in.
 
-    Wang, Bovik, Sheikh and Simoncelli 2004: a Gaussian window of 11 x 11 with a deviation of 1.5
-    (in proportion less for an image under 11 pixels), K1 = 0.01, K2 = 0.03.
+    Wang, Bovik, Sheikh and Simoncelli 2004: a Gaussian window of 11 x 11 with a deviation of 1.5,
+    K1 = 0.01, K2 = 0.03.
 
     Raises:
-        ValueError: If the sizes differ, or are under 3 pixels.
+        ValueError: If the image has under 11 pixels on a side.
     """
-    if image.shape != content.shape:
-        raise ValueError(f"sizes differ: {tuple(image.shape)}, {tuple(content.shape)}")
-    radius = ssim_radius(image.shape[2], image.shape[3])
-    if radius == 0:
-        raise ValueError(f"{image.shape[3]}x{image.shape[2]} pixels, and the least window is 3x3")
+    if min(image.shape[2:]) < 11:
+        raise ValueError(f"{image.shape[3]}x{image.shape[2]} pixels, and the window is 11x11")
+    luma = rgb_to_grayscale(image), rgb_to_grayscale(content)
     _, values = cast(
         tuple[Tensor, Tensor],
-        structural_similarity_index_measure(
-            _luma(image),
-            _luma(content),
-            sigma=_SSIM_SIGMA * radius / SSIM_RADIUS,
-            data_range=1.0,
-            return_full_image=True,
-        ),
+        structural_similarity_index_measure(*luma, data_range=1.0, return_full_image=True),
     )
     # Closer to the border torchmetrics reflects the image; its versions average differently.
-    return float(values[..., radius:-radius, radius:-radius].mean())
+    return float(values[..., _SSIM_RADIUS:-_SSIM_RADIUS, _SSIM_RADIUS:-_SSIM_RADIUS].mean())
 
 
 def total_variation(image: Tensor) -> float:
@@ -91,23 +75,18 @@ def total_variation(image: Tensor) -> float:
 def sharpness(image: Tensor) -> float:
     """Compute the variance of the luma's Laplacian (four neighbors), where all neighbors exist.
 
-    Pech-Pacheco et al. 2000, with luma in 0..1: 0..16.
+    Pech-Pacheco et al. 2000, with luma 0.299 R + 0.587 G + 0.114 B (BT.601) in 0..1: 0..16.
 
     Raises:
         ValueError: If the image has under 3 pixels on a side.
     """
-    luma = _luma(image)[0, 0].double()
+    luma = cast(Tensor, rgb_to_grayscale(image))[0, 0].double()
     if min(luma.shape) < 3:
         raise ValueError(f"{luma.shape[1]}x{luma.shape[0]} pixels, and the Laplacian needs 3x3")
     laplacian = (
         luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
     )
     return float(laplacian.var(correction=0))
-
-
-def _luma(image: Tensor) -> Tensor:
-    """Convert (1, 3, H, W) to (1, 1, H, W): 0.299 R + 0.587 G + 0.114 B (BT.601)."""
-    return cast(Tensor, rgb_to_grayscale(image))
 
 
 def color_distance(image: Tensor, style: Tensor) -> float:

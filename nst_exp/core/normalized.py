@@ -8,6 +8,7 @@ output does not change, because the network has only ReLUs and no normalization 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import cast
 
@@ -34,7 +35,7 @@ def normalize_encoder(encoder: Encoder, name: str, images: Iterable[Tensor]) -> 
 
     Args:
         encoder: Encoder to rescale.
-        name: Its architecture.
+        name: Architecture of the encoder.
         images: Images (1, 3, H, W), RGB in 0..1, to measure the mean activations on.
 
     Returns:
@@ -45,44 +46,36 @@ def normalize_encoder(encoder: Encoder, name: str, images: Iterable[Tensor]) -> 
         WeightsError: If its activations are not finite.
     """
     chain = find_chain(encoder, name)
-    means = mean_activations(encoder, chain, images)
+    means = _mean_activations(encoder, chain, images)
     for node, found in means.items():
         if not torch.isfinite(found).all():
             raise WeightsError(
                 f"backbone.normalized=true: the activations of {name}'s {node} are not finite; "
                 "check the weights and backbone.input"
             )
-    rescale(chain, {node: scales(found) for node, found in means.items()})
+    _rescale(chain, {node: scales(found) for node, found in means.items()})
     layers = {node: layer for layer, node in layer_names.aliases(name).items()}
     return {layers.get(node, node): found for node, found in means.items()}
 
 
 def find_chain(encoder: Encoder, name: str) -> dict[str, nn.Module]:
-    """Return the modules of a network by their node, in order.
-
-    Raises:
-        ConfigError: If the network is not a single chain of convolutions, ReLUs and pooling; the
-            message names what else it has.
-    """
+    """Return the modules of a network by their node, in order, if it is a chain."""
     trunk = cast(fx.GraphModule, encoder.trunk)
     found: dict[str, nn.Module] = {}
     others: list[str] = []
-    previous: fx.Node | None = None
-    for node in trunk.graph.nodes:
-        if node.op == "output":
-            break
-        if previous is not None:  # the first node is the image
-            target = str(node.target)
-            module = trunk.get_submodule(target) if node.op == "call_module" else None
-            if node.all_input_nodes != [previous]:
-                others.append("branches")
-            convolution = isinstance(module, nn.Conv2d) and module.groups == 1
-            if module is not None and (convolution or isinstance(module, _HOMOGENEOUS)):
-                found[target] = module
-            else:
-                function = getattr(node.target, "__name__", target)
-                others.append(type(module).__name__ if module is not None else function)
-        previous = node
+    # The first node is the image, and the last one returns the maps.
+    for previous, node in itertools.pairwise(list(trunk.graph.nodes)[:-1]):
+        if node.all_input_nodes != [previous]:
+            others.append("branches")
+        if node.op != "call_module":
+            others.append(getattr(node.target, "__name__", str(node.target)))
+            continue
+        module = trunk.get_submodule(node.target)
+        convolution = isinstance(module, nn.Conv2d) and module.groups == 1
+        if convolution or isinstance(module, _HOMOGENEOUS):
+            found[node.target] = module
+        else:
+            others.append(type(module).__name__)
     if others:
         raise ConfigError(
             "backbone.normalized=true: needs a chain of convolutions, ReLUs and pooling, such as "
@@ -92,14 +85,10 @@ def find_chain(encoder: Encoder, name: str) -> dict[str, nn.Module]:
 
 
 @torch.no_grad()
-def mean_activations(
+def _mean_activations(
     encoder: Encoder, chain: Mapping[str, nn.Module], images: Iterable[Tensor]
 ) -> dict[str, Tensor]:
-    """Measure each convolution's mean activation after the ReLU, over images and positions.
-
-    Returns:
-        {node: (N,)}, float64.
-    """
+    """Average each convolution's activations after the ReLU, over images and positions."""
     sums: dict[str, Tensor] = {}
     positions = dict.fromkeys(chain, 0)
     for image in images:
@@ -109,7 +98,7 @@ def mean_activations(
             x = module(x)
             if isinstance(module, nn.Conv2d):
                 total = x.relu().sum((0, 2, 3), dtype=torch.float64)
-                sums[node] = sums[node] + total if node in sums else total
+                sums[node] = sums.get(node, 0.0) + total
                 positions[node] += x[:, 0].numel()
     return {node: total / positions[node] for node, total in sums.items()}
 
@@ -119,10 +108,8 @@ def scales(means: Tensor) -> Tensor:
 
     A layer whose activations are all 0 keeps its scale.
     """
-    average = means.mean()
-    if average <= 0:
-        return torch.ones_like(means)
-    return means.clamp(min=float(FLOOR * average))
+    bounded = means.clamp(min=float(FLOOR * means.mean()))
+    return torch.where(bounded > 0, bounded, 1.0)
 
 
 def count_bounded(means: Tensor) -> int:
@@ -131,8 +118,8 @@ def count_bounded(means: Tensor) -> int:
 
 
 @torch.no_grad()
-def rescale(chain: Mapping[str, nn.Module], by: Mapping[str, Tensor]) -> None:
-    """Divide every convolution's channels by ``by[node]``, (N,) each, and undo it in the next."""
+def _rescale(chain: Mapping[str, nn.Module], by: Mapping[str, Tensor]) -> None:
+    """Divide every convolution's channels by ``by[node]``, and undo it in the next."""
     before = torch.ones((), dtype=torch.float64)
     for node, module in chain.items():
         if not isinstance(module, nn.Conv2d):

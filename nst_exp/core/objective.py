@@ -23,10 +23,8 @@ class Losses:
 
     def detach(self) -> Losses:
         """Copy the losses without the graph that made them."""
-        sums, layers = (
-            {name: loss.detach() for name, loss in losses.items()}
-            for losses in (self.sums, self.layers)
-        )
+        sums = {name: loss.detach() for name, loss in self.sums.items()}
+        layers = {name: loss.detach() for name, loss in self.layers.items()}
         return Losses(self.total.detach(), sums, layers)
 
     def as_floats(self) -> dict[str, float]:
@@ -39,7 +37,6 @@ class Objective(nn.Module):
     """A weighted sum of terms; one whose weight is 0 is measured but not part of the total."""
 
     def __init__(self, terms: Sequence[Term]) -> None:
-        """Take the terms in the order in which they are summed."""
         super().__init__()
         self.terms = nn.ModuleList(terms)
 
@@ -63,22 +60,14 @@ def build_objective(
 ) -> Objective:
     """Build the objective of a config: alpha * content + beta * style + total variation + range.
 
-    Args:
-        loss: Settings of all terms, which name their layers.
-        alpha: Weight of the content.
-        beta: Weight of ``loss.style``, and factor on the weights of ``loss.more``.
-        content_maps: Feature maps of the content image.
-        style_maps: Feature maps of the style image.
+    ``loss`` names the layers of each term. The style is ``loss.style`` and the weighted terms of
+    ``loss.more``.
     """
-    more = [
-        StyleTerm(name, settings, beta * settings.weight, style_maps)
-        for name, settings in loss.more.items()
-    ]
     return Objective(
         [
             ContentTerm(loss.content, alpha, content_maps),
             StyleTerm("style", loss.style, beta, style_maps),
-            *more,
+            *(StyleTerm(n, term, beta * term.weight, style_maps) for n, term in loss.more.items()),
             VariationTerm(loss.tv),
             RangeTerm(loss.range_weight),
         ]

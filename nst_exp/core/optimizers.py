@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class LBFGS(torch.optim.LBFGS):
 
     torch's first step moves all values together by ``lr`` (it is -g/|g|_1): for an image that is
     almost nothing, and the first curvature estimate is noise. ``first_step`` asks for a change of
-    the image instead, as ``length`` measures it.
+    the image instead, as ``length`` measures it for a change of the parameter.
     """
 
     def __init__(
@@ -41,7 +42,6 @@ class LBFGS(torch.optim.LBFGS):
         settings: schema.LBFGS,
         length: Callable[[Tensor], float],
     ) -> None:
-        """Take ``length``, which measures what a change of the parameter does to the image."""
         wolfe = settings.line_search is schema.LineSearch.strong_wolfe
         super().__init__(
             [parameter],
@@ -61,10 +61,7 @@ class LBFGS(torch.optim.LBFGS):
 
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
         """Make one iteration; ``closure`` evaluates the objective and fills the gradient."""
-
-        def evaluate() -> Tensor:
-            return self._evaluate(closure)
-
+        evaluate = functools.partial(self._evaluate, closure)
         group = self.param_groups[0]
         fresh = not self.state[self.parameter].get("n_iter", 0)
         if fresh:  # after a divergence, a cached gradient may be corrupted
@@ -73,8 +70,8 @@ class LBFGS(torch.optim.LBFGS):
             return super().step(evaluate)  # type: ignore[no-untyped-call]
         with torch.enable_grad():
             evaluate()  # is cached for the step
-        gradient = self.parameter.grad
-        unit = 0.0 if gradient is None else self.length(gradient / gradient.abs().sum())
+        gradient = cast(Tensor, self.parameter.grad)
+        unit = self.length(gradient / gradient.abs().sum())
         lr = group["lr"]
         group["lr"] = min(lr * self.first_step / unit, LONGEST_STEP) if unit > 0.0 else lr
         try:
@@ -89,8 +86,8 @@ class LBFGS(torch.optim.LBFGS):
                 parameter.grad = known.gradient.clone()
                 return known.loss
         loss = torch.as_tensor(closure()).detach()
-        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        new = _Evaluation(parameter.detach().clone(), gradient.clone(), loss)
+        gradient = cast(Tensor, parameter.grad).clone()
+        new = _Evaluation(parameter.detach().clone(), gradient, loss)
         lowest = min([*self.cached, new], key=lambda known: float(known.loss))
         self.cached = [new] if lowest is new else [new, lowest]
         return loss
@@ -98,12 +95,10 @@ class LBFGS(torch.optim.LBFGS):
 
 def build_optimizer(image: ImageParameter, settings: schema.Optimizer) -> torch.optim.Optimizer:
     """Build the optimizer of ``settings`` over the image's values."""
-    if isinstance(settings, schema.LBFGS):
-        return LBFGS(image.values, settings, image.length)
     if isinstance(settings, schema.Adam):
         lr, betas = min(settings.lr, LONGEST_STEP), (settings.beta1, settings.beta2)
         return torch.optim.Adam([image.values], lr=lr, betas=betas, eps=settings.eps)
-    raise TypeError(f"unknown optimizer settings: {type(settings).__name__}")
+    return LBFGS(image.values, cast(schema.LBFGS, settings), image.length)
 
 
 def carries_state(settings: schema.Optimizer) -> bool:
@@ -115,19 +110,14 @@ def carries_state(settings: schema.Optimizer) -> bool:
     return isinstance(settings, schema.Adam) and pixels
 
 
-def carry_adam_state(state: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+def carry_adam_state(state: dict[str, Tensor], height: int, width: int) -> dict[str, Tensor]:
     """Resample Adam's state of one level, (1, 3, h, w), to the next level's size.
 
     Bilinear for both moments: with weights that are never negative, second moments stay positive
     and no step becomes longer than those of the previous level. (Bicubic undershoots to 0 next to
     large values, and Adam divides by their root.)
     """
-
-    def carried(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        if value.dim() < 4:
-            return value.clone()
-        return interpolate(value, size=(height, width), mode="bilinear", align_corners=False)
-
-    return {name: carried(value) for name, value in state.items()}
+    return {
+        name: interpolate(value, size=(height, width), mode="bilinear") if value.dim() else value
+        for name, value in state.items()
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -37,20 +36,23 @@ def spectral_scale(height: int, width: int, decay: float) -> Tensor:
 class ImageParameter(nn.Module):
     """The optimized variable. Its only parameter ``values`` has the image's shape (1, 3, H, W)."""
 
+    scale: Tensor | None  # of Fourier coefficients
+
     def __init__(self, image: Tensor, settings: schema.Parametrization) -> None:
         """Start from ``image``: (1, 3, H, W), RGB in 0..1."""
         super().__init__()
-        self.settings = settings
+        self.pixel_scale = settings.pixel_scale
+        scale = None
         if settings.kind is schema.ParametrizationKind.fourier:
             scale = spectral_scale(image.shape[2], image.shape[3], settings.decay)
-            self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("scale", scale, persistent=False)
         self.values = nn.Parameter(self.encode(image.float()))
 
     def encode(self, image: Tensor) -> Tensor:
         """Convert an image in 0..1 to values, both (1, 3, H, W)."""
-        values = image * self.settings.pixel_scale
-        if self.settings.kind is schema.ParametrizationKind.fourier:
-            values = hartley(values) / cast(Tensor, self.scale)
+        values = image * self.pixel_scale
+        if self.scale is not None:
+            values = hartley(values) / self.scale
         return values.contiguous()
 
     def forward(self) -> Tensor:
@@ -59,9 +61,9 @@ class ImageParameter(nn.Module):
 
     def decode(self, values: Tensor) -> Tensor:
         """Convert values to an image, both (1, 3, H, W)."""
-        if self.settings.kind is schema.ParametrizationKind.fourier:
-            values = hartley(values * cast(Tensor, self.scale))
-        return values / self.settings.pixel_scale
+        if self.scale is not None:
+            values = hartley(values * self.scale)
+        return values / self.pixel_scale
 
     @torch.no_grad()
     def set_image(self, image: Tensor) -> None:
@@ -70,7 +72,7 @@ class ImageParameter(nn.Module):
 
     def length(self, change: Tensor) -> float:
         """Measure a change of the values as the root mean square change of the image in 0..1."""
-        change = change.detach() / self.settings.pixel_scale
-        if self.settings.kind is schema.ParametrizationKind.fourier:
-            change = change * cast(Tensor, self.scale)  # the transform keeps lengths
+        change = change.detach() / self.pixel_scale
+        if self.scale is not None:
+            change = change * self.scale  # the transform keeps lengths
         return float(change.norm()) / math.sqrt(change.numel())

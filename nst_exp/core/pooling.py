@@ -30,7 +30,6 @@ class L2Pool(nn.Module):
     """
 
     def __init__(self, pool: nn.MaxPool2d) -> None:
-        """Take the windows of ``pool``."""
         super().__init__()
         self.window = (pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)
 

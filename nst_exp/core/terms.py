@@ -25,7 +25,6 @@ class Term(nn.Module, ABC):
     """One loss, a scalar, with the name under which it is logged and its weight in the total."""
 
     def __init__(self, name: str, weight: float) -> None:
-        """Name the term and weigh it."""
         super().__init__()
         self.name, self.weight = name, weight
 
@@ -54,7 +53,6 @@ class LayerTerm(Term):
         statistic: Statistic,
         maps: Features,
     ) -> None:
-        """Summarize the feature maps of the content or the style image as targets."""
         super().__init__(name, weight)
         self.settings, self.statistic, self.layers = settings, statistic, settings.layers
         self.layer_weights = settings.weights or [1.0] * len(settings.layers)
@@ -98,7 +96,6 @@ class ContentTerm(LayerTerm):
     """
 
     def __init__(self, settings: schema.ContentLoss, weight: float, content: Features) -> None:
-        """Keep the feature maps of the content image as targets."""
         super().__init__("content", settings, weight, FeatureMap(), content)
 
 
@@ -115,7 +112,6 @@ class StyleTerm(LayerTerm):
     def __init__(
         self, name: str, settings: schema.StyleLoss, weight: float, style: Features
     ) -> None:
-        """Summarize the feature maps of the style image as targets."""
         super().__init__(name, settings, weight, build_statistic(settings.statistic), style)
 
 
@@ -123,7 +119,6 @@ class VariationTerm(Term):
     """How much neighboring pixels differ."""
 
     def __init__(self, settings: schema.TVLoss) -> None:
-        """Take the weight and the definition of the total variation."""
         super().__init__("tv", settings.weight)
         self.settings = settings
 
@@ -136,7 +131,6 @@ class RangeTerm(Term):
     """Mean square of what lies outside 0..1, which is cut off when the image is saved."""
 
     def __init__(self, weight: float) -> None:
-        """Take the weight in the total."""
         super().__init__("range", weight)
 
     def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
@@ -157,7 +151,18 @@ def total_variation(image: Tensor, settings: schema.TVLoss) -> Tensor:
         x = x / x.new_tensor(settings.channel_std).view(1, 3, 1, 1)
     mean = settings.reduction is schema.Reduction.mean
     if settings.kind is TVKind.l2_nine:
-        return _nine_point(x, mean)
+        x = pad(x, (1, 1, 1, 1), mode="replicate")
+        center = x[..., 1:-1, 1:-1]
+        total = x.new_zeros(())
+        for difference, weight in (
+            (x[..., 1:-1, 2:] - center, 1 / 3),
+            (x[..., 2:, 1:-1] - center, 1 / 3),
+            (x[..., 1:, 1:] - x[..., :-1, :-1], 1 / 12),
+            (x[..., 1:, :-1] - x[..., :-1, 1:], 1 / 12),
+        ):
+            squares = difference.square()
+            total = total + 2.0 * weight * (squares.mean() if mean else squares.sum())
+        return total
     if settings.kind is TVKind.l2_interior:
         corner = x[..., :-1, :-1]
         squares = (x[..., :-1, 1:] - corner).square() + (x[..., 1:, :-1] - corner).square()
@@ -170,18 +175,3 @@ def total_variation(image: Tensor, settings: schema.TVLoss) -> Tensor:
     else:
         total = dx.square().sum() + dy.square().sum()
     return total / image.numel() if mean else total
-
-
-def _nine_point(image: Tensor, mean: bool) -> Tensor:
-    x = pad(image, (1, 1, 1, 1), mode="replicate")
-    center = x[..., 1:-1, 1:-1]
-    total = x.new_zeros(())
-    for difference, weight in (
-        (x[..., 1:-1, 2:] - center, 1 / 3),
-        (x[..., 2:, 1:-1] - center, 1 / 3),
-        (x[..., 1:, 1:] - x[..., :-1, :-1], 1 / 12),
-        (x[..., 1:, :-1] - x[..., :-1, 1:], 1 / 12),
-    ):
-        squares = difference.square()
-        total = total + 2.0 * weight * (squares.mean() if mean else squares.sum())
-    return total

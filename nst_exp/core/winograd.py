@@ -150,7 +150,6 @@ class WinogradConv2d(nn.Conv2d):
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
-        """Take the weights of ``convolution``."""
         sizes = convolution.in_channels, convolution.out_channels
         super().__init__(*sizes, 3, padding=1, bias=convolution.bias is not None, device="meta")
         self.load_state_dict(convolution.state_dict(), assign=True)
@@ -169,46 +168,35 @@ class WinogradConv2d(nn.Conv2d):
             image.device.type == "cpu"
             and image.dtype == self.weight.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")
-            and not any(p.requires_grad or p.is_inference() for p in self.parameters())
-            and image.dim() == 4
+            and not any(parameter.requires_grad for parameter in self.parameters())
             and image.shape[0] == 1
-            and _tiles(image.shape[2], image.shape[3]) >= LEAST_TILES
+            and -(-image.shape[2] // _OUT) * -(-image.shape[3] // _OUT) >= LEAST_TILES
         )
 
     def _transformed(self) -> Tensor:
         """Transform the present weights: a network may be rescaled after it was built."""
-        held, version = self.weight.detach(), self.weight._version
+        weight, version = self.weight.detach(), self.weight._version
         if self._kernels is not None:
             before, of_then, kernels = self._kernels
-            if (before.data_ptr(), of_then) == (held.data_ptr(), version):
+            if (before.data_ptr(), of_then) == (weight.data_ptr(), version):
                 return kernels
-        with torch.inference_mode(False), torch.no_grad():  # kernels for any later pass
-            kernels = transform_kernels(held)
-        self._kernels = held, version, kernels
-        return kernels
+        self._kernels = weight, version, transform_kernels(weight)
+        return self._kernels[2]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the kernels, which a copy computes again if it needs them."""
         return self.__dict__ | {"_kernels": None}
 
 
-def _tiles(height: int, width: int) -> int:
-    return -(-height // _OUT) * -(-width // _OUT)
-
-
 def accelerate(model: nn.Module) -> None:
     """Replace the convolutions of ``model`` that gain by Winograd's algorithm, in place."""
     for path, module in list(model.named_modules()):
-        if isinstance(module, nn.Conv2d) and _gains(module):
+        if (
+            isinstance(module, nn.Conv2d)
+            and module.kernel_size == (3, 3)
+            and module.stride == module.padding == module.dilation == (1, 1)
+            and module.padding_mode == "zeros"
+            and module.groups == 1
+            and module.in_channels * module.out_channels >= LEAST_KERNELS
+        ):
             model.set_submodule(path, WinogradConv2d(module))
-
-
-def _gains(convolution: nn.Conv2d) -> bool:
-    return (
-        convolution.kernel_size == (3, 3)
-        and convolution.stride == convolution.dilation == (1, 1)
-        and convolution.padding == (1, 1)
-        and convolution.padding_mode == "zeros"
-        and convolution.groups == 1
-        and convolution.in_channels * convolution.out_channels >= LEAST_KERNELS
-    )

@@ -39,9 +39,9 @@ def metric_names() -> list[str]:
 def evaluate(
     image: Tensor, content: Tensor, style: Tensor, device: torch.device, reference: Backbone
 ) -> dict[str, float]:
-    """Measure every metric of a result.
+    """Measure every metric of a result: finite numbers by name.
 
-    Nothing is raised for a metric that fails: it is left out, and a warning says why.
+    A metric that fails is left out, and a warning says why.
 
     Args:
         image: Result as it is saved, (1, 3, H, W), rounded to 8 bits.
@@ -49,22 +49,17 @@ def evaluate(
         style: Style image, of any size.
         device: Device of the run, on which the reference network runs too.
         reference: Settings of the reference network.
-
-    Returns:
-        Finite numbers by name.
     """
     found: dict[str, float] = {}
 
     def attempt(name: str, compute: Callable[[], float]) -> None:
         try:
             value = compute()
-        except Exception as error:  # the image is saved: nothing may lose it now
-            _warn_left_out(name, _reason(error))
-            return
-        if math.isfinite(value):
+            if not math.isfinite(value):
+                raise ArithmeticError(f"it is {value}")
             found[name] = value
-        else:
-            _warn_left_out(name, f"it is {value}")
+        except Exception as error:  # the image is saved: nothing may lose it now
+            _warn_left_out(name, error)
 
     # First, so that it is the run's and not that of the reference network.
     attempt("peak_memory_mb", peak_memory_mb)
@@ -75,7 +70,7 @@ def evaluate(
         network.encoder.to(device, torch.float32)
         maps = feature_maps(network.encoder, image.to(device), "image")
     except Exception as error:
-        _warn_left_out("content_distance and style_distance", _reason(error))
+        _warn_left_out("content_distance and style_distance", error)
     else:
         of_content, of_style = network.loss.content.layers, network.loss.style.layers
         attempt(
@@ -90,7 +85,6 @@ def evaluate(
                 maps, network.maps(style.to(device), of_style, "style"), of_style
             ),
         )
-    _warn_small_window(*image.shape[2:])
     attempt("ssim", lambda: metrics.ssim(image, content))
     attempt("color_distance", lambda: metrics.color_distance(image, style))
     attempt("total_variation", lambda: metrics.total_variation(image))
@@ -99,38 +93,21 @@ def evaluate(
 
 
 def peak_memory_mb() -> float:
-    """Find the most memory that this process has had in RAM so far, in 10^6 bytes.
-
-    Raises:
-        OSError: On Windows, where Python's library does not say.
-    """
-    if sys.platform == "win32":
-        raise OSError("this system does not report a process's peak memory (no getrusage)")
+    """Find the most memory that this process has had in RAM so far, in 10^6 bytes."""
     status = Path("/proc/self/status")
     if status.is_file():  # Linux, whose getrusage starts from the size of the calling process
         for line in status.read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
-    import resource
+    import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def _warn_small_window(height: int, width: int) -> None:
-    radius = metrics.ssim_radius(height, width)
-    if 0 < radius < metrics.SSIM_RADIUS:
-        side = 2 * radius + 1
-        log.warning(
-            f"metrics: ssim has a window of {side}x{side}, not 11x11: {width}x{height} pixels"
-        )
-
-
-def _warn_left_out(name: str, reason: str) -> None:
+def _warn_left_out(name: str, error: Exception) -> None:
+    # In one line, without the advice for a run that cannot start.
+    reason = " ".join(str(error).partition("\nWhat to do:")[0].split())
+    if not isinstance(error, NstError):
+        reason = f"{type(error).__name__}: {reason[:200]}"
     log.warning(f"metrics: {name} left out: {reason}; logging.metrics=false switches them off")
-
-
-def _reason(error: Exception) -> str:
-    """Shorten a message to one line, without the advice for a run that cannot start."""
-    line = " ".join(str(error).partition("\nWhat to do:")[0].split())
-    return line if isinstance(error, NstError) else f"{type(error).__name__}: {line[:200]}"

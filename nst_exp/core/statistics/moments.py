@@ -56,9 +56,11 @@ class Wasserstein2(Statistic):
         return mean, covariance + ridge
 
     def prepare_target(self, summary: Summary) -> Summary:
-        """Add the root of the covariance."""
+        """Add the symmetric root of the covariance."""
         mean, covariance = summary
-        return mean, covariance, symmetric_root(covariance)
+        values, vectors = torch.linalg.eigh(covariance)
+        # Rounding may leave eigenvalues a little below zero.
+        return mean, covariance, (vectors * values.clamp(min=0.0).sqrt()) @ vectors.T
 
     def distance(self, summary: Summary, target: Summary) -> Tensor:
         """Measure the squared distance to a prepared target, over N."""
@@ -85,11 +87,3 @@ def mean_and_covariance(features: Tensor, weights: Tensor | None = None) -> tupl
     """Compute mean (N,) and covariance (N, N) of a feature map (1, N, H, W) over its positions."""
     mean = channel_means(features, weights)
     return mean, gram_matrix(features - mean[None, :, None, None], weights)
-
-
-def symmetric_root(matrix: Tensor) -> Tensor:
-    """Compute the symmetric root of a symmetric, positive semidefinite matrix (N, N)."""
-    values, vectors = torch.linalg.eigh(matrix)
-    # Rounding may leave eigenvalues a little below zero.
-    root: Tensor = (vectors * values.clamp(min=0.0).sqrt()) @ vectors.T
-    return root
