@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -43,33 +44,20 @@ class Problem:
         self.visited.append(self.x.detach().clone())
         self.x.grad = None
         loss = self.function(self.x)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
-    def ours(
-        self,
-        search: schema.LineSearch = WOLFE,
-        first_step: float | None = None,
-        lr: float = 1.0,
-        evaluations: int = 1000,
-    ) -> LBFGS:
-        settings = schema.LBFGS(lr=lr, history=5, line_search=search, first_step=first_step)
-        settings.max_evaluations = evaluations
-        return LBFGS(self.x, settings, mean_square_root)
+    def ours(self, search: schema.LineSearch = WOLFE, **settings: Any) -> LBFGS:
+        asked = {"history": 5, "first_step": None, "max_evaluations": 1000} | settings
+        return LBFGS(self.x, schema.LBFGS(line_search=search, **asked), mean_square_root)
 
     def torchs(
         self, search: schema.LineSearch = WOLFE, iterations: int = 1, lr: float = 1.0
     ) -> torch.optim.LBFGS:
-        return torch.optim.LBFGS(
-            [self.x],
-            lr=lr,
-            max_iter=iterations,
-            max_eval=1000,
-            history_size=5,
-            tolerance_grad=0.0,
-            tolerance_change=0.0,
-            line_search_fn="strong_wolfe" if search is WOLFE else None,
-        )
+        wolfe = "strong_wolfe" if search is WOLFE else None
+        limits = {"max_iter": iterations, "max_eval": 1000, "history_size": 5}
+        tolerances = {"tolerance_grad": 0.0, "tolerance_change": 0.0}
+        return torch.optim.LBFGS([self.x], lr, line_search_fn=wolfe, **limits, **tolerances)
 
 
 SEARCHES = [(WOLFE, 1.0), (NONE, 0.5)]  # with a step length at which neither function diverges
@@ -90,7 +78,6 @@ def test_steps_are_torchs_iterations_bit_for_bit(
     # As many evaluations as torch's own single run over all iterations, and the gradient is there.
     assert len(mine.visited) == len(theirs.visited)
     if search is WOLFE:  # of the point that the search has chosen
-        assert mine.x.grad is not None
         gradient = mine.x.grad.clone()
         mine.closure()
         assert torch.equal(gradient, mine.x.grad)
@@ -133,7 +120,6 @@ def test_the_first_step_is_a_mean_change_and_the_others_are_torchs(lr: float) ->
     # torch's rule with lr as the length of the first step in all values together
     b = theirs.torchs(NONE)
     theirs.closure()
-    assert theirs.x.grad is not None
     unit = mean_square_root(theirs.x.grad / theirs.x.grad.abs().sum())
     b.param_groups[0]["lr"] = lr * 0.01 / unit
     b.step(theirs.closure)
@@ -154,7 +140,7 @@ def test_the_first_step_is_measured_on_the_image(kind: schema.ParametrizationKin
     def closure() -> Tensor:
         image.values.grad = None
         loss = 1e6 * (image() - 0.3).square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
     build_optimizer(image, settings).step(closure)
@@ -178,7 +164,7 @@ def test_the_step_length_is_restored_if_the_objective_fails() -> None:
 def test_a_line_search_keeps_to_its_number_of_evaluations(limit: int) -> None:
     # A first step so short that the search has to extrapolate many times.
     problem = Problem(quadratic)
-    problem.ours(first_step=1e-12, evaluations=limit).step(problem.closure)
+    problem.ours(first_step=1e-12, max_evaluations=limit).step(problem.closure)
     assert len(problem.visited) - 1 == limit  # beside the start of the step
 
 
@@ -199,20 +185,6 @@ def test_a_restored_state_resumes_bit_for_bit(search: schema.LineSearch, lr: flo
         assert torch.equal(part.x, whole.x)
 
 
-def test_optimizers_are_built_with_the_settings() -> None:
-    image = ImageParameter(torch.rand(1, 3, 4, 4), schema.Parametrization())
-    adam = build_optimizer(image, schema.Adam(lr=3.0, beta1=0.8, beta2=0.95, eps=1e-7))
-    assert type(adam) is torch.optim.Adam
-    group = adam.param_groups[0]
-    assert (group["lr"], group["betas"], group["eps"]) == (3.0, (0.8, 0.95), 1e-7)
-    lbfgs = build_optimizer(image, schema.LBFGS(lr=0.5, history=7))
-    assert type(lbfgs) is LBFGS
-    group = lbfgs.param_groups[0]
-    assert (group["lr"], group["history_size"], group["max_iter"]) == (0.5, 7, 1)
-    with pytest.raises(TypeError, match="Optimizer"):
-        build_optimizer(image, schema.Optimizer())
-
-
 def test_carried_moments_take_no_longer_steps_at_the_next_size() -> None:
     """After 300 gradients, whose size differs by orders of magnitude from pixel to pixel."""
     generator = torch.Generator().manual_seed(0)
@@ -227,17 +199,10 @@ def test_carried_moments_take_no_longer_steps_at_the_next_size() -> None:
     before, after = ((s["exp_avg"].abs() / s["exp_avg_sq"].sqrt()).max() for s in (state, carried))
     assert carried["exp_avg"].shape == carried["exp_avg_sq"].shape == (1, 3, 24, 20)
     assert float(carried["exp_avg_sq"].min()) > 0
+    torch.testing.assert_close(carried["exp_avg"].mean(), mean.mean())
     # By Jensen's inequality: means with the same weights of m and of v >= (m / bound)^2.
     assert float(after) <= float(before) * (1 + 1e-5)
-    carried["step"] += 1
-    assert float(state["step"]) == 300.0
-
-
-def test_constant_moments_are_carried_unchanged() -> None:
-    state = {"exp_avg": torch.full((1, 3, 4, 4), -2.0), "exp_avg_sq": torch.full((1, 3, 4, 4), 5.0)}
-    carried = carry_adam_state(state, 7, 9)
-    torch.testing.assert_close(carried["exp_avg"], torch.full((1, 3, 7, 9), -2.0))
-    torch.testing.assert_close(carried["exp_avg_sq"], torch.full((1, 3, 7, 9), 5.0))
+    assert float(carried["step"]) == 300.0
 
 
 def test_only_adam_in_pixels_carries_its_state() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nst_exp.config.schema import Backbone as Settings
 from nst_exp.core import winograd
 from nst_exp.core.encoder import build_encoder
-from nst_exp.core.winograd import WinogradConv2d, accelerate, transform_kernels
+from nst_exp.core.winograd import WinogradConv2d, accelerate
 
 # Of the largest value. The transforms multiply by up to 5 and 8 and cancel again: seen were 7e-6,
 # where torch's own sums of float32 are 1e-6 off.
@@ -52,23 +52,14 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd, "LEAST_TILES", 0)
 
 
-def test_transformed_kernels_are_the_paper_s() -> None:
-    """G g G^T, one kernel by hand: a single 1 in the middle."""
-    weight = torch.zeros(1, 1, 3, 3)
-    weight[0, 0, 1, 1] = 1.0
-    middle = torch.tensor([0, -1 / 6, 1 / 6, 1 / 12, -1 / 12, 0])  # G's second column
-    assert_near(transform_kernels(weight)[:, 0, 0].view(6, 6), torch.outer(middle, middle))
-
-
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("band", [1, 7, 1024])
-@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("band", "bias"), [(1, True), (7, False), (1024, True)])
 @pytest.mark.parametrize("size", [(16, 16), (1, 1), (9, 14), (3, 40), (41, 2)])
 def test_output_and_gradient_are_torch_s(
     size: tuple[int, int],
-    bias: bool,
     band: int,
+    bias: bool,
     layout: torch.memory_format,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -96,16 +87,14 @@ def test_a_relu_may_overwrite_the_output(size: tuple[int, int]) -> None:
 
 @pytest.mark.usefixtures("always")
 def test_kernels_follow_the_weights() -> None:
-    """As when a network is normalized, converted, copied, or ran without gradients before."""
+    """As when a network is normalized, converted or copied."""
     quick, image = WinogradConv2d(convolution(4, 4)), drawn(1, 4, 8, 8)
 
     def assert_current(module: WinogradConv2d) -> None:
         plain = nn.functional.conv2d(image, module.weight, module.bias, padding=1)
         assert_near(module(image), plain)
 
-    with torch.inference_mode():
-        quick(image)
-    assert bool(passes(quick, image, torch.ones(1, 4, 8, 8))[1].abs().max() > 0)
+    assert_current(quick)
     quick.weight.mul_(2.0)
     assert_current(quick)
     state = {name: values * 3.0 for name, values in quick.state_dict().items()}
@@ -123,40 +112,29 @@ def test_kernels_follow_the_weights() -> None:
     assert_current(copied)
 
 
-Change = Callable[[WinogradConv2d, Tensor], Tensor]
-
-
-@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize(
     "other",
     [
         lambda quick, image: (quick.double(), image.double())[1],
         lambda quick, image: image.repeat(2, 1, 1, 1),
         lambda quick, image: (quick.weight.requires_grad_(), image)[1],
-        lambda quick, image: (quick.bias.requires_grad_(), image)[1],  # type: ignore[union-attr]
-        lambda quick, image: image[0],
-        lambda quick, image: (quick.to("meta"), image.to("meta"))[1],
+        lambda quick, image: (quick.bias.requires_grad_(), image)[1],
+        lambda quick, image: image[..., :12, :],
     ],
-    ids=["float64", "two images", "trained", "trained bias", "unbatched", "meta"],
+    ids=["float64", "two images", "trained", "trained bias", "12 tiles"],
 )
-def test_everything_else_is_torchs(other: Change, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_else_is_torchs(
+    other: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(WinogradConv2d, "_transformed", lambda self: pytest.fail("quick"))
-    quick = WinogradConv2d(convolution(4, 4))
-    image = other(quick, drawn(1, 4, 8, 8))
-    output = quick(image)
-    if not image.is_meta:
-        plain = nn.functional.conv2d(image, quick.weight, quick.bias, padding=1)
-        assert torch.equal(output, plain)
-
-
-def test_mixed_precision_and_small_images_are_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(WinogradConv2d, "_transformed", lambda self: pytest.fail("quick"))
-    quick = WinogradConv2d(convolution(4, 4))
-    quick(drawn(1, 4, 12, 16))  # 12 tiles
-    with torch.autocast("cpu", torch.bfloat16):
-        assert quick(drawn(1, 4, 64, 64)).dtype is torch.bfloat16
+    quick, image = WinogradConv2d(convolution(4, 4)), drawn(1, 4, 16, 16)
     with pytest.raises(pytest.fail.Exception):
-        quick(drawn(1, 4, 16, 16))
+        quick(image)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert quick(image).dtype is torch.bfloat16
+    image = other(quick, image)
+    plain = nn.functional.conv2d(image, quick.weight, quick.bias, padding=1)
+    assert torch.equal(quick(image), plain)
 
 
 @pytest.mark.parametrize(
@@ -193,14 +171,11 @@ def test_a_network_computes_the_same(name: str, random_image: Callable[..., Tens
     assert list(quick.state_dict()) == list(plain.state_dict())
     image = random_image(96, 112)
 
-    def of(backbone: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
-        image = image.clone().requires_grad_()
-        maps = backbone(image)[layer]
-        maps.square().sum().backward()
-        assert image.grad is not None
-        return maps.detach(), image.grad
+    def of(encoder: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
+        maps = encoder(image.requires_grad_())[layer]
+        return maps.detach(), torch.autograd.grad(maps.square().sum(), image)[0]
 
-    found, expected = of(quick, image), of(plain.double(), image.double())
+    found, expected = of(quick, image), of(plain.double(), image.double().detach())
     for one, other in zip(found, expected, strict=True):
         atol = 1e-4 * float(other.abs().max())
         torch.testing.assert_close(one.double(), other, rtol=0.0, atol=atol)
