@@ -117,7 +117,8 @@ def carry_adam_state(state: dict[str, Tensor], height: int, width: int) -> dict[
     and no step becomes longer than those of the previous level. (Bicubic undershoots to 0 next to
     large values, and Adam divides by their root.)
     """
+    size = height, width
     return {
-        name: interpolate(value, size=(height, width), mode="bilinear") if value.dim() else value
+        name: interpolate(value, size=size, mode="bilinear") if value.dim() else value.clone()
         for name, value in state.items()
     }
