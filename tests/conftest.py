@@ -35,14 +35,9 @@ class TinyEncoder(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def no_folder_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder of images of whoever runs the tests must not decide what a name means."""
+def independent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees a network of another, or the user's own folder of images."""
     monkeypatch.delenv("NST_EXP_DATA", raising=False)
-
-
-@pytest.fixture(autouse=True)
-def empty_caches() -> None:
-    """Each test loads its own weights and networks."""
     clear_caches()
 
 

@@ -25,11 +25,10 @@ def tiny_run(folder: Path | None, *overrides: str) -> Result:
     return run(make_config([*TINY, *overrides]), folder)
 
 
-def picture(path: Path, size: tuple[int, int], seed: int = 0, smooth: bool = True) -> Path:
+def picture(path: Path, size: tuple[int, int], seed: int = 0) -> Path:
     """Write an image of this width and height made from random blocks."""
     small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    resampling = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
-    Image.fromarray(small).resize(size, resampling).save(path)
+    Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(path)
     return path
 
 

@@ -25,11 +25,6 @@ def pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.float64]:
     return np.asarray(image.convert("RGB").resize(size), dtype=np.float64) / 255.0
 
 
-def distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Return the root mean square difference, of a range of 1."""
-    return float(np.sqrt(np.mean((a - b) ** 2)))
-
-
 def similarity(a: Image.Image, b: Image.Image) -> float:
     """Return the correlation of the layouts: gray, 24 x 16 pixels."""
     one, other = (pixels(image, (24, 16)).mean(axis=2).ravel() for image in (a, b))
@@ -40,7 +35,7 @@ def test_first_command_makes_an_image_in_the_style(tmp_path: Path) -> None:
     text = README.read_text(encoding="utf-8")
     (command,) = re.findall(r"^pip install -e \. && python (-m nst_exp)$", text, re.M)
     words = [sys.executable, *command.split(), "size=96", "steps=40", f"out={tmp_path}/out"]
-    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=280)
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].endswith("image.png")
     # The loss falls below a quarter (to 0.13 on version 0.1).
@@ -53,7 +48,7 @@ def test_first_command_makes_an_image_in_the_style(tmp_path: Path) -> None:
     content, style = (Image.open(named_images()[n]) for n in ("summer_palace", "starry_night"))
     found = pixels(result, result.size)
     for image in (content, style):
-        assert distance(found, pixels(image, result.size)) > 0.08
+        assert np.sqrt(np.mean((found - pixels(image, result.size)) ** 2)) > 0.08
     assert found.std() > 0.1
     assert similarity(result, content) > max(0.5, similarity(result, style) + 0.2)
 
@@ -70,9 +65,3 @@ def test_beta_moves_the_balance_over_four_decades() -> None:
     assert styles == sorted(styles, reverse=True)
     assert contents == sorted(contents)
     assert styles[0] > 10 * styles[-1]
-
-
-def test_noise_leads_to_an_image_too() -> None:
-    result = stylize(overrides=["init=noise", "size=96", "steps=40", "logging.progress=false"])
-    assert pixels(result.image, result.image.size).std() > 0.1  # neither gray nor black
-    assert result.losses["style"] < 0.5  # 1 is that of no style at all

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import torch
 from helpers_run import tiny_run
 
@@ -26,6 +27,7 @@ def test_only_pillow_decodes_pictures() -> None:
         assert not used.search(path.read_text(encoding="utf-8")), path
 
 
+@pytest.mark.slow
 def test_number_of_threads_is_a_setting_and_in_the_record(tmp_path: Path) -> None:
     """L-BFGS ends elsewhere with another one."""
     before = torch.get_num_threads()
