@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +22,6 @@ log = logging.getLogger(__name__)
 
 SIDE = 256  # every image gets about SIDE * SIDE pixels, so that all have the same weight
 _NARROWEST = 64  # pixels that the deepest layers need (AlexNet: 63); an aspect ratio of 16
-_LONGEST = SIDE * SIDE // _NARROWEST
-
-
-Means = dict[str, Tensor]
-"""Mean activation of each channel before normalization, by layer; {} without normalization."""
 
 
 @dataclass(frozen=True)
@@ -44,37 +40,32 @@ def load_calibration_images(config: Config, inputs: Inputs) -> list[CalibrationI
     warning. Equal files count once.
 
     Raises:
-        ConfigError: If there is no such folder, or no image in it can be used.
+        ConfigError: If no image in the folder can be used.
     """
     folder = config.backbone.calibration
     if folder is None:
-        packaged = [("packaged", path) for path in named_images().values()]
-        own = [(key, inputs.loaded[key].path) for key in ("content", "style")]
-        files = [*packaged, *own]
+        paths = [*named_images().values(), *(inputs.loaded[k].path for k in ("content", "style"))]
     else:
-        files = [("backbone.calibration", path) for path in _files_in(folder)]
+        files = sorted(Path(os.path.expanduser(folder)).iterdir())
+        paths = [path for path in files if path.is_file() and not path.name.startswith(".")]
     images: dict[str, CalibrationImage] = {}
-    for key, path in files:
+    for path in paths:
         try:
             loaded = load_image(
                 path,
-                key=key,
+                key="backbone.calibration",
                 max_megapixels=config.max_megapixels,
                 background=config.background,
-                hint=_LONGEST,
+                hint=SIDE * SIDE // _NARROWEST,
             )
+            size = target_size(*loaded.original_size, SIDE, SizeMode.area)
+            if min(size) < _NARROWEST:
+                raise ConfigError(f"backbone.calibration={path}: it is narrower than 1 : 16")
         except ConfigError as error:
-            for problem in error.problems:
-                log.warning(f"not used for calibration: {problem}")
+            log.warning(f"not used for calibration: {error}")
             continue
-        for warning in loaded.warnings:
-            log.warning(warning)
-        width, height = target_size(*loaded.original_size, SIDE, SizeMode.area)
-        if min(width, height) < _NARROWEST:
-            log.warning(f"not used for calibration: {key}={path}: it is narrower than 1 : 16")
-            continue
-        image = to_tensor(loaded.image, (width, height))
-        images.setdefault(loaded.sha256, CalibrationImage(image, path, loaded.sha256))
+        tensor = to_tensor(loaded.image, size)
+        images[loaded.sha256] = CalibrationImage(tensor, path, loaded.sha256)
     if not images:
         raise ConfigError(
             f"backbone.calibration={folder}: none of the files there is an image that can be used; "
@@ -83,12 +74,21 @@ def load_calibration_images(config: Config, inputs: Inputs) -> list[CalibrationI
     return list(images.values())
 
 
-def record_normalization(means: Means, images: list[CalibrationImage], record: Record) -> None:
-    """Record how a network was normalized, and on which images.
+def record_normalization(
+    means: Mapping[str, Tensor], images: Sequence[CalibrationImage], record: Record
+) -> None:
+    """Log and record how a network was normalized, and on which images.
 
     Raises:
         ConfigError: If an interrupted run in the same folder used other images.
     """
+    files = [{"path": str(image.path), "sha256": image.sha256} for image in images]
+    earlier = record.normalized["pictures"] if record.normalized else files
+    if {entry["sha256"] for entry in earlier} != {entry["sha256"] for entry in files}:
+        raise ConfigError(
+            f"out={record.folder}: holds a run whose network was normalized on other images; give "
+            "another folder, or overwrite=true to replace it"
+        )
     layers = {
         layer: {
             "channels": len(found),
@@ -97,30 +97,10 @@ def record_normalization(means: Means, images: list[CalibrationImage], record: R
         }
         for layer, found in means.items()
     }
-    names = ", ".join(image.path.name for image in images[:8]) + ", ..." * (len(images) > 8)
-    bounded, channels = (sum(map(count, means.values())) for count in (count_bounded, len))
+    bounded = sum(map(count_bounded, means.values()))
     log.info(
-        f"normalized to a mean activation of 1 on {len(images)} images ({names}): {bounded} of "
-        f"{channels} channels are bounded (mean below {FLOOR:g} of their layer's)"
+        f"normalized to a mean activation of 1 on {len(images)} images; the scales of {bounded} "
+        f"channels are bounded (mean below {FLOOR:g} of their layer's)"
     )
-    files = [{"path": str(image.path), "sha256": image.sha256} for image in images]
-    earlier = (record.normalized or {}).get("pictures", files)
-    if {entry["sha256"] for entry in earlier} != {entry["sha256"] for entry in files}:
-        raise ConfigError(
-            f"out={record.folder}: holds a run whose network was normalized on other images; give "
-            "another folder, or overwrite=true to replace it"
-        )
     record.normalized = {"pictures": files, "floor": FLOOR, "layers": layers}
     record.save("running")  # a killed run is compared with this
-
-
-def _files_in(folder: str) -> list[Path]:
-    """List the files of a folder by name, without hidden ones such as .DS_Store."""
-    try:
-        found = [entry for entry in Path(os.path.expanduser(folder)).iterdir() if entry.is_file()]
-    except OSError as error:
-        raise ConfigError(
-            f"backbone.calibration={folder}: cannot be read ({error.strerror}); name a folder of "
-            "images"
-        ) from error
-    return sorted(path for path in found if not path.name.startswith("."))

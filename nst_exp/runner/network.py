@@ -24,7 +24,7 @@ from nst_exp.config.serialize import plain
 from nst_exp.core.encoder import Encoder, build_encoder, feature_maps
 from nst_exp.core.normalized import normalize_encoder
 from nst_exp.results.record import Record
-from nst_exp.runner.calibration import Means, load_calibration_images, record_normalization
+from nst_exp.runner.calibration import load_calibration_images, record_normalization
 from nst_exp.runner.inputs import Inputs
 from nst_exp.utils.errors import WeightsError
 from nst_exp.weights import LoadedWeights, load_weights
@@ -44,15 +44,6 @@ class _Keyed(Generic[V]):
 
 
 @dataclass(frozen=True)
-class _Weights:
-    """Loaded weights, and the settings that they belong to."""
-
-    loaded: LoadedWeights
-    settings: schema.Backbone  # the fallback's if there is a failure
-    failure: str = ""  # why the weights of the backbone itself are not available
-
-
-@dataclass(frozen=True)
 class Network:
     """A frozen encoder and the loss that reads its layers."""
 
@@ -62,12 +53,7 @@ class Network:
     cache_key: str  # equal for networks that compute the same
 
     def maps(self, image: Tensor, layers: Sequence[str], key: str) -> dict[str, Tensor]:
-        """Compute the feature maps of a target image at some layers.
-
-        Args:
-            image: Target of shape (1, 3, H, W).
-            layers: Names of layers.
-            key: Config key of the image, for messages.
+        """Compute the feature maps of a target image (1, 3, H, W), whose config key is ``key``.
 
         Raises:
             ConfigError: If the image is too small.
@@ -88,7 +74,7 @@ class Network:
 def make_network(config: Config, inputs: Inputs, record: Record) -> Network:
     """Build the network of ``config.backbone``, cut after the last layer that the loss reads.
 
-    The record gets the weights, the layers, and the fallback if one is used.
+    The record gets the weights, the layers, the normalization, and the fallback if one is used.
 
     Raises:
         WeightsError: If neither its weights nor those of its fallback are available.
@@ -96,12 +82,9 @@ def make_network(config: Config, inputs: Inputs, record: Record) -> Network:
     """
     settings, weights = config.backbone, None
     if settings.weights is schema.Weights.random:
-        identity = f"random, seed {config.seed}"
-        record.weights = {"source": identity}
+        record.weights = {"source": f"random, seed {config.seed}"}
     else:
-        found = _load(_keyed(settings))
-        settings, weights, identity = found.settings, found.loaded, found.loaded.sha256
-        _record_weights(config.backbone, found, record)
+        settings, weights = _load_weights_or_fallback(settings, record)
     loss = resolve_layers(config.loss, settings)
     record.layers = {
         "content": loss.content.layers,
@@ -109,19 +92,20 @@ def make_network(config: Config, inputs: Inputs, record: Record) -> Network:
         **{name: term.layers for name, term in loss.more.items()},
     }
     images = load_calibration_images(config, inputs) if settings.normalized else []
-    layout = config.trainer.channels_last, config.trainer.winograd
+    layers, layout = layers_read(loss), (config.trainer.channels_last, config.trainer.winograd)
 
-    def build() -> tuple[Encoder, Means]:
+    def build() -> tuple[Encoder, dict[str, Tensor]]:
         state = weights.state_dict if weights else None
-        encoder = build_encoder(settings, layers_read(loss), state, config.seed, *layout)
+        encoder = build_encoder(settings, layers, state, config.seed, *layout)
         if not images:
             return encoder, {}
-        return encoder, normalize_encoder(encoder, settings.name, (i.image for i in images))
+        return encoder, normalize_encoder(encoder, settings.name, [i.image for i in images])
 
-    calibration = [*(image.sha256 for image in images), config.background] if images else []
-    key = _network_key(settings, identity, layers_read(loss), *layout, *calibration)
+    identity = weights.sha256 if weights else config.seed
+    calibration = [config.background, *(image.sha256 for image in images)] if images else []
+    key = _network_key(settings, identity, layers, *layout, *calibration)
     encoder, means = _build(_Keyed(key, build))
-    if means:
+    if images:
         record_normalization(means, images, record)
     return Network(encoder, settings, loss, key)
 
@@ -135,8 +119,7 @@ def reference_network(settings: schema.Backbone) -> Network:
     Raises:
         WeightsError: If its weights are not available.
     """
-    settings = replace(settings, fallback=None)
-    weights = _load_or_explain(_keyed(settings))
+    weights = _load(_keyed(settings))
     if isinstance(weights, str):
         raise WeightsError(weights)
     loss = resolve_layers(schema.Loss(), settings)
@@ -148,44 +131,55 @@ def reference_network(settings: schema.Backbone) -> Network:
 
 def clear_caches() -> None:
     """Free the memory of everything that is cached for the next run."""
-    for cached in (_load, _load_or_explain, _build, _target_maps):
+    for cached in (_load, _build, _target_maps):
         cached.cache_clear()
 
 
+def _load_weights_or_fallback(
+    asked: schema.Backbone, record: Record
+) -> tuple[schema.Backbone, LoadedWeights]:
+    """Load the weights of a backbone or of its fallback; return the settings that are used too."""
+    used, weights = asked, _load(_keyed(asked))
+    if isinstance(weights, str) and asked.fallback is not None:
+        used = replace(
+            asked.fallback,
+            pool=asked.pool,
+            pool_scale=asked.pool_scale,
+            padding=asked.padding,
+            normalized=asked.normalized,
+            calibration=asked.calibration,
+        )
+        log.warning(
+            f"backbone={asked.name}: its weights are not available, so the fallback {used.name} is "
+            "used; backbone.fallback=null makes this an error"
+        )
+        record.substituted += [{"backbone": asked.name, "by": used.name, "because": weights}]
+        weights = _load(_keyed(used))
+    if isinstance(weights, str):
+        _load.cache_clear()  # the next run tries again
+        raise WeightsError(weights)
+    record.weights = {
+        "backbone": used.name,
+        "source": weights.source,
+        "sha256": weights.sha256,
+        "credit": weights.credit,
+    }
+    return used, weights
+
+
 @lru_cache(maxsize=4)
-def _load(keyed: _Keyed[schema.Backbone]) -> _Weights:
-    """Load the weights of a backbone, or else those of its fallback."""
-    asked = keyed.value
+def _load(keyed: _Keyed[schema.Backbone]) -> LoadedWeights | str:
+    """Load weights, or return why they are not available, so that it is not tried again."""
     try:
-        return _Weights(load_weights(asked), asked)
-    except WeightsError as error:
-        if asked.fallback is None:
-            raise
-        failure = str(error)
-    fallback = replace(
-        asked.fallback,
-        pool=asked.pool,
-        pool_scale=asked.pool_scale,
-        padding=asked.padding,
-        normalized=asked.normalized,
-        calibration=asked.calibration,
-    )
-    return _Weights(load_weights(fallback), fallback, failure)
-
-
-@lru_cache(maxsize=1)
-def _load_or_explain(keyed: _Keyed[schema.Backbone]) -> LoadedWeights | str:
-    """Load the weights of the reference network; return why if they are not available."""
-    try:
-        return _load(keyed).loaded
+        return load_weights(keyed.value)
     except WeightsError as error:
         return str(error)
 
 
 @lru_cache(maxsize=3)  # two of runs and the reference
 def _build(
-    keyed: _Keyed[Callable[[], tuple[Encoder, Means]]],
-) -> tuple[Encoder, Means]:
+    keyed: _Keyed[Callable[[], tuple[Encoder, dict[str, Tensor]]]],
+) -> tuple[Encoder, dict[str, Tensor]]:
     return keyed.value()
 
 
@@ -205,20 +199,3 @@ def _keyed(settings: schema.Backbone) -> _Keyed[schema.Backbone]:
 def _network_key(settings: schema.Backbone, *parts: object) -> str:
     """Return a key of all that decides what a network computes."""
     return json.dumps([plain(asdict(replace(settings, fallback=None))), *parts])
-
-
-def _record_weights(asked: schema.Backbone, weights: _Weights, record: Record) -> None:
-    used, loaded = weights.settings, weights.loaded
-    if weights.failure:
-        log.warning(
-            f"backbone={asked.name}: its weights are not available, so the fallback {used.name} is "
-            "used; backbone.fallback=null makes this an error"
-        )
-        substitution = {"backbone": asked.name, "by": used.name, "because": weights.failure}
-        record.substituted.append(substitution)
-    record.weights = {
-        "backbone": used.name,
-        "source": loaded.source,
-        "sha256": loaded.sha256,
-        "credit": loaded.credit,
-    }

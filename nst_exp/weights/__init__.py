@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from nst_exp.weights.load import LoadedWeights, load_weights
-from nst_exp.weights.readers import read_weights
 
-__all__ = ["LoadedWeights", "load_weights", "read_weights"]
+__all__ = ["LoadedWeights", "load_weights"]

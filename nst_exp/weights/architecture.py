@@ -7,7 +7,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from nst_exp.config import layer_names
 from nst_exp.core.encoder import new_model
 
 # What torchvision's architectures call the classifier and the auxiliary classifiers. Style transfer
@@ -46,11 +45,3 @@ def convolutions(name: str) -> dict[str, tuple[int, ...]]:
         for path, module in build_empty(name).named_modules()
         if isinstance(module, nn.Conv2d)
     }
-
-
-def paper_names(name: str) -> dict[str, str]:
-    """Return ``conv1_1`` -> ``features.0`` and so on for a VGG, nothing for other networks."""
-    if name.removesuffix("_bn") not in layer_names.VGG_BLOCKS:
-        return {}
-    aliases = layer_names.aliases(name)
-    return {layer: path for layer, path in aliases.items() if layer.startswith("conv")}

@@ -7,10 +7,9 @@ the hash is right.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from nst_exp.utils.errors import WeightsError, reason_of
 from nst_exp.utils.paths import cache_folder
 
 _VERSION = "2"  # raised when the conversion changes: older files are then made again
-_DIGITS = 16
 
 
 class DamagedError(WeightsError):
@@ -48,18 +46,18 @@ def weights_folder() -> Path:
 
 def stem(name: str, source_sha256: str) -> str:
     """Return the file name, without suffix, of weights from the source with that SHA-256."""
-    return f"{name}-{source_sha256[:_DIGITS].lower()}"
+    return f"{name}-{source_sha256[:16].lower()}"
 
 
 def find(name: str, source_sha256: str) -> Path | None:
     """Return the cached weights of ``name`` from the source with that SHA-256, or prefix of it."""
-    pattern = f"{glob.escape(stem(name, source_sha256))}*.safetensors"
-    return min(weights_folder().glob(pattern), default=None) if source_sha256 else None
+    pattern = f"{stem(name, source_sha256)}*.safetensors"
+    return min(weights_folder().glob(pattern), default=None)
 
 
-def entries() -> Iterator[Path]:
-    """Yield every cached file, sorted by name."""
-    yield from sorted(weights_folder().glob("*.safetensors"))
+def entries() -> list[Path]:
+    """List every cached file by name."""
+    return sorted(weights_folder().glob("*.safetensors"))
 
 
 def read(path: Path) -> tuple[Record, dict[str, Tensor]]:
@@ -68,8 +66,6 @@ def read(path: Path) -> tuple[Record, dict[str, Tensor]]:
     Raises:
         DamagedError: If the file cannot be read or its hash is wrong.
     """
-    if path.exists() and not path.is_file():  # reading a pipe would wait for a writer
-        raise DamagedError("it is not a regular file")
     try:
         content = path.read_bytes()
         length = int.from_bytes(content[:8], "little")
@@ -96,8 +92,6 @@ def write(record: Record, tensors: Mapping[str, Tensor]) -> Path:
     """
     path = weights_folder() / f"{stem(record.name, record.source_sha256)}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not path.is_file() and not path.is_dir():
-        path.unlink()  # such as a pipe, which is not replaced otherwise
     metadata = asdict(record) | {"hash": _hash(record, tensors)}
     write_bytes_atomically(path, safetensors.torch.save(dict(tensors), metadata))
     return path

@@ -17,11 +17,11 @@ from torch import Tensor
 from nst_exp.config.schema import Backbone, WeightSource
 from nst_exp.utils.download import DownloadError
 from nst_exp.utils.errors import OutputError, WeightsError, reason_of
-from nst_exp.utils.hashing import require_sha256, sha256_of
+from nst_exp.utils.hashing import sha256_of
 from nst_exp.utils.paths import cache_folder
 from nst_exp.weights import cache
-from nst_exp.weights.architecture import build_empty, trunk
-from nst_exp.weights.fetch import FetchedFile, describe, fetch, find_in_torch_home
+from nst_exp.weights.architecture import build_empty
+from nst_exp.weights.fetch import check_source, describe, fetch
 from nst_exp.weights.readers import read_weights
 
 log = logging.getLogger(__name__)
@@ -40,9 +40,8 @@ class LoadedWeights:
 def load_weights(backbone: Backbone) -> LoadedWeights:
     """Load the pretrained weights of ``backbone.name``, without the classifier.
 
-    ``backbone.file`` alone if it is set; else the cache, torchvision's own download folder, and
-    ``backbone.sources`` in order. What is fetched is put into the cache, once even if several
-    processes need it at the same time.
+    ``backbone.file`` alone if it is set; else the cache, and then ``backbone.sources`` in order.
+    What is fetched is put into the cache, once even if several processes need it at the same time.
 
     Raises:
         WeightsError: If no weights are available, or the file is not what it should be.
@@ -52,35 +51,26 @@ def load_weights(backbone: Backbone) -> LoadedWeights:
     build_empty(name)  # refuses an unknown name before any work
     if backbone.file is not None:
         return _from_file(Path(os.path.expanduser(backbone.file)), name)
-    if not backbone.sources:
-        raise WeightsError(
-            f"backbone.name={name}: no weights: backbone.sources is empty and backbone.file is not "
-            "set; set one of them"
-        )
-    for source in backbone.sources:
+    sources = [check_source(source) for source in backbone.sources]
+    for source in sources:
         if cached := _from_cache(name, source):
             return cached
-    # Files that exist already come before the first download.
-    found = [(source, find_in_torch_home(source)) for source in backbone.sources]
-    attempts = [*((s, file) for s, file in found if file), *((s, None) for s in backbone.sources)]
     failures: list[str] = []
-    for source, file in attempts:
+    for source in sources:
         try:
-            return _fetch_and_cache(name, source, file)
+            return _fetch_and_cache(name, source)
         except (WeightsError, DownloadError) as error:
             failures.append(f"{describe(source)}: {error}")
             log.warning(failures[-1])
-    raise WeightsError(_describe_failures(backbone, failures))
+    raise WeightsError(_describe_failures(name, failures or ["backbone.sources is empty"]))
 
 
 def _from_file(path: Path, name: str) -> LoadedWeights:
     try:
         state = read_weights(path, name)
-        return LoadedWeights(state, f"file {path}", sha256_of(path), credit="")
     except WeightsError as error:
         raise WeightsError(f"backbone.file={error}") from error
-    except OSError as error:
-        raise WeightsError(f"backbone.file={path}: cannot be read: {error.strerror}") from error
+    return LoadedWeights(state, f"file {path}", sha256_of(path), credit="")
 
 
 def _from_cache(
@@ -92,34 +82,23 @@ def _from_cache(
         return None
     try:
         record, state = cache.read(path)
-        # A file that was renamed or copied here is intact, but may be that of another network.
-        published_hash = require_sha256(source.sha256, "sha256")
-        if record.name != name or not record.source_sha256.startswith(published_hash):
-            raise cache.DamagedError(
-                f"its record is of {record.name} from {record.source_sha256[:16]}..., not of "
-                f"{name} from {source.sha256[:16]}..."
-            )
-        if _shapes(state) != _shapes(trunk(name)):
-            raise cache.DamagedError(f"it does not hold the tensors of {name}")
-    except WeightsError as error:
+        if record.name != name or not record.source_sha256.startswith(source.sha256):  # renamed
+            raise cache.DamagedError(f"it holds {record.name} from {record.source_sha256[:16]}...")
+    except cache.DamagedError as error:
         log.log(level, f"cached weights {path} are not used: {error}; they are fetched again")
         return None
     origin = f"cache {path} (from {record.source})"
     return LoadedWeights(state, origin, record.source_sha256, record.credit)
 
 
-def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(value.shape) for key, value in state.items()}
-
-
-def _fetch_and_cache(name: str, source: WeightSource, file: FetchedFile | None) -> LoadedWeights:
-    """Fetch (unless ``file`` is given), convert and cache; if necessary in a temporary folder."""
+def _fetch_and_cache(name: str, source: WeightSource) -> LoadedWeights:
+    """Fetch, convert and cache the weights of a source; if necessary in a temporary folder."""
     try:
         with _download_folder(name, source) as folder:
             # Another process may have cached it while this one waited for the lock.
             if cached := _from_cache(name, source, logging.DEBUG):
                 return cached
-            loaded = _convert(name, source, file, folder)
+            loaded = _fetch_and_read(name, source, folder)
             _write_cache(name, loaded)
             return loaded
     except (OSError, NotImplementedError) as error:  # read-only, full, or without locks
@@ -129,15 +108,13 @@ def _fetch_and_cache(name: str, source: WeightSource, file: FetchedFile | None) 
         )
     try:
         with tempfile.TemporaryDirectory(prefix="nst_exp-") as folder_name:
-            return _convert(name, source, file, Path(folder_name))
+            return _fetch_and_read(name, source, Path(folder_name))
     except OSError as error:
         raise WeightsError(f"no temporary folder can be used ({reason_of(error)})") from error
 
 
-def _convert(
-    name: str, source: WeightSource, file: FetchedFile | None, folder: Path
-) -> LoadedWeights:
-    fetched = file or fetch(source, folder)
+def _fetch_and_read(name: str, source: WeightSource, folder: Path) -> LoadedWeights:
+    fetched = fetch(source, folder)
     state = read_weights(fetched.path, name)
     return LoadedWeights(state, fetched.origin, fetched.sha256, source.credit)
 
@@ -145,8 +122,7 @@ def _convert(
 @contextmanager
 def _download_folder(name: str, source: WeightSource) -> Iterator[Path]:
     """Yield an empty folder in the cache that no other process uses at the same time."""
-    stem = cache.stem(name, require_sha256(source.sha256, "sha256"))
-    folder = cache_folder() / "downloads" / stem
+    folder = cache_folder() / "downloads" / cache.stem(name, source.sha256)
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_suffix(".lock"))
     try:
@@ -172,11 +148,11 @@ def _write_cache(name: str, loaded: LoadedWeights) -> None:
         log.warning(f"the weights are not kept in {cache.weights_folder()} ({reason_of(error)})")
 
 
-def _describe_failures(backbone: Backbone, failures: list[str]) -> str:
-    other = "vgg16" if backbone.name != "vgg16" else "squeezenet1_1"
+def _describe_failures(name: str, failures: list[str]) -> str:
+    other = "vgg16" if name != "vgg16" else "squeezenet1_1"
     return "\n".join(
         [
-            f"backbone.name={backbone.name}: its weights are not available:",
+            f"backbone.name={name}: its weights are not available:",
             *(f"  {failure}" for failure in failures),
             "What to do:",
             "  fetch them on a machine with network: nst-exp-weights fetch PRESET (the name in",

@@ -1,15 +1,14 @@
 """Read a file of weights into torchvision's names.
 
 Nothing in a file is executed: pickles are read with ``weights_only``. ONNX and Keras files may not
-refer to other files, and no tensor is read that is larger than any of the network's.
+refer to other files.
 """
 
 from __future__ import annotations
 
-import math
 import pickle
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from nst_exp.utils.errors import WeightsError
-from nst_exp.weights.architecture import convolutions, is_head, paper_names, trunk
+from nst_exp.config.layer_names import aliases
+from nst_exp.utils.errors import WeightsError, reason_of
+from nst_exp.weights.architecture import convolutions, is_head, trunk
 
 Convolution = tuple[np.ndarray, np.ndarray]
 """Weight (O, I, kh, kw) and bias (O,) of one convolution."""
@@ -47,37 +47,27 @@ def read_weights(path: Path, name: str) -> dict[str, Tensor]:
         ConfigError: If torchvision has no architecture of that name.
     """
     expected = trunk(name)
-    readers: dict[str, Callable[[Path, str], dict[str, Tensor]]] = {
-        ".pth": _read_pickle,
-        ".pt": _read_pickle,
-        ".safetensors": _read_safetensors,
-        ".h5": _read_keras,
-        ".hdf5": _read_keras,
-        ".onnx": _read_onnx,
-    }
-    reader = readers.get(path.suffix.lower())
+    reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise WeightsError(f"{path}: unknown type of file; use one of {', '.join(readers)}")
+        raise WeightsError(f"{path}: unknown type of file; use one of {', '.join(READERS)}")
     try:
-        _refuse_other_files(path)
+        _refuse_text(path)
         return _checked(name, reader(path, name), expected)
     except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
+        reason = str(error)
     except Exception as error:  # the libraries raise nearly every type of exception for damage
-        if isinstance(error, OSError) and error.errno is not None:
-            raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
-        reason = _printable([*str(error).strip().splitlines(), type(error).__name__][0])
-        raise WeightsError(f"{path}: cut off, damaged or not such a file ({reason})") from error
+        reason = reason_of(error).strip().partition("\n")[0]
+        system = isinstance(error, OSError) and error.errno is not None
+        problem = "cannot be read" if system else "cut off, damaged or not such a file"
+        reason = f"{problem} ({reason})"
+    # Parts of it come from the file.
+    raise WeightsError(f"{path}: {reason if reason.isprintable() else repr(reason)}"[:2000])
 
 
-def _refuse_other_files(path: Path) -> None:
+def _refuse_text(path: Path) -> None:
     """Name common mistakes, for which the libraries give confusing messages."""
-    if not path.is_file():
-        raise WeightsError("not a file" if path.exists() else "no such file")
     with path.open("rb") as file:
         start = file.read(64).lstrip().lower()
-    if not start:
-        raise WeightsError("the file is empty")
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise WeightsError("a web page, not weights (saved from a login or error page?)")
     if start.startswith(b"version https://git-lfs"):
@@ -99,8 +89,7 @@ def _read_pickle(path: Path, name: str) -> dict[str, Tensor]:
         raise WeightsError(f"holds no state dict but {type(content).__name__}")
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            found = f"{_printable(repr(key))} is {type(value).__name__}, not a tensor"
-            raise WeightsError(f"not a state dict: {found}")
+            raise WeightsError(f"not a state dict: {key!r} is {type(value).__name__}")
     return _in_torchvision_names(dict(content), name)
 
 
@@ -109,17 +98,17 @@ def _read_safetensors(path: Path, name: str) -> dict[str, Tensor]:
 
 
 def _in_torchvision_names(content: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    paper = paper_names(name)
+    paper = aliases(name)
     renamed = {}
     for original, value in content.items():
         key = original
         while key.startswith("module."):  # left by DataParallel
             key = key.removeprefix("module.")
         layer, _, kind = key.rpartition(".")
+        if layer in ("fc6", "fc7", "fc8"):  # the paper's names of the classifier
+            continue
         if layer in paper:
             key = f"{paper[layer]}.{kind}"
-        elif paper and re.fullmatch(r"fc[678]", layer):  # the paper's names of the classifier
-            continue
         # torchvision's published DenseNets carry names from before its renaming.
         key = _OLD_DENSENET.sub(r"\1\2.", key)
         renamed[key] = value
@@ -127,48 +116,30 @@ def _in_torchvision_names(content: dict[str, Tensor], name: str) -> dict[str, Te
 
 
 def _read_keras(path: Path, name: str) -> dict[str, Tensor]:
+    found: list[Convolution] = []
     with h5py.File(path, "r") as file:
-        return _by_order(path.suffix, name, list(_keras_convolutions(name, file)))
+        root = file if "layer_names" in file.attrs else _follow(file, "model_weights")
+        for layer in root.attrs["layer_names"]:
+            group = _follow(root, layer)
+            stored = [_follow(group, dataset) for dataset in group.attrs["weight_names"]]
+            if not stored or len(stored[0].shape) != 4:
+                continue
+            if any(dataset.external or dataset.is_virtual for dataset in stored):
+                raise WeightsError("keeps its weights in another file; save it as one file")
+            weight, bias = map(np.asarray, stored)
+            found.append((weight.transpose(3, 2, 0, 1), bias))  # from kh, kw, I, O
+    return _by_order(name, found)
 
 
-def _keras_convolutions(name: str, file: h5py.File) -> Iterator[Convolution]:
-    largest = max(map(math.prod, convolutions(name).values()))
-    whole = file.get("model_weights", getlink=True) is not None  # not the weights alone
-    root = _follow(file, "model_weights") if whole else file
-    if "layer_names" not in root.attrs:
-        raise WeightsError("not a Keras file of weights (no attribute 'layer_names')")
-    for layer in root.attrs["layer_names"]:
-        group = _follow(root, _text(layer))
-        stored = [_follow(group, _text(w)) for w in group.attrs["weight_names"]]
-        if not stored or len(stored[0].shape) != 4:
-            continue
-        if len(stored) != 2:
-            raise WeightsError(f"{_printable(_text(layer))} is no convolution with a bias")
-        weight, bias = (_read_dataset(dataset, largest) for dataset in stored)
-        yield weight.transpose(3, 2, 0, 1), bias  # from kh, kw, I, O
-
-
-def _follow(group: h5py.Group, name: str) -> Any:
+def _follow(group: h5py.Group, name: str | bytes) -> Any:
     """Return a member of an HDF5 group; a link that could lead out of the file is refused."""
+    name = name.decode() if isinstance(name, bytes) else name
     for part in filter(None, name.split("/")):
         link = group.get(part, getlink=True)
         if link is not None and not isinstance(link, h5py.HardLink):
-            raise WeightsError(f"{_printable(name)} is a link to elsewhere; save it as one file")
+            raise WeightsError(f"{name} is a link to elsewhere; save it as one file")
         group = group[part]
     return group
-
-
-def _read_dataset(dataset: h5py.Dataset, largest: int) -> np.ndarray:
-    if dataset.external or dataset.is_virtual:
-        raise WeightsError("keeps its weights in another file; save it as one file")
-    if dataset.size is None or dataset.size > largest:
-        name = _printable(dataset.name)
-        raise WeightsError(f"{name}: {dataset.shape} is larger than any tensor of the network")
-    return np.asarray(dataset)
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _read_onnx(path: Path, name: str) -> dict[str, Tensor]:
@@ -179,25 +150,24 @@ def _read_onnx(path: Path, name: str) -> dict[str, Tensor]:
     for node in graph.node:
         if node.op_type != "Conv":
             continue
-        tensors = [initializers[key] for key in node.input[1:] if key in initializers]
-        if len(tensors) != 2:
-            name_of_node = _printable(node.name or node.output[0])
-            raise WeightsError(f"convolution '{name_of_node}' has no stored weight and bias")
-        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
+        stored = [initializers[key] for key in node.input[1:] if key in initializers]
+        if len(stored) != 2:
+            raise WeightsError(f"convolution '{node.name}' has no stored weight and bias")
+        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in stored):
             raise WeightsError("keeps its weights in another file; save it as one file")
-        weight, bias = (onnx.numpy_helper.to_array(tensor) for tensor in tensors)
+        weight, bias = map(onnx.numpy_helper.to_array, stored)
         found.append((weight, bias))
-    return _by_order(path.suffix, name, found)
+    return _by_order(name, found)
 
 
-def _by_order(suffix: str, name: str, found: list[Convolution]) -> dict[str, Tensor]:
+def _by_order(name: str, found: list[Convolution]) -> dict[str, Tensor]:
     """Give the convolutions of a file torchvision's names, one after the other."""
     layers = convolutions(name)
     body = [layer for layer in layers if not is_head(f"{layer}.")]
     if {f"{layer}.{kind}" for layer in body for kind in ("weight", "bias")} != set(trunk(name)):
         raise WeightsError(
-            f"{suffix} files are read by the order of the convolutions, which works "
-            f"for VGG and SqueezeNet but not for {name}; give a .pth or .safetensors file"
+            "such a file is read by the order of its convolutions, which works for VGG and "
+            f"SqueezeNet but not for {name}; give a .pth or .safetensors file"
         )
     if len(found) not in (len(body), len(layers)):
         raise WeightsError(
@@ -222,8 +192,6 @@ def _checked(name: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -
             value = torch.zeros_like(like, device="cpu")  # missing in old files; not used here
         if value is None:
             problems.append(f"{key}: expected {tuple(like.shape)}, found nothing")
-        elif value.is_nested or value.layout != torch.strided or value.device.type != "cpu":
-            problems.append(f"{key}: not a plain tensor")
         elif value.shape != like.shape:
             problems.append(f"{key}: expected {tuple(like.shape)}, found {tuple(value.shape)}")
         elif value.is_floating_point() != like.is_floating_point():
@@ -237,7 +205,7 @@ def _checked(name: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -
             state[key] = value.clone(memory_format=torch.contiguous_format)
     # A deeper relative of the architecture has all the expected names, and more.
     problems += [
-        f"{_printable(key)}: unknown, {'nested' if value.is_nested else tuple(value.shape)}"
+        f"{key}: unknown, {tuple(value.shape)}"
         for key, value in found.items()
         if key not in expected and not is_head(key)
     ]
@@ -249,7 +217,12 @@ def _checked(name: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -
     return state
 
 
-def _printable(text: str) -> str:
-    """Return words of a file as at most one line without control characters."""
-    cut = text if len(text) <= 200 else f"{text[:199]}…"
-    return cut if cut.isprintable() else repr(cut)
+READERS = {
+    ".pth": _read_pickle,
+    ".pt": _read_pickle,
+    ".safetensors": _read_safetensors,
+    ".h5": _read_keras,
+    ".hdf5": _read_keras,
+    ".onnx": _read_onnx,
+}
+"""Function that reads each type of file: path, architecture -> state dict."""
