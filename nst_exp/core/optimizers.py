@@ -13,9 +13,6 @@ from torch.nn.functional import interpolate
 from nst_exp.config import schema
 from nst_exp.core.parametrization import ImageParameter
 
-# A step this long diverges, as a longer one would; torch refuses lengths that float32 cannot hold.
-LONGEST_STEP = 1e25
-
 
 class _Evaluation(NamedTuple):
     values: Tensor
@@ -45,7 +42,7 @@ class LBFGS(torch.optim.LBFGS):
         wolfe = settings.line_search is schema.LineSearch.strong_wolfe
         super().__init__(
             [parameter],
-            lr=min(settings.lr, LONGEST_STEP),
+            lr=settings.lr,
             max_iter=1,
             # The start of a step uses one of these, and a line search one more than remain.
             max_eval=settings.max_evaluations,
@@ -73,7 +70,7 @@ class LBFGS(torch.optim.LBFGS):
         gradient = cast(Tensor, self.parameter.grad)
         unit = self.length(gradient / gradient.abs().sum())
         lr = group["lr"]
-        group["lr"] = min(lr * self.first_step / unit, LONGEST_STEP) if unit > 0.0 else lr
+        group["lr"] = lr * self.first_step / unit if unit > 0.0 else lr
         try:
             return super().step(evaluate)  # type: ignore[no-untyped-call]
         finally:
@@ -96,7 +93,8 @@ class LBFGS(torch.optim.LBFGS):
 def build_optimizer(image: ImageParameter, settings: schema.Optimizer) -> torch.optim.Optimizer:
     """Build the optimizer of ``settings`` over the image's values."""
     if isinstance(settings, schema.Adam):
-        lr, betas = min(settings.lr, LONGEST_STEP), (settings.beta1, settings.beta2)
+        # A step of 1e25 diverges; torch's Adam raises RuntimeError for lengths beyond float32.
+        lr, betas = min(settings.lr, 1e25), (settings.beta1, settings.beta2)
         return torch.optim.Adam([image.values], lr=lr, betas=betas, eps=settings.eps)
     return LBFGS(image.values, cast(schema.LBFGS, settings), image.length)
 

@@ -113,9 +113,7 @@ class Recorder(Callback):
         if due and step < self.steps:  # the last image is the saved one, recorded at the end
             self.record_image(pl_module.result_image(), step)
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, *args: Any) -> None:
         """Flush TensorBoard: a run resumed from here does not record the steps before again."""
         if self.writer is not None:
             self.writer.flush()

@@ -23,6 +23,7 @@ STALLED = 0.999  # a total that stays above this share of its start has not move
 STALL_STEPS, STALL_SHARE = 10, 0.25
 
 
+@torch.no_grad()
 def select_final_image(
     module: StyleTransfer, level: Level, config: Config
 ) -> tuple[Tensor, dict[str, float]]:
@@ -38,14 +39,16 @@ def select_final_image(
         NumericalError: If the losses of both images are not finite.
     """
     at_size = f" at {level.size} px" if config.resolution.pyramid else ""
-    image, losses = _evaluate(module, module.result_image())
+    image = module.result_image().clamp(0.0, 1.0)  # as it is saved
+    losses = module.evaluate(image).as_floats()
     start, lowest = module.start_total, module.best_total
     _warn_if_stalled(module, level, start, min(lowest, losses["total"]), at_size)
     mixed = config.trainer.precision in ("bf16-mixed", "16-mixed")
     worst = start * (1.0 + (ROUNDING_MIXED if mixed else ROUNDING))
     limit = worst if module.averaged else min(worst, FAR_ABOVE * lowest)
     if not losses["total"] <= limit:  # NaN is not either
-        best, its_losses = _evaluate(module, module.best_image())
+        best = module.best_image().clamp(0.0, 1.0)
+        its_losses = module.evaluate(best).as_floats()
         if its_losses["total"] < losses["total"] or not _is_finite(losses):
             log.warning(
                 "the total loss of the last image%s is too high (%.3e; %.3e at the start, lowest "
@@ -65,13 +68,6 @@ def select_final_image(
             *(losses["total"], start),
         )
     return image, losses
-
-
-@torch.no_grad()
-def _evaluate(module: StyleTransfer, image: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Return the image as it is saved, and its losses."""
-    image = image.clamp(0.0, 1.0)
-    return image, module.evaluate(image).as_floats()
 
 
 def _is_finite(losses: dict[str, float]) -> bool:

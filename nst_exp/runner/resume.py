@@ -67,7 +67,7 @@ class Checkpoints(Callback):
             trainer.save_checkpoint(self.path)
         self.saved = time.monotonic()
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Let signals wait for the end of a step; until now they end the run at once."""
         self.request.step()
         if self.at_start:

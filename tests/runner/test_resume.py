@@ -45,6 +45,7 @@ def _stopped(
 def test_stopped_and_resumed_gives_the_same_bytes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     level: int,
     step: int,
     overrides: list[str],
@@ -54,7 +55,9 @@ def test_stopped_and_resumed_gives_the_same_bytes(
     whole = tiny_run(tmp_path / "whole", *overrides)
     assert any(warning in line for line in whole.record["warnings"]) == bool(warning)
     _stopped(monkeypatch, tmp_path / "stopped", level, step, *overrides)
+    caplog.set_level("INFO", "nst_exp")
     resumed = tiny_run(tmp_path / "stopped", *overrides)
+    assert any(line.startswith("resuming after step") for line in caplog.messages)
     assert np.array_equal(pixels(resumed.path), pixels(whole.path))
     assert resumed.losses == whole.losses  # to the last bit, unlike the 8-bit image
     assert resumed.record["step"] == whole.record["step"]
