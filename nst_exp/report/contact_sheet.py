@@ -20,15 +20,7 @@ def draw_sheet(
     results: Mapping[int, Panel],
     inputs: Sequence[Panel] = (),
 ) -> Image.Image:
-    """Draw a contact sheet.
-
-    Args:
-        title: Title of the report.
-        settings: Description of the settings that all jobs share.
-        sheet: Arrangement of the jobs.
-        results: Results by the jobs' numbers.
-        inputs: Content image and style image, drawn above the results.
-    """
+    """Draw the results, by the jobs' numbers, below the content image and the style image."""
     rows: list[Row] = [inputs] if inputs else []
     names = sheet.row_names
     if sheet.columns:

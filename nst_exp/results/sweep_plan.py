@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from nst_exp.results.record import read_json, read_record, write_json
+from nst_exp.results.record import read_json, write_json
 from nst_exp.results.run_folder import find_run_folders, read_run_folder
 
 PLAN = "sweep.json"
@@ -42,16 +42,9 @@ class SweepPlan:
         """The folders of the jobs."""
         return [self.folder / job.folder for job in self.jobs]
 
-    def count_done(self) -> int:
-        """Count the jobs that are done already."""
-        return sum(read_record(folder).get("status") == "done" for folder in self.folders)
-
 
 def read_plan(folder: Path) -> dict[str, SweepJob]:
-    """Read the jobs that commands have planned in a folder, by the names of their folders.
-
-    Without a readable plan there are none.
-    """
+    """Read the jobs that commands have planned in a folder, by the names of their folders."""
     try:
         jobs = [SweepJob(**job) for job in read_json(folder / PLAN).get("jobs", [])]
     except TypeError:  # a file of another program
@@ -62,11 +55,7 @@ def read_plan(folder: Path) -> dict[str, SweepJob]:
 
 
 def write_plan(plan: SweepPlan) -> None:
-    """Write the plan of a sweep; the jobs of earlier commands in its folder stay in it.
-
-    Raises:
-        OutputError: If the plan cannot be written.
-    """
+    """Write the plan of a sweep; the jobs of earlier commands in its folder stay in it."""
     every = {**read_plan(plan.folder), **{job.folder: job for job in plan.jobs}}
     content = {
         "version": 1,

@@ -62,9 +62,6 @@ def test_sparse_grid_becomes_a_row(tmp_path: Path) -> None:
     assert (numbers_of(sheet), sheet.labels[2]) == ([[0, 1, 2]], "beta=3, size=3")
 
 
-# ------------------------------------------------------------------------------------ varied keys
-
-
 def run_with(*overrides: str, **config: Any) -> tuple[list[str], dict[str, Any]]:
     return list(overrides), config
 

@@ -97,16 +97,3 @@ def test_sweep_ends_in_a_figure(program: Callable[..., Any], tmp_path: Path) -> 
         (tmp_path / name).unlink()
     assert main(["s"]) == 0  # from the folders alone
     assert np.array_equal(pixels(tmp_path / "s/figure.png"), figure)
-
-
-@pytest.mark.slow
-def test_sweep_with_a_failing_job_ends_in_a_figure(
-    program: Callable[..., Any], tmp_path: Path
-) -> None:
-    (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:200])  # damaged
-    code, out, err = program("-m", "out=s")
-    assert code == 1
-    assert "b.png" in err
-    assert "figure: s/figure.png" in out
-    failed = read_run_folder(tmp_path / "s/001_panel=B")
-    assert (failed.status, failed.label) == ("failed", "B: b.png")

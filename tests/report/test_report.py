@@ -154,9 +154,6 @@ def test_many_images_are_embedded_smaller(tmp_path: Path) -> None:
     assert len(large[0]) > 10 * len(small[0])
 
 
-# ------------------------------------------------------------------------------------- the table
-
-
 def test_csv_has_everything_that_is_known(tmp_path: Path) -> None:
     value = 'a "quoted", value\nof two lines'
     sweep = write_sweep(tmp_path / "s", [{"style": value}, {"style": "[relu1_1,relu2_1]"}])
@@ -200,9 +197,6 @@ def test_text_table_shows_distances_where_they_are_measured(tmp_path: Path) -> N
     words = ["beta", "status", "total", "content", "dist", "style", "dist", "seconds"]
     assert header.split() == words
     assert first.split() == ["0", "1", "done", "1.500e+00", "7.500e-01", "8.750e-01", "2.5"]
-
-
-# ----------------------------------------------------------------------------------- the command
 
 
 def test_command_writes_reports_of_several_folders(

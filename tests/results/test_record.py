@@ -36,11 +36,7 @@ def test_fingerprint_depends_on_keys_that_change_the_image(
     setattr(functools.reduce(getattr, path, config), name, value)
     before, after = (compute_fingerprint(given, ["a", "b"]) for given in (Config(), config))
     assert (before != after) == differs
-
-
-def test_fingerprint_depends_on_the_inputs_and_their_order() -> None:
-    inputs = (["a", "b"], ["b", "a"], ["a", "c"])
-    assert len({compute_fingerprint(Config(), hashes) for hashes in inputs}) == 3
+    assert len({before, *(compute_fingerprint(Config(), ids) for ids in ("ba", "ac"))}) == 3
 
 
 def test_record_is_written_completely(tmp_path: Path) -> None:

@@ -100,7 +100,8 @@ class SweepSession(Callback):
                     (path / LOCK).unlink(missing_ok=True)
                     path.rmdir()
             raise
-        total, done = len(self.plan.jobs), self.plan.count_done()
+        total, folders = len(self.plan.jobs), self.plan.folders
+        done = sum(read_record(job).get("status") == "done" for job in folders)
         jobs = f"{total} jobs" + (f", {done} of them done already" if done else "")
         if not self.plan.jobs:
             total = config.hydra.sweeper.get("n_trials")
