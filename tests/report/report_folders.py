@@ -54,7 +54,7 @@ def write_job(
         "config": config,
         **record,
     }
-    (folder / "result.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "result.json").write_text(json.dumps(content))
     if status == "done":
         (image or Image.new("RGB", SIZE, color(index))).save(folder / "image.png")
     for step in steps:
@@ -65,9 +65,7 @@ def write_job(
 
 def write_plan(folder: Path, jobs: list[dict[str, Any]]) -> Path:
     """Write the plan of a sweep."""
-    folder.mkdir(exist_ok=True)
-    plan = {"version": 1, "varied": [], "jobs": jobs}
-    (folder / "sweep.json").write_text(json.dumps(plan), encoding="utf-8")
+    (folder / "sweep.json").write_text(json.dumps({"jobs": jobs}), encoding="utf-8")
     return folder
 
 
@@ -75,10 +73,10 @@ def write_sweep(folder: Path, values: list[dict[str, str]], **record: Any) -> Pa
     """Write a sweep with one finished job for each of ``values``."""
     jobs = []
     for index, own in enumerate(values):
-        name = f"{index:03d}"
-        write_job(folder / name, index, **record)
+        folder_of_job = write_job(folder / f"{index:03d}", index, **record)
         overrides = [f"{key}={value}" for key, value in own.items()]
-        jobs.append({"number": index, "folder": name, "overrides": overrides, "values": own})
+        job = {"number": index, "folder": folder_of_job.name, "overrides": overrides, "values": own}
+        jobs.append(job)
     return write_plan(folder, jobs)
 
 

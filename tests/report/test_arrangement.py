@@ -28,9 +28,7 @@ def test_values_are_ordered_and_equal_numbers_are_one() -> None:
     assert ordered(["50", "0.5", "1e3", "5", "-2", "5"]) == ["-2", "0.5", "5", "50", "1e3"]
     assert ordered(["wave", "10", "a", "9", "null"]) == ["9", "10", "wave", "a", "null"]
     assert {normalize(text) for text in ("5", "5.0", "5e0", "+5")} == {"5"}
-    assert [normalize(text) for text in ("1e3", "0.50", "4294967295")] == [
-        *("1000", "0.5", "4294967295")
-    ]
+    assert [normalize(text) for text in ("1e3", "0.50")] == ["1000", "0.5"]
     for text in ("nan", "[1,2]", "1_000", "relu1_1", "", "e5", "."):
         assert number(text) is None
 
@@ -109,9 +107,8 @@ def test_sweeps_with_equal_values_are_distinguished(tmp_path: Path) -> None:
     )
     report = read_report([one, two])
     assert report.varied == ["beta", "sweep"]
-    assert [(row.number, row.values["sweep"]) for row in report.rows] == [
-        *((0, "one"), (1, "one"), (2, "two"), (3, "two"))
-    ]
+    assert [row.values["sweep"] for row in report.rows] == ["one", "one", "two", "two"]
+    assert [row.number for row in report.rows] == [0, 1, 2, 3]
     assert read_report([one, three]).varied == ["beta"]
     assert len(read_report([one, one]).rows) == 2
 

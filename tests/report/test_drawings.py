@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from nst_exp.report.contact_sheet import draw_sheet
 from nst_exp.report.entries import read_report
 from nst_exp.report.figure import draw_figure
 from nst_exp.report.grid import MAX_WIDTH, Panel, draw_grid
-from nst_exp.report.images import shared_inputs
+from nst_exp.report.images import result_panel, shared_inputs
 from nst_exp.report.tradeoff import draw_tradeoff, find_tradeoff, pareto_front
 from nst_exp.results.run_folder import read_run_folder
 from nst_exp.utils.errors import OutputError
@@ -137,34 +138,6 @@ def write_panel(folder: Path, **options: Any) -> Path:
     return folder
 
 
-def test_inputs_of_a_figure_come_before_its_panels(tmp_path: Path) -> None:
-    images = [noise(seed=seed) for seed in range(4)]
-    inputs = {"content": images[0], "style": images[1]}
-    asked = {"inputs": ["content", "style"]}
-    folders = [
-        write_panel(tmp_path / name, image=image, inputs=inputs, figure=asked)
-        for name, image in zip("ab", images[2:], strict=True)
-    ]
-    target = tmp_path / "figure.png"
-    assert write_figures(folders, tmp_path) == [target]
-    places = [place(Image.open(target), image) for image in images]
-    assert places[0][1] == places[1][1] < places[2][1] == places[3][1]
-    assert places[0][0] == places[2][0] < places[1][0] == places[3][0]
-
-
-def drawn_with(monkeypatch: pytest.MonkeyPatch, folders: list[Path]) -> dict[str, Any]:
-    """Return what a figure hands to ``draw_grid``."""
-    calls: list[dict[str, Any]] = []
-
-    def hook(rows: list[list[Panel]], **texts: str) -> Image.Image:
-        calls.append({"panels": [panel for row in rows for panel in row], **texts})
-        return Image.new("RGB", (1, 1))
-
-    monkeypatch.setattr("nst_exp.report.figure.draw_grid", hook)
-    draw_figure([read_run_folder(folder) for folder in folders])
-    return calls[0]
-
-
 def test_texts_and_insets_of_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replaced = [{"content": "tuebingen", "by": "summer_palace", "because": "no network"}]
     inputs = {"content": noise(seed=1), "style": noise(50, 50, seed=2)}
@@ -175,29 +148,30 @@ def test_texts_and_insets_of_a_figure(tmp_path: Path, monkeypatch: pytest.Monkey
         write_panel(tmp_path / "1", settings={"panel": "C", "size": 300}),
         write_panel(tmp_path / "002_beta=3"),
     ]
-    drawn = drawn_with(monkeypatch, folders)
-    assert drawn["title"] == "A title"
-    labels = [panel.label for panel in drawn["panels"]]
+    draw = Mock(wraps=draw_grid)
+    monkeypatch.setattr("nst_exp.report.figure.draw_grid", draw)
+    draw_figure([read_run_folder(folder) for folder in folders])
+    (rows,), texts = draw.call_args
+    panels = [panel for row in rows for panel in row]
+    assert [len(row) for row in rows] == [2, 2]
+    labels = [panel.label for panel in panels]
     assert labels == ["content: content_file", "a label", "C", "beta=3"]
     caption = "vgg11 / vgg16, size 40 / 300, 10 steps; summer_palace instead of tuebingen"
-    assert drawn["caption"] == caption
-    insets = [panel.inset for panel in drawn["panels"]]
+    assert texts == {"title": "A title", "caption": caption}
+    insets = [panel.inset for panel in panels]
     assert insets[1] is not None
     assert insets[1].size == (50, 50)
     assert insets[0] is insets[2] is None  # that run saved no copy
 
 
-def test_runs_without_an_image_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_without_an_image_say_why(tmp_path: Path) -> None:
     states = ("failed", "interrupted", "running", "done", "done")
-    folders = [
-        write_panel(tmp_path / str(n), status=status, figure={"inputs": ["style"]})
-        for n, status in enumerate(states)
-    ]
+    folders = [write_job(tmp_path / str(n), status=status) for n, status in enumerate(states)]
     (folders[3] / "image.png").unlink()
     (folders[4] / "image.png").write_bytes(b"\x89PNG no more")
-    panels = drawn_with(monkeypatch, folders)["panels"]
-    assert all(panel.image is None for panel in panels)
-    notes = ["missing", "failed", "interrupted", "unfinished", "missing", "damaged"]
+    panels = [result_panel(read_run_folder(folder), "") for folder in folders]
+    assert [panel.image for panel in panels] == [None] * 5
+    notes = ["failed", "interrupted", "unfinished", "missing", "damaged"]
     assert [panel.note for panel in panels] == notes
 
 

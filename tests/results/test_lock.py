@@ -6,10 +6,10 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from helpers_run import tiny_run
 
 from nst_exp.results.lock import LOCK, FolderLocked, check_free, folder_lock
@@ -50,20 +50,11 @@ def test_killed_process_releases_the_folder(tmp_path: Path) -> None:
 
 
 def test_waiting_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    released = threading.Event()
-
-    def hold() -> None:
-        with folder_lock(tmp_path):
-            released.wait(10)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    while not (tmp_path / LOCK).exists():
-        time.sleep(0.01)
-    threading.Timer(0.3, released.set).start()
+    other = FileLock(tmp_path / LOCK, thread_local=False)
+    other.acquire()
+    threading.Timer(0.3, other.release).start()
     with caplog.at_level(logging.INFO, "nst_exp"), folder_lock(tmp_path, timeout=10):
-        assert released.is_set()
-    holder.join()
+        assert not other.is_locked
     assert caplog.messages == [f"{tmp_path}: waiting for another process, 10 s at most"]
 
 
@@ -75,8 +66,5 @@ def test_checking_creates_nothing(tmp_path: Path) -> None:
 
 def test_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with (
-        pytest.raises(OutputError, match=r"^out=.*file: cannot be written"),
-        folder_lock(tmp_path / "file"),
-    ):
-        pass
+    with pytest.raises(OutputError, match=r"^out=.*: cannot be written"):
+        folder_lock(tmp_path / "file").__enter__()
