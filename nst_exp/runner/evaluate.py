@@ -41,14 +41,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Measure every metric of a result: finite numbers by name.
 
-    A metric that fails is left out, and a warning says why.
-
-    Args:
-        image: Result as it is saved, (1, 3, H, W), rounded to 8 bits.
-        content: Content image of the same size.
-        style: Style image, of any size.
-        device: Device of the run, on which the reference network runs too.
-        reference: Settings of the reference network.
+    ``image`` is the result as it is saved, (1, 3, H, W), rounded to 8 bits. A metric that fails is
+    left out, and a warning says why.
     """
     found: dict[str, float] = {}
 

@@ -108,7 +108,7 @@ def test_content_and_style_as_the_result(random_image: MakeImage, measured: Meas
         ),
     ],
 )
-def test_images_that_are_too_small_leave_out_what_is_not_available(
+def test_small_images_leave_out_what_is_not_available(
     size: tuple[int, int],
     style_size: tuple[int, int],
     without: dict[str, str],
@@ -136,18 +136,20 @@ def test_number_that_is_not_finite_is_left_out(
     assert "sharpness left out: ArithmeticError: it is nan; " in warning
 
 
-def test_missing_weights_leave_out_the_distances_and_say_why(
-    no_weights: list[str], random_image: MakeImage, measured: Measure
-) -> None:
-    images = [random_image(32, 32, seed) for seed in range(3)]
-    found, warnings = measured(*images)
-    assert found.keys() == PIXELS | MEMORY
-    assert warnings == [
-        "metrics: content_distance and style_distance left out: backbone.name=vgg16: its weights "
-        "are not available: wheel a==1: no network; logging.metrics=false switches them off",
-    ]
-    # The next run of a sweep says it too, but does not wait for the network again.
-    assert measured(*images)[1] == warnings
+def test_runs_without_metrics_or_weights(no_weights: list[str], tmp_path: Path) -> None:
+    assert tiny_run(tmp_path).record["metrics"] == {}
+    tags = EventAccumulator(str(tmp_path)).Reload().Tags()["scalars"]
+    assert not [tag for tag in tags if tag.startswith("metrics/")]
+    assert no_weights == []
+    # The next run of a sweep warns too, but does not wait for the network again.
+    for record in (tiny_run(None, ON).record, tiny_run(None, ON).record):
+        assert record["status"] == "done"
+        assert record["metrics"].keys() == PIXELS | MEMORY
+        assert record["warnings"] == [
+            "metrics: content_distance and style_distance left out: backbone.name=vgg16: its "
+            "weights are not available: wheel a==1: no network; logging.metrics=false switches "
+            "them off"
+        ]
     assert no_weights == ["vgg16"]
 
 
@@ -177,17 +179,16 @@ def test_reference_is_oxfords_vgg16_and_shared_with_runs_of_it(measured: Measure
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere getrusage is all")
 def test_peak_memory_is_that_of_the_process() -> None:
     """In a process of its own, which has had no more than it has, but for its imports."""
-    code = (
-        "from nst_exp.runner.evaluate import peak_memory_mb as peak\n"
-        "import numpy\n"
-        "before = peak()\n"
-        "numpy.ones(600_000_000, dtype=numpy.uint8)\n"
-        "print(before, peak())\n"
-    )
+    code = """
+import numpy
+from nst_exp.runner.evaluate import peak_memory_mb as peak
+before = peak()
+numpy.ones(600_000_000, dtype=numpy.uint8)
+print(before, peak())
+"""
     large = np.ones(700_000_000, dtype=np.uint8)  # of this process, and no matter to the other
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     before, after = map(float, done.stdout.split())
     assert large[-1] == 1
     assert before > 50  # torch alone takes more than 50 MB
@@ -230,18 +231,6 @@ def test_they_do_not_depend_on_loss_or_network() -> None:
     assert len({run.losses["style"] for run in runs}) == 3
     values = [{name: run.record["metrics"][name] for name in PIXELS | DISTANCES} for run in runs]
     assert values[0] == values[1] == values[2]
-
-
-def test_runs_without_metrics_or_weights(no_weights: list[str], tmp_path: Path) -> None:
-    off = tiny_run(tmp_path)
-    assert off.record["metrics"] == {}
-    tags = EventAccumulator(str(tmp_path)).Reload().Tags()["scalars"]
-    assert not [tag for tag in tags if tag.startswith("metrics/")]
-    assert no_weights == []
-    record = tiny_run(None, ON).record
-    assert record["status"] == "done"
-    assert record["metrics"].keys() == PIXELS | MEMORY
-    assert any("style_distance left out" in line for line in record["warnings"])
 
 
 def test_the_image_is_saved_before_anything_is_measured(
