@@ -10,9 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nst_exp.config.schema import Backbone as Settings
 from nst_exp.core import winograd
-from nst_exp.core.encoder import build_encoder
 from nst_exp.core.winograd import WinogradConv2d, accelerate
 
 # Of the largest value. The transforms multiply by up to 5 and 8 and cancel again: seen were 7e-6,
@@ -75,7 +73,7 @@ def test_output_and_gradient_are_torch_s(
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("size", [(8, 8), (7, 8), (8, 7), (5, 6)])
+@pytest.mark.parametrize("size", [(8, 8), (7, 6)])
 def test_a_relu_may_overwrite_the_output(size: tuple[int, int]) -> None:
     plain = convolution(4, 4)
     quick = nn.Sequential(WinogradConv2d(plain), nn.ReLU(inplace=True))
@@ -157,25 +155,3 @@ def test_other_convolutions_are_not_replaced(options: dict[str, Any]) -> None:
     model = nn.Sequential(nn.Conv2d(**usual), nn.Conv2d(**usual | options))
     accelerate(model)
     assert [type(module) for module in model] == [WinogradConv2d, nn.Conv2d]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["vgg16", "resnet18"])
-def test_a_network_computes_the_same(name: str, random_image: Callable[..., Tensor]) -> None:
-    """Against float64, maps and gradient; the roundings of up to 13 layers add up."""
-    layer = {"vgg16": "relu5_1", "resnet18": "layer3"}[name]
-    settings = Settings(name=name)
-    quick, plain = (build_encoder(settings, [layer], None, winograd=w) for w in (True, False))
-    assert any(isinstance(module, WinogradConv2d) for module in quick.modules())
-    assert not any(isinstance(module, WinogradConv2d) for module in plain.modules())
-    assert list(quick.state_dict()) == list(plain.state_dict())
-    image = random_image(96, 112)
-
-    def of(encoder: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
-        maps = encoder(image.requires_grad_())[layer]
-        return maps.detach(), torch.autograd.grad(maps.square().sum(), image)[0]
-
-    found, expected = of(quick, image), of(plain.double(), image.double().detach())
-    for one, other in zip(found, expected, strict=True):
-        atol = 1e-4 * float(other.abs().max())
-        torch.testing.assert_close(one.double(), other, rtol=0.0, atol=atol)
