@@ -14,5 +14,4 @@ KINDS = [(signal.SIGKILL, 1, "run", 52), (signal.SIGKILL, 1, "sweep", 14)]  # ab
 def inject(scale: float, folder: Path) -> Outcome:
     """Kill about 100 times."""
     outcome = Outcome("SIGKILL in a run or sweep", "files complete; the same bytes in the end")
-    interrupt(outcome, KINDS, scale, folder)
-    return outcome
+    return interrupt(outcome, KINDS, scale, folder)

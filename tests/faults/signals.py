@@ -61,11 +61,10 @@ def inject(scale: float, folder: Path) -> Outcome:
         "SIGTERM, SIGINT, SIGHUP or SIGUSR1, also several, alone or in SLURM's environment",
         "exit code 128 + its number, the last step saved, the same bytes in the end",
     )
-    interrupt(outcome, KINDS, scale, folder)
-    return outcome
+    return interrupt(outcome, KINDS, scale, folder)
 
 
-def interrupt(outcome: Outcome, kinds: list[Kind], scale: float, folder: Path) -> None:
+def interrupt(outcome: Outcome, kinds: list[Kind], scale: float, folder: Path) -> Outcome:
     """Interrupt runs once or several times each, then let them end; count the interruptions."""
     chance = random.Random(1)
     late = trial = 0
@@ -98,6 +97,7 @@ def interrupt(outcome: Outcome, kinds: list[Kind], scale: float, folder: Path) -
         if left := os.listdir(temporary):
             outcome.failures.append(f"left in the temporary folder: {left}")
     outcome.notes.append(f"{trial} runs and sweeps; {late} were faster")
+    return outcome
 
 
 def _ended(command: Command, number: int, times: int) -> list[str]:

@@ -90,15 +90,9 @@ def _two_at_once(arguments: list[str], place: Path, wanted: Results) -> list[str
     return problems + _wrong(first.wait(), place, wanted)
 
 
-def _fail_fast(arguments: list[str], place: Path, wanted: Results) -> list[str]:
-    command = run([*arguments, "fail_fast=true"], place.with_suffix(".1"))
-    failed = sum(result["status"] == "failed" for result in results_of(place).values())
-    return command.wrong(1) + ([] if failed == 1 else [f"{failed} failed"])
-
-
 def _two_workers(arguments: list[str], place: Path, wanted: Results) -> list[str]:
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     return _wrong(run([*arguments, *launcher], place.with_suffix(".1")), place, wanted)
 
 
-SPECIAL = [_two_at_once, _fail_fast, _two_workers]
+SPECIAL = [_two_at_once, _two_workers]
