@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -37,6 +38,14 @@ def pixels(path: Path | None) -> NDArray[np.uint8]:
     assert path is not None
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def records(sweep: Path) -> dict[str, dict[str, Any]]:
+    """Return the record of each job of a sweep, by the name of its folder."""
+    return {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(sweep.glob("*/result.json"))
+    }
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, level: int, step: int) -> None:

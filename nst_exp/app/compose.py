@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,11 +12,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from nst_exp.app.known_keys import OPTIMIZERS, known_keys, type_of, unknown_key
-from nst_exp.app.messages import NOT_GLOBAL, describe_error, first_line
+from nst_exp.app.known_keys import OPTIMIZERS
+from nst_exp.app.messages import NOT_GLOBAL, describe_error
 from nst_exp.app.overrides import check_arguments
 from nst_exp.config.keys import key
 from nst_exp.config.schema import LBFGS, Adam, Config, Loss, Optimizer
@@ -73,40 +73,32 @@ def make_config(overrides: Sequence[str] = ()) -> Config:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
             return to_config(compose("config", list(overrides)))
     except COMPOSITION_ERRORS as error:
-        raise ConfigError(describe_error(error, overrides)) from error
+        raise ConfigError(describe_error(error)) from error
 
 
 def to_config(cfg: DictConfig) -> Config:
-    """Convert a composed config, without Hydra's own section, to the typed one.
+    """Convert a composed config to the typed one; Hydra's own section is left out.
 
     Raises:
-        ConfigError: With all keys that the schema lacks, or the first value of a wrong type.
+        ConfigError: For a key that the schema lacks, or a value of a wrong type.
     """
+    cfg = OmegaConf.masked_copy(cfg, [str(name) for name in cfg if name != "hydra"])
     _check_panel(cfg)
-    given = _resolved(cfg)
-    if "experiment" in given:
-        raise ConfigError(NOT_GLOBAL)
-    if isinstance(figure := given.get("figure"), dict):
-        figure["panels"] = {}  # the values of the chosen panel are in their places by now
-    kind = given["optimizer"]["kind"]
-    if kind not in OPTIMIZERS:
-        raise ConfigError(f"optimizer.kind={kind}: must be one of {', '.join(OPTIMIZERS)}")
-    if problems := list(_unknown_keys(given, kind)):
-        raise ConfigError(problems)
     try:
+        given = cast(
+            dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        )
+        if "experiment" in given:
+            raise ConfigError(NOT_GLOBAL)
+        if isinstance(figure := given.get("figure"), dict):
+            figure["panels"] = {}  # the values of the chosen panel are in their places by now
+        kind = given["optimizer"]["kind"]
+        if kind not in OPTIMIZERS:
+            raise ConfigError(f"optimizer.kind={kind}: must be one of {', '.join(OPTIMIZERS)}")
         base = OmegaConf.structured(Config(optimizer=OPTIMIZERS[kind]()))
         return cast(Config, OmegaConf.to_object(OmegaConf.merge(base, escape(given))))
     except OmegaConfBaseException as error:
         raise ConfigError(describe_error(error)) from error
-
-
-def _unknown_keys(given: dict[str, Any], optimizer: str, prefix: str = "") -> Iterator[str]:
-    for name, value in given.items():
-        key = f"{prefix}{name}"
-        if type_of(key, optimizer) is None:
-            yield unknown_key(key)
-        elif isinstance(value, dict):
-            yield from _unknown_keys(value, optimizer, f"{key}.")
 
 
 def escape(value: Any) -> Any:
@@ -118,25 +110,6 @@ def escape(value: Any) -> Any:
     if isinstance(value, str):
         return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + "\\${", value)
     return value
-
-
-def _resolved(cfg: DictConfig) -> dict[str, Any]:
-    """Resolve all references to plain values."""
-    try:
-        return cast(
-            dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        )
-    except OmegaConfBaseException as error:
-        if not error.full_key or isinstance(error, MissingMandatoryValue):
-            raise ConfigError(describe_error(error)) from error
-        raw: Any = OmegaConf.to_container(cfg, resolve=False)
-        for name in re.findall(r"[^.\[\]]+", error.full_key):
-            raw = raw[int(name) if isinstance(raw, list) else name]
-        reason = f"{first_line(error)}; write \\$ for a dollar sign of the value itself"
-        for name in re.findall(r"\$\{([\w.]+)\}", str(raw)):
-            if type_of(name) is None:
-                reason = f"there is no key '{name}'{did_you_mean(name, known_keys())}"
-        raise ConfigError(f"{error.full_key}={raw}: {reason}") from error
 
 
 def _check_panel(cfg: DictConfig) -> None:

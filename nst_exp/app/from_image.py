@@ -10,9 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
 from nst_exp.app.compose import make_config
 from nst_exp.app.overrides import check_arguments, split_arguments
 from nst_exp.config.presets import groups
@@ -23,7 +20,7 @@ from nst_exp.utils.errors import ConfigError
 # Where a result is written is decided by the new command.
 _NOT_REPEATED = ("out", "overwrite", "fail_fast", "from_image")
 # Where presets of backbones may be put beside the groups themselves.
-_PACKAGES = (None, "reference", "backbone.fallback")
+_PACKAGES = ("", "reference", "backbone.fallback")
 
 
 def expand(arguments: Sequence[str]) -> list[str]:
@@ -42,28 +39,24 @@ def expand(arguments: Sequence[str]) -> list[str]:
     if not chosen:
         return others
     path = chosen[0].partition("=")[2].strip("'\"")
-    stored, problems = [], []
     options, overrides = split_arguments(others)
     given = [_key(text) for text in overrides]
-    own = [f"{o}={options[o]}" for o in ("--config-dir", "-cd") if o in options]
     replaced = {*given, *_NOT_REPEATED, *_brought(others)}
-    for text in _read_overrides(path):
-        key = _key(text)
-        of_hydra = key.startswith(("hydra.", "hydra/"))
-        if of_hydra or key in replaced or any(key.startswith(f"{group}.") for group in given):
-            continue
-        stored.append(text)
-        if problem := _problem(text):
-            problems.append(problem)
-    if not problems:
-        try:
-            check_arguments([*own, *stored])
-        except ConfigError as error:
-            problems = error.problems
-    if problems:
+    left_out = ("hydra.", "hydra/", *(f"{group}." for group in given))
+    stored = [
+        text
+        for text in _read_overrides(path)
+        if _key(text) not in replaced and not _key(text).startswith(left_out)
+    ]
+    own = [f"{o}={options[o]}" for o in ("--config-dir", "-cd") if o in options]
+    try:
+        if problems := [problem for text in stored for problem in _problems(text)]:
+            raise ConfigError(problems)
+        check_arguments([*own, *stored])
+    except ConfigError as error:
         # A stranger's words are shown on one line, without commands to the terminal.
-        shown = [text if text.isprintable() else ascii(text) for text in problems]
-        raise ConfigError([f"from_image={path}: {text[:300]}" for text in shown])
+        shown = [text if text.isprintable() else ascii(text) for text in error.problems]
+        raise ConfigError([f"from_image={path}: {text[:300]}" for text in shown]) from None
     if "figure.title" not in given and any(_key(text) == "experiment" for text in stored):
         stored.append("figure.title=''")  # the figure shows panels of the old command
     return [*stored, *others]
@@ -86,25 +79,20 @@ def _read_overrides(path: str) -> list[str]:
     return list(overrides)
 
 
-def _problem(text: str) -> str | None:
-    """Say why an override is not accepted from an image; None if it is."""
-    if "${" in text:
-        return f"{text}: refers to something; give the value yourself"
-    if not text.isprintable() or "???" in text:
-        return f"{text}: contains characters that no setting has; give the value yourself"
-    try:
-        override = OverridesParser.create().parse_override(text)
-    except HydraException:
-        return f"{text}: cannot be read; give the value yourself"
-    if override.is_delete() or override.is_sweep_override() or override.package not in _PACKAGES:
-        return f"{text}: is not an override of one value; give the value yourself"
-    weights = override.key_or_group.startswith(("backbone", "reference"))
-    if weights and "sources" in f"{override.key_or_group} {override.value()}":
-        return (
+def _problems(text: str) -> Iterator[str]:
+    """Say why an override is not accepted from an image, where a command line may have it."""
+    key, _, package = _key(text).partition("@")
+    if text.startswith("-"):
+        yield f"{text}: is an option; give it yourself"
+    if "${" in text or "???" in text or not text.isprintable():
+        yield f"{text}: holds a reference, or signs that no setting has; give the value yourself"
+    if package not in _PACKAGES or (key in groups() and "/" in text):
+        yield f"{text}: is not a packaged preset in its own group; give it yourself"
+    if key.startswith(("backbone", "reference")) and "sources" in text:
+        yield (
             f"{text}: addresses of weights are not taken from an image; if you trust them, "
             "give backbone.sources=[...] yourself, else backbone=PRESET"
         )
-    return None
 
 
 def _brought(arguments: Sequence[str]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nst_exp.app.compose import register, to_config
 from nst_exp.app.console import display_path, fail, install_console
-from nst_exp.app.sweep.launchers import another_job_failed, is_basic, is_basic_sweeper
+from nst_exp.app.sweep.launchers import another_job_failed, is_a
 from nst_exp.app.sweep.search import Objectives, objectives
 from nst_exp.config.schema import Config
 from nst_exp.results.lock import FolderLocked
@@ -73,9 +73,9 @@ def _sweep_job(
     config: Config | None = None
     try:
         config = to_config(cfg)
-        if not is_basic_sweeper(hydra.sweeper):  # whose jobs were validated with the plan
+        if not is_a(hydra.sweeper, "BasicSweeper"):  # whose jobs were validated with the plan
             validate(config)
-        if not is_basic(hydra.launcher):
+        if not is_a(hydra.launcher, "BasicLauncher"):
             if config.fail_fast and another_job_failed(folder.parent):
                 return JobFailure(1)
             config = replace(config, logging=replace(config.logging, progress=False))

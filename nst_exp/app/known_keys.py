@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import is_dataclass
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
@@ -18,11 +18,6 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"lbfgs": LBFGS, "adam": Adam}
 
 def field_types(node: Any) -> dict[str, Any]:
     """Return the types of a dataclass' fields, without ``| None``."""
-    return _field_types(node)
-
-
-@lru_cache
-def _field_types(node: Any) -> dict[str, Any]:
     return {
         name: typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
         for name, hint in typing.get_type_hints(node).items()
@@ -57,28 +52,25 @@ def kinds_of(key: str) -> list[str]:
 def known_keys() -> list[str]:
     """Return every key of the schema, with dots, and the sections that hold them."""
     configs = [Config(optimizer=kind()) for kind in OPTIMIZERS.values()]
-    keys = [key for config in configs for key, _, _ in walk(config)]
-    for key in keys:  # also those appended here
-        if "." in key and (section := key.rpartition(".")[0]) not in keys:
-            keys.append(section)
-    return list(dict.fromkeys(keys))
+    parts = [key.split(".") for config in configs for key, _, _ in walk(config)]
+    return list(dict.fromkeys(".".join(p[:n]) for p in parts for n in range(1, len(p) + 1)))
 
 
 def unknown_key(key: str) -> str:
-    """Word the problem of a key that does not exist, with the nearest one that does."""
+    """Word the problem of a key that is not in the config, with the nearest one that exists."""
+    if kinds := kinds_of(key):
+        return f"{key}: only with optimizer={' or '.join(kinds)}"
     known = [*known_keys(), *groups()]
     section, _, name = key.rpartition(".")
     if section not in known and is_dataclass(node := type_of(section)):  # loss.more.NAME
         known = [f"{section}.{field}" for field in field_types(node)]
-    same_name = [other for other in known if other.split(".")[-1] == name]
-    close = same_name + get_close_matches(key, known, n=1, cutoff=0.5)
-    if not close:
-        by_name = {other.split(".")[-1]: other for other in reversed(known)}
-        close = [by_name[other] for other in get_close_matches(name, by_name, n=1, cutoff=0.6)]
 
     def likeness(other: str) -> float:
-        return SequenceMatcher(None, key, other).ratio() + 0.3 * (other in same_name)
+        last = other.rpartition(".")[2]
+        return SequenceMatcher(None, key, other).ratio() + SequenceMatcher(None, name, last).ratio()
 
-    nearest = max(close, key=likeness, default=None)
-    hint = f"did you mean '{nearest}'?" if nearest else "see python -m nst_exp --help"
-    return f"{key}: no such key; {hint}"
+    nearest = max(known, key=likeness)
+    hint = "see python -m nst_exp --help"
+    return f"{key}: no such key; " + (
+        f"did you mean '{nearest}'?" if likeness(nearest) > 1 else hint
+    )

@@ -11,13 +11,15 @@ import sys
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 
 from nst_exp.app.compose import COMPOSITION_ERRORS
-from nst_exp.app.console import fail, install_console
+from nst_exp.app.console import display_path, fail, install_console
 from nst_exp.app.from_image import expand
 from nst_exp.app.job import do_job
 from nst_exp.app.messages import describe_error, first_line
 from nst_exp.app.overrides import check_arguments
+from nst_exp.app.sweep.callbacks import report_sweep
 from nst_exp.utils.atomic_files import disk_refusal
 from nst_exp.utils.errors import ConfigError, NstError, OutputError
 from nst_exp.utils.paths import CONFIGS
@@ -53,18 +55,14 @@ def _command(arguments: list[str]) -> int:
     # Hydra needs -m before the overrides; users write it anywhere.
     sweep = [argument for argument in arguments if argument in _SWEEP]
     arguments = sweep + [argument for argument in arguments if argument not in _SWEEP]
-    entry = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
-    started = False
     try:
-        arguments = expand(arguments)
-        check_arguments(arguments)
-        sys.argv[1:] = arguments
-        started = True
-        entry(do_job)()
+        sys.argv[1:] = expand(arguments)
+        check_arguments(sys.argv[1:])
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(do_job)()
     except NstError as error:
         return fail(error)
     except COMPOSITION_ERRORS as error:
-        return fail(ConfigError(describe_error(error, arguments)))
+        return fail(ConfigError(describe_error(error)))
     except OSError as error:
         if error.filename is None and disk_refusal(error, Path.cwd()) is None:
             raise
@@ -72,12 +70,14 @@ def _command(arguments: list[str]) -> int:
     except Exception as error:
         if isinstance(error.__cause__, OSError):  # of the log file in the run's folder
             return fail(_unwritable(error.__cause__))
-        if not (sweep and started):
+        if not (sweep and HydraConfig.initialized()):
             raise
         # Jobs return their failures: this comes from a launcher or a sweeper, for example
         # because a worker was killed.
+        folder = display_path(Path(HydraConfig.get().sweep.dir))
         problem = f"{type(error).__name__}: {first_line(error)}"
-        log.error(f"{problem}; the same command with the same out does what is left")
+        log.error(f"{problem}; the same command with out={folder} does what is left")
+        report_sweep(folder)
         return 1
     return 0
 

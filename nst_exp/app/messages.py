@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Sequence
 from dataclasses import is_dataclass
 from enum import Enum
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
-    MissingMandatoryValue,
+    GrammarParseError,
+    InterpolationResolutionError,
     OmegaConfBaseException,
 )
 from yaml import MarkedYAMLError
@@ -24,7 +24,6 @@ NOT_GLOBAL = (
     "experiment: its file must begin with the line '# @package _global_' and hold KEY: VALUE; on "
     "the command line write +experiment=NAME"
 )
-_UNKNOWN = (ConfigAttributeError, ConfigKeyError)
 _TYPES = {
     int: "a whole number, written out (1000, not 1e3)",
     float: "a number",
@@ -44,30 +43,21 @@ def quote(text: str, mark: str = "'") -> str:
 
 
 def expected(key: str, value: Any, error: Exception) -> str:
-    """Say what the value of a known key must be.
-
-    Args:
-        key: The key.
-        value: The value that could not be converted.
-        error: What OmegaConf raised.
-    """
+    """Say what the value of a known key must be, instead of the one that raised ``error``."""
     hint = type_of(key)
-    entry = typing.get_args(hint)[0] if typing.get_origin(hint) is list else None
     if value is None:
         return "needs a value"
-    if entry is not None and not isinstance(value, list):
-        return f"must be a list: {key}=[...]"
-    if entry in _TYPES:
-        return f"every entry must be {_TYPES[entry].partition(';')[0]}"
-    if isinstance(value, dict | list) and (entry or is_dataclass(hint)):
-        inside = getattr(error, "full_key", None)
-        return f"{inside}: {first_line(error)}" if inside else first_line(error)
+    if typing.get_origin(hint) is list:
+        if not isinstance(value, list):
+            return f"must be a list: {key}=[...]"
+        (entry,) = typing.get_args(hint)
+        return f"every entry must be {_TYPES[entry]}" if entry in _TYPES else first_line(error)
     if is_dataclass(hint):
         return f"has keys of its own; set {key}.KEY=VALUE"
     if isinstance(hint, type) and issubclass(hint, Enum):
         names = list(hint.__members__)
         return f"must be one of {', '.join(names)}{did_you_mean(str(value), names)}"
-    return f"must be {_TYPES.get(hint, hint)}"
+    return f"must be {_TYPES[hint]}" if hint in _TYPES else first_line(error)
 
 
 def first_line(error: BaseException) -> str:
@@ -75,33 +65,35 @@ def first_line(error: BaseException) -> str:
     return next((line for line in str(error).splitlines() if line), type(error).__name__)
 
 
-def describe_error(error: BaseException, overrides: Sequence[str] = ()) -> str:
+def describe_error(error: BaseException) -> str:
     """Describe what Hydra or OmegaConf raised, in one line.
 
-    Args:
-        error: Usually about a file of presets, since overrides are checked before.
-        overrides: Those of the command line.
+    It is mostly about a file of presets, since overrides are checked before.
     """
-    for typed in (text.lstrip("+~").partition("=")[0] for text in overrides):
-        if 0 < len(kinds := kinds_of(typed)) < len(OPTIMIZERS):
-            return f"{typed}: only with optimizer={' or '.join(kinds)}"
     link: BaseException | None = error
     while link is not None:
-        where = f" ({first_line(error)})" if link is not error else ""
         if isinstance(link, MarkedYAMLError) and (mark := link.problem_mark or link.context_mark):
             place = f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}"
             return f"{place}: {link.problem or link.context}; correct the YAML there"
         if isinstance(link, OmegaConfBaseException) and link.full_key:
-            key = link.full_key
-            if key == "experiment":
-                return NOT_GLOBAL
-            if isinstance(link, _UNKNOWN) and key.startswith("hydra."):
-                section, _, name = key.rpartition(".")
-                near = did_you_mean(name, map(str, link.parent_node or ()))
-                return f"{key}: no such key" + near.replace(" '", f" '{section}.")
-            if isinstance(link, _UNKNOWN) and type_of(key) is None:
-                return unknown_key(key) + where
-            missing = isinstance(link, MissingMandatoryValue)
-            return f"{key}=???: needs a value" if missing else f"{key}: {first_line(link)}{where}"
+            return _describe_key(link, f" ({first_line(error)})" if link is not error else "")
         link = link.__cause__ or link.__context__
     return first_line(error)
+
+
+def _describe_key(error: OmegaConfBaseException, where: str) -> str:
+    key = str(error.full_key)
+    if key == "experiment":
+        return NOT_GLOBAL
+    if isinstance(error, ConfigAttributeError | ConfigKeyError):
+        if key.startswith("hydra."):
+            section = key.rpartition(".")[0]
+            near = did_you_mean(key, [f"{section}.{name}" for name in error.parent_node or ()])
+            return f"{key}: no such key{near}"
+        if type_of(key) is None:
+            return unknown_key(key) + where
+        if len(kinds_of(key)) < len(OPTIMIZERS):
+            return unknown_key(key)
+    if isinstance(error, InterpolationResolutionError | GrammarParseError):
+        where += "; write \\$ for a dollar sign of the value itself"
+    return f"{key}: {first_line(error)}{where}"

@@ -5,13 +5,13 @@ Hydra stops at the first problem, and accepts some others; here every problem is
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import is_dataclass
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
@@ -22,25 +22,26 @@ from omegaconf.errors import OmegaConfBaseException
 from nst_exp.app.known_keys import OPTIMIZERS, kinds_of, known_keys, type_of, unknown_key
 from nst_exp.app.messages import expected, quote
 from nst_exp.config.presets import groups
-from nst_exp.config.schema import Config
+from nst_exp.config.schema import Config, Optimizer
 from nst_exp.config.validate import value_problems
 from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
 # Options of Hydra's command line: those that exclude one another, others, those with a value.
-COMMANDS = ("--run", "-r", "--multirun", "-m", "--cfg", "-c", "--info", "-i", "-sc")
-FLAGS = (*COMMANDS, "--help", "-h", "--hydra-help", "--version", "--resolve", "--shell-completion")
+COMMANDS = ("--run", "-r", "--multirun", "-m", "--cfg", "-c", "--info", "-i")
+FLAGS = (*COMMANDS, "--help", "-h", "--hydra-help", "--version", "--resolve")
 VALUED = (
-    *("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-path", "-cp"),
-    *("--config-name", "-cn", "--config-dir", "-cd", "--experimental-rerun"),
+    *("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", "--package", "-p"),
+    *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    "--experimental-rerun",
 )
-# Presets of Hydra's plugins -> the plugin's module and the extra that installs it.
+# Presets of Hydra's plugins -> the plugin, which is also the extra that installs it.
 PLUGINS = {
-    "hydra/launcher=joblib": ("hydra_joblib_launcher", "joblib"),
-    "hydra/launcher=submitit_local": ("hydra_submitit_launcher", "submitit"),
-    "hydra/launcher=submitit_slurm": ("hydra_submitit_launcher", "submitit"),
-    "hydra/launcher=ray": ("hydra_ray_launcher", "ray"),
-    "hydra/sweeper=optuna": ("hydra_optuna_sweeper", "optuna"),
+    "hydra/launcher=joblib": "joblib_launcher",
+    "hydra/launcher=submitit_local": "submitit_launcher",
+    "hydra/launcher=submitit_slurm": "submitit_launcher",
+    "hydra/launcher=ray": "ray_launcher",
+    "hydra/sweeper=optuna": "optuna_sweeper",
 }
 _MOST = 1000  # values of one key of a sweep that are checked
 
@@ -55,15 +56,13 @@ def check_arguments(arguments: Sequence[str]) -> None:
         raise ConfigError([f"{text}: is not UTF-8; use another name" for text in bad])
     options, overrides = split_arguments(arguments)
     problems = [_unknown_option(name) for name in options if name not in FLAGS + VALUED]
-    commands = [name for name in options if name in COMMANDS]
-    if len(commands) > 1:
+    if len(commands := [name for name in options if name in COMMANDS]) > 1:
         problems.append(f"{' '.join(commands)}: exclude one another; choose one")
-    # The values of unknown options cannot be told from overrides.
-    if not problems and not {"-sc", "--shell-completion"} & options.keys():
-        check = _Check(options, overrides)
-        problems += check.problems()
+    if not problems:  # the values of unknown options cannot be told from overrides
+        check = _Check(options)
+        problems = [problem for text in overrides for problem in check.problems(text)]
         if problems:  # otherwise the whole config is validated later
-            problems += check.values_out_of_bounds()
+            problems += check.out_of_bounds
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
 
@@ -92,105 +91,68 @@ def _unknown_option(name: str) -> str:
 
 
 class _Check:
-    """One pass over the overrides of a command line."""
+    """Checks of one override after the other."""
 
-    def __init__(self, options: dict[str, str], overrides: list[str]) -> None:
-        self.overrides = overrides
-        self.sweep = bool({"-m", "--multirun"} & options.keys()) or (
-            "hydra.mode=MULTIRUN" in overrides
-        )
+    def __init__(self, options: dict[str, str]) -> None:
+        self.sweep = bool({"-m", "--multirun"} & options.keys())
         self.presets = {group: list(names) for group, names in groups().items()}
         for folder in (options[name] for name in ("--config-dir", "-cd") if name in options):
             for path in Path(folder).glob("*/*.yaml"):
                 self.presets.setdefault(path.parent.name, []).append(path.stem)
         self.parser = OverridesParser.create()
-        # The kind of optimizer, if the overrides alone decide it.
-        chosen = [text.partition("=")[2] for text in self.overrides if text[:10] == "optimizer="]
-        own = chosen or any("experiment=" in text for text in self.overrides)
-        kinds = [kind for kind in OPTIMIZERS if chosen and chosen[-1].startswith(kind)]
-        self.optimizer = kinds[0] if kinds else "" if own else "lbfgs"
-        # By kind of optimizer the schema with the values that could be converted.
-        self.configs: dict[str, Any] = {}
+        self.out_of_bounds: list[str] = []  # a line for each value that its key does not allow
 
-    def problems(self) -> Iterator[str]:
-        """Yield every problem of keys, presets and types of values."""
-        for text in self.overrides:
-            try:
-                override = self.parser.parse_override(text)
-            except HydraException:
-                yield self._unreadable(text)
-            else:
-                yield from self._override(text, override)
-
-    def _override(self, text: str, override: Override) -> Iterator[str]:
-        key, typed = override.key_or_group, text.lstrip("+~")
-        group, section = key in self.presets, re.split("[./]", key)[0]
+    def problems(self, text: str) -> Iterator[str]:
+        """Yield every problem of key, preset and types of values."""
+        typed = text.lstrip("+~")
+        key = typed.partition("=")[0].partition("@")[0]
+        try:
+            override = self.parser.parse_override(text)
+        except HydraException:
+            yield _unreadable(text)
+            return
         if not key:
-            yield f"{text}: cannot be read; write KEY=VALUE"
-        elif section == "hydra":
-            yield from self._of_hydra(text, key, override)
-        elif "/" in key and section in self.presets:
-            return  # a folder inside a group
+            yield _unreadable(text)
+        elif key.startswith(("hydra.", "hydra/")):
+            plugin = PLUGINS.get(text)
+            if plugin and not is_installed(plugin):
+                extra = plugin.partition("_")[0]
+                yield f"{text}: its plugin is not installed; pip install 'nst_exp[{extra}]'"
         elif key == "from_image":
             yield "from_image: only on the command line, as from_image=IMAGE"
-        elif not group and type_of(key) is None:
+        elif key not in self.presets and type_of(key) is None:
             yield unknown_key(key)
-        elif not group and self.optimizer and type_of(key, self.optimizer) is None:
-            yield f"{key}: only with optimizer={' or '.join(kinds_of(key))}"
         elif key == "optimizer.kind":
             yield f"{text}: is set by the preset; choose optimizer=adam or optimizer=lbfgs"
         elif override.is_delete():
             if key != "experiment":
-                advice = f"choose another preset, {key}=NAME" if group else f"set {key}=VALUE"
-                yield f"{text}: cannot be removed; {advice}"
+                yield f"{text}: cannot be removed; give another one, {key}=..."
         elif key == "experiment" and not override.is_add():
             yield f"experiment: needs a plus sign; write +{typed}"
-        elif key.startswith("backbone.fallback") and override.value() is not None:
-            yield f"{text}: must be null; for a preset write +backbone@backbone.fallback=NAME"
-        elif self._is_set(key, override):
-            yield f"{key}: is set already; write it without the plus sign: {typed}"
         elif override.is_sweep_override():
             yield from self._sweep(typed, key, override)
         else:
-            yield from self._value(typed, key, override)
-
-    def _is_set(self, key: str, override: Override) -> bool:
-        """Tell whether a plus sign is wrong: everything is set but entries of a dict."""
-        if key in groups():
-            plus = override.is_add() or override.is_force_add()
-            return plus and key != "experiment" and override.package is None
-        return override.is_add() and key in known_keys()
-
-    def _of_hydra(self, text: str, key: str, override: Override) -> Iterator[str]:
-        module, extra = PLUGINS.get(text, ("", ""))
-        if module and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{module}")):
-            yield f"{text}: its plugin is not installed; pip install 'nst_exp[{extra}]'"
-        elif key.startswith("hydra.sweeper.params.") and not override.is_add():
-            yield f"{text}: use -m {key.removeprefix('hydra.sweeper.params.')}=1,2,3 for a sweep"
+            yield from self._value(typed, key, override.value())
 
     def _sweep(self, text: str, key: str, override: Override) -> Iterator[str]:
         value: Any = override.value()
         if not self.sweep:
-            yield f"{self._unreadable(text)}; for a sweep over several values add -m"
+            yield f"{_unreadable(text)}; for a sweep over several values add -m"
         elif key == "out":
             yield f"{text}: a sweep has one folder, with one for each job in it; give one out=DIR"
-        elif isinstance(value, Glob):
-            if key not in self.presets:
-                yield f"{text}: glob() is for presets; list the values, {key}=1,2,3"
         elif isinstance(value, IntervalSweep):
-            yield from self._value(text, key, self.parser.parse_override(f"{key}={value.start}"))
-        elif isinstance(value, RangeSweep) and (value.step == 0 or not list(value.range())[:1]):
+            yield from self._value(f"{key}={value.start}", key, value.start)
+        elif isinstance(value, RangeSweep) and value.step == 0:
             yield f"{text}: has no values; give range(START,STOP,STEP)"
-        else:
+        elif not isinstance(value, Glob):
             for one in islice(override.sweep_string_iterator(), _MOST):
                 single = f"{key}={one}"
-                yield from self._value(single, key, self.parser.parse_override(single))
+                yield from self._value(single, key, self.parser.parse_override(single).value())
 
-    def _value(self, text: str, key: str, override: Override) -> Iterator[str]:
-        value: Any = override.value()
-        if "${" in text:
+    def _value(self, text: str, key: str, value: Any) -> Iterator[str]:
+        if "${" in text or isinstance(value, dict):
             return  # checked when it is resolved
-        if key in self.presets and not isinstance(value, dict):
+        if key in self.presets:
             names = self.presets[key]
             if not isinstance(value, str):
                 yield f"{text}: a group needs the name of a preset; choose {key}=NAME"
@@ -198,26 +160,32 @@ class _Check:
                 near = did_you_mean(value, names)
                 yield f"{text}: no such preset{near}\n    presets: {', '.join(names)}"
             return
-        for name in reversed(key.split(".")):
-            value = {name: value}
-        kind = self.optimizer or kinds_of(key)[0]
-        config = self.configs.get(kind) or Config(optimizer=OPTIMIZERS[kind]())
+        section, dot, name = key.rpartition(".")
+        owner = type_of(section) if section else Config
+        if owner is Optimizer:
+            owner = OPTIMIZERS[kinds_of(key)[0]]
+        if not is_dataclass(owner):
+            return  # an entry of a dict
         try:
-            self.configs[kind] = OmegaConf.merge(config, value)
+            merged = OmegaConf.merge(OmegaConf.structured(owner), {name: value})
         except (OmegaConfBaseException, ValueError, TypeError) as error:
-            yield f"{text}: {expected(key, override.value(), error)}"
+            yield f"{text}: {expected(key, value, error)}"
+        else:
+            self.out_of_bounds += value_problems(OmegaConf.to_object(merged), section + dot)
 
-    def values_out_of_bounds(self) -> Iterator[str]:
-        """Yield a line for each converted value that its key does not allow."""
-        for config in self.configs.values():
-            yield from value_problems(cast(Config, OmegaConf.to_object(config)))
 
-    def _unreadable(self, text: str) -> str:
-        """Word the problem of a text that is not in the grammar of Hydra's overrides."""
-        key, equals, value = text.partition("=")
-        if not equals:
-            return f"{text}: cannot be read; write KEY=VALUE without blanks"
-        if not re.fullmatch(r"[+~]{0,2}\w[\w./@-]*", key):
-            return f"{text}: cannot be read, since '{key}' is not a key; write KEY=VALUE"
-        quoted = shlex.quote(f"{key}=" + quote(value, '"'))
-        return f"{text}: cannot be read; quote the value: {quoted}"
+def is_installed(plugin: str) -> bool:
+    """Tell whether a plugin of Hydra, such as "joblib_launcher", is installed."""
+    try:
+        return find_spec(f"hydra_plugins.hydra_{plugin}") is not None
+    except ModuleNotFoundError:  # no plugin is installed at all
+        return False
+
+
+def _unreadable(text: str) -> str:
+    """Word the problem of a text that is not in the grammar of Hydra's overrides."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        return f"{text}: cannot be read; write KEY=VALUE without blanks"
+    quoted = shlex.quote(f"{key}=" + quote(value, '"'))
+    return f"{text}: cannot be read; quote the value: {quoted}"

@@ -15,9 +15,8 @@ from nst_exp.app.compose import make_config
 from nst_exp.app.console import fail, install_console
 from nst_exp.config.presets import groups
 from nst_exp.config.schema import Backbone
-from nst_exp.utils.errors import ConfigError, NstError, WeightsError
+from nst_exp.utils.errors import NstError, WeightsError
 from nst_exp.utils.paths import cache_folder
-from nst_exp.utils.suggest import did_you_mean
 from nst_exp.weights import cache, load_weights
 
 
@@ -42,14 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read_preset(name: str) -> Backbone:
-    """Compose the backbone of a preset.
-
-    Raises:
-        ConfigError: If there is no such preset.
-    """
-    if name not in (known := groups()["backbone"]):
-        near = did_you_mean(name, known) or f" (known: {', '.join(known)})"
-        raise ConfigError(f"backbone={name}: no such preset{near}")
+    """Compose the backbone of a preset."""
     return make_config([f"backbone={name}"]).backbone
 
 

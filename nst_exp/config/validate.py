@@ -18,9 +18,9 @@ NAMES_OF_TERMS = ("content", "style", "tv", "range", "total")  # those of loss.m
 CHAINS = (*layer_names.VGG_BLOCKS, "alexnet")  # chains of layers, which can be normalized
 
 
-def value_problems(config: Config) -> Iterator[str]:
-    """Yield a line for each value that its key does not allow."""
-    for key, value, info in walk(config):
+def value_problems(config: Any, prefix: str = "") -> Iterator[str]:
+    """Yield a line for each value of a config (or a section) that its key does not allow."""
+    for key, value, info in walk(config, prefix):
         every = "every value " if isinstance(value, list) else ""
         reasons = [_value_problem(info, entry) for entry in (value if every else [value])]
         if reason := next(filter(None, reasons), None):

@@ -67,15 +67,17 @@ def write_plan(plan: SweepPlan) -> None:
     write_json(plan.folder / PLAN, content)
 
 
-def add_finished_jobs(folder: Path, varied: Sequence[str]) -> None:
+def add_finished_jobs(folder: Path) -> None:
     """Add to the plan every run in ``folder`` that it does not have yet: the jobs of a search."""
-    known = read_plan(folder)
+    content, known = _read(folder), read_plan(folder)
     jobs: list[SweepJob] = []
     for run in map(read_run_folder, find_run_folders(folder)):
         if run.overrides and run.path.name not in known:
-            number, values = next_number(known) + len(jobs), values_of(run.overrides, varied)
+            number = next_number(known) + len(jobs)
+            values = values_of(run.overrides, content["varied"])
             jobs.append(SweepJob(number, run.path.name, run.overrides, values))
-    write_plan(SweepPlan(folder, jobs, list(varied)))
+    if jobs:
+        write_plan(SweepPlan(folder, jobs, content["varied"], content["command"]))
 
 
 def next_number(jobs: Mapping[str, SweepJob]) -> int:

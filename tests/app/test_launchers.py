@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shlex
@@ -16,16 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_run import TINY, command_line, environment, picture, pixels
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from helpers_run import TINY, command_line, environment, picture, pixels, records
 from omegaconf import OmegaConf
 
-from nst_exp.app.compose import make_config
-from nst_exp.app.sweep.launchers import another_job_failed, check_launcher
-from nst_exp.app.sweep.search import check_search, first_values, objectives
+from nst_exp.app.overrides import check_arguments, is_installed
+from nst_exp.app.sweep.launchers import another_job_failed
+from nst_exp.app.sweep.search import objectives
 from nst_exp.results.sweep_plan import SweepJob, SweepPlan, read_plan, write_plan
-from nst_exp.runner.validate import validate
-from nst_exp.utils.errors import ConfigError
 
 GRID = ["-m", *TINY, "logging.tensorboard=false", "logging.snapshots=false", "out=s"]
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
@@ -34,24 +30,11 @@ OPTUNA = ["hydra/sweeper=optuna", "hydra.sweeper.direction=[minimize,minimize]"]
 
 
 def needs(plugin: str) -> pytest.MarkDecorator:
-    """The plugins are optional."""
-    module, missing = f"hydra_plugins.hydra_{plugin}", True
-    with contextlib.suppress(ImportError):
-        __import__(module)
-        missing = False
-    return pytest.mark.skipif(missing, reason=f"could not import {module!r}")
+    return pytest.mark.skipif(not is_installed(plugin), reason=f"without {plugin}")
 
 
 joblib, submitit = needs("joblib_launcher"), needs("submitit_launcher")
 optuna = needs("optuna_sweeper")
-
-
-def records(sweep: Path) -> dict[str, dict[str, Any]]:
-    """Job's folder -> its record."""
-    return {
-        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(sweep.glob("*/result.json"))
-    }
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 60.0) -> None:
@@ -140,16 +123,15 @@ def test_failure_stays_alone_and_the_rest_is_done_later(tmp_path: Path) -> None:
 @joblib
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(
-    ("number", "everyone", "code"),
+    ("number", "whom", "code"),
     [
-        (signal.SIGINT, True, 130),  # Ctrl-C: every process of the terminal gets it
-        (signal.SIGTERM, False, 143),
-        (signal.SIGKILL, True, -signal.SIGKILL),
+        (signal.SIGINT, "all", 130),  # Ctrl-C: every process of the terminal gets it
+        (signal.SIGTERM, "parent", 143),
+        (signal.SIGKILL, "all", -signal.SIGKILL),
+        (signal.SIGKILL, "worker", 1),  # for example by the kernel, when memory runs out
     ],
 )
-def test_stopped_and_resumed(
-    tmp_path: Path, number: signal.Signals, everyone: bool, code: int
-) -> None:
+def test_stopped_and_resumed(tmp_path: Path, number: signal.Signals, whom: str, code: int) -> None:
     grid = [*GRID, "size=32", "beta=1,2,3", "init=noise", "logging.image_every=0", *JOBLIB]
     grid += ["steps=1000", "trainer.checkpoint_minutes=0.002"]
     process = subprocess.Popen(
@@ -163,12 +145,18 @@ def test_stopped_and_resumed(
     )
     wait_for(lambda: len(list((tmp_path / "s").glob("*/last.ckpt"))) == 2)
     family = descendants(process.pid)
-    (os.killpg if everyone else os.kill)(process.pid, number)
-    _, err = process.communicate(timeout=60)
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in family}
+    worker = next(pid for pid, command in commands.items() if "popen_loky" in command)
+    target = worker if whom == "worker" else process.pid
+    (os.killpg if whom == "all" else os.kill)(target, number)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     wait_for(lambda: not alive(family), 20.0)
     assert "Traceback" not in err
-    assert ("does what is left" in err) == (number != signal.SIGKILL)
+    assert ("does what is left" in err) == (code > 0)
+    if whom == "worker":
+        assert err.startswith("error: TerminatedWorkerError: ")
+        assert "report: s/report.html" in out
     assert not (tmp_path / "s/002_beta=3").exists()  # no other job began
     run = command_line(tmp_path, *grid)
     assert run.returncode == 0, run.stderr
@@ -213,6 +201,19 @@ def test_search(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @optuna
+def test_search_whose_jobs_all_fail_has_a_report(run_here, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("not an image")
+    grid = [word for word in GRID if not word.startswith("style=")]
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "style=bad.png,bad.png"]
+    code, out, err = run_here(*grid, *search)
+    assert code == 1
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].endswith("the same command with out=s does what is left")
+    assert "report: s/report.html" in out
+
+
+@pytest.mark.slow
+@optuna
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -221,40 +222,26 @@ def test_search(tmp_path: Path) -> None:
         (["beta=interval(-1,1)"], "beta=-1.0: must be at least 0"),
     ],
 )
-def test_impossible_search_is_refused(tmp_path: Path, arguments: list[str], said: str) -> None:
-    run = command_line(tmp_path, *GRID, "hydra/sweeper=optuna", *arguments)
-    assert run.returncode == 2
-    assert said in run.stderr
-    assert "Traceback" not in run.stderr
+def test_impossible_search_is_refused(
+    run_here, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    code, _, err = run_here(*GRID, "hydra/sweeper=optuna", *arguments)
+    assert code == 2
+    assert said in err
     assert not (tmp_path / "s").exists()
 
 
-SEARCHES = re.findall(
-    r"^nst-exp -m (.*hydra/sweeper=optuna.*)$",
-    (Path(__file__).resolve().parents[2] / "docs/clusters.md")
-    .read_text(encoding="utf-8")
-    .replace("\\\n", " "),
-    re.M,
-)
-
-
-@optuna
 def test_documented_searches_are_accepted() -> None:
-    assert SEARCHES
-    for command in SEARCHES:
-        words = shlex.split(command)
-        keys = OverridesParser.create().parse_overrides([w for w in words if "hydra" not in w])
-        hydra = [word for word in words if "hydra" in word]
-        validate(make_config([*hydra, *first_values(keys)]))
-
-
-# What follows needs no plugin and no process.
+    page = Path(__file__).parents[2] / "docs" / "clusters.md"
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    searches = re.findall(r"^nst-exp (-m .*hydra/sweeper=optuna.*)$", text, re.M)
+    assert searches
+    for search in searches:
+        check_arguments(shlex.split(search))
 
 
 def sweeper(direction: Any) -> Any:
-    return OmegaConf.create(
-        {"_target_": "a.b.OptunaSweeper", "direction": direction, "storage": None}
-    )
+    return OmegaConf.create({"_target_": "a.b.OptunaSweeper", "direction": direction})
 
 
 def test_objectives() -> None:
@@ -263,8 +250,8 @@ def test_objectives() -> None:
         "metrics": {"content_distance": 0.1, "style_distance": 0.2},
     }
     two = sweeper(["minimize", "minimize"])
-    assert objectives(two, record, metrics=True) == (0.1, 0.2)
-    assert objectives(two, record, metrics=False) == (1.0, 2.0)
+    assert objectives(two, record, metrics=True) == [0.1, 0.2]
+    assert objectives(two, record, metrics=False) == [1.0, 2.0]
     assert objectives(sweeper("minimize"), record, metrics=True) == 7.0
     # A number that is missing or not finite is a failure: Optuna must not get NaN.
     record["metrics"] = {"content_distance": float("nan"), "style_distance": 0.2}
@@ -272,23 +259,6 @@ def test_objectives() -> None:
     assert objectives(two, record | {"metrics": {}}, metrics=True) is None
     basic = OmegaConf.create({"_target_": "hydra.BasicSweeper"})
     assert objectives(basic, record, metrics=True) is None
-
-
-def test_first_values_of_a_search() -> None:
-    parsed = OverridesParser.create().parse_overrides(
-        ["beta=tag(log,interval(0.1,100))", "+experiment=b,a", "seed=range(2,5)", "size=64"]
-    )
-    assert first_values(parsed) == ["beta=0.1", "+experiment=b", "seed=2", "size=64"]
-    with pytest.raises(ConfigError, match="3 directions"):
-        check_search(sweeper(["minimize"] * 3))
-
-
-def test_impossible_launchers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(ConfigError, match="no srun here"):
-        check_launcher(OmegaConf.create({"_target_": "a.b.SlurmLauncher"}))
-    with pytest.raises(ConfigError, match="n_jobs=0"):
-        check_launcher(OmegaConf.create({"_target_": "a.b.JoblibLauncher", "n_jobs": 0}))
 
 
 def test_fail_fast_looks_at_the_jobs_of_this_launch(tmp_path: Path) -> None:

@@ -12,43 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_run import TINY, environment, picture, pixels
-
-from nst_exp.app import main as cli
+from helpers_run import TINY, environment, picture, pixels, records
 
 SMALL = [*TINY, "logging.tensorboard=false", "logging.snapshots=false"]
 GRID = ["-m", *SMALL, "out=s"]
 
 
-def records(sweep: Path) -> dict[str, dict[str, Any]]:
-    """Job's folder -> its record."""
-    return {
-        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(sweep.glob("*/result.json"))
-    }
-
-
 def plan_of(sweep: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((sweep / "sweep.json").read_text())
     return found
-
-
-@pytest.fixture
-def run_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Call main() in an empty folder, without a new process: exit code, stdout, stderr."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["nst_exp", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:

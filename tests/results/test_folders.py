@@ -96,7 +96,7 @@ def test_jobs_of_a_search_are_planned_afterward(tmp_path: Path) -> None:
     name = folder_of_job(tmp_path, 7, overrides)
     assert name == "007_beta=31.4159,style=wave.jpg,lr=1.23457e-05"
     write(tmp_path / name, overrides=overrides)
-    sweep_plan.add_finished_jobs(tmp_path, varied)
+    sweep_plan.add_finished_jobs(tmp_path)
     (job,) = read_plan(tmp_path).values()
     assert job == SweepJob(0, name, overrides, sweep_plan.values_of(overrides, varied))
     write_plan(SweepPlan(tmp_path, [SweepJob(1, "001", [], {})]))

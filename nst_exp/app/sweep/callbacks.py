@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import sys
 import traceback
@@ -12,16 +11,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, configure_log
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from nst_exp.app.compose import COMPOSITION_ERRORS, to_config
 from nst_exp.app.console import display_path, fail
 from nst_exp.app.job import JobFailure, write_figures_of
 from nst_exp.app.messages import describe_error
 from nst_exp.app.sweep.grid import format_values, plan_sweep
-from nst_exp.app.sweep.launchers import check_launcher, is_basic
+from nst_exp.app.sweep.launchers import is_a
 from nst_exp.app.sweep.progress import SweepProgress
 from nst_exp.images import input_hashes
 from nst_exp.results.lock import LOCK, check_free, folder_lock
@@ -48,16 +48,24 @@ def _exit_on_error() -> Iterator[None]:
         sys.exit(1)
 
 
+def report_sweep(folder: Path, interrupted: bool = False) -> None:
+    """Log the table of the jobs that have begun, and write the report unless interrupted."""
+    from nst_exp.report import table, write_report
+
+    add_finished_jobs(folder)
+    if find_run_folders(folder):
+        log.info(table([folder]))
+        for path in [] if interrupted else write_report([folder], folder):
+            log.info(f"report: {path}")
+
+
 class ValidateConfig(Callback):
     """Refuses a bad config before Hydra makes the folder of a single run."""
 
     @_exit_on_error()
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Validate the config, and whether its folder is free."""
-        plain = copy.deepcopy(config)
-        with open_dict(plain):
-            del plain["hydra"]
-        typed = to_config(plain)
+        typed = to_config(config)
         validate(typed)
         if typed.trainer.accelerator in ("gpu", "cuda", "mps"):
             from nst_exp.runner.trainer import check_device  # imports torch
@@ -87,7 +95,6 @@ class SweepSession(Callback):
     @_exit_on_error()
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Lock the folder, plan the jobs and start counting them."""
-        check_launcher(config.hydra.launcher)
         folder = Path(config.hydra.sweep.dir)
         fresh = [path for path in (folder, *folder.parents) if not path.exists()]
         self.lock.enter_context(folder_lock(folder))
@@ -100,6 +107,7 @@ class SweepSession(Callback):
                     (path / LOCK).unlink(missing_ok=True)
                     path.rmdir()
             raise
+        HydraConfig.instance().set_config(config)  # read if a launcher or sweeper breaks
         total, folders = len(self.plan.jobs), self.plan.folders
         done = sum(read_record(job).get("status") == "done" for job in folders)
         jobs = f"{total} jobs" + (f", {done} of them done already" if done else "")
@@ -107,7 +115,7 @@ class SweepSession(Callback):
             total = config.hydra.sweeper.get("n_trials")
             jobs = f"a search of {total} jobs"
         log.info(f"{jobs}: {display_path(folder)}")
-        if is_basic(config.hydra.launcher):
+        if is_a(config.hydra.launcher, "BasicLauncher"):
             self.progress = SweepProgress(total, config.logging.progress)
 
     @_exit_on_error()
@@ -139,14 +147,10 @@ class SweepSession(Callback):
 
     def _end(self, plan: SweepPlan, config: DictConfig, interrupted: bool = False) -> int:
         """Log what was done, write the report unless interrupted, and return the exit code."""
-        from nst_exp.report import table, write_report
-
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # not the last job's file
         if self.progress is not None:
             self.progress.close()
         folder = display_path(plan.folder)
-        if not plan.jobs:
-            add_finished_jobs(folder, plan.varied)
         jobs = plan.folders or find_run_folders(folder)
         states = Counter(str(read_record(job).get("status", "not started")) for job in jobs)
         others = [f"{n} {state}" for state, n in states.items() if state != "done"]
@@ -155,10 +159,7 @@ class SweepSession(Callback):
                 f"{states['done']} jobs done, {', '.join(others)}; the same command with "
                 f"out={folder} does what is left"
             )
-        if find_run_folders(folder):
-            log.info(table([folder]))
-            for path in [] if interrupted else write_report([folder], folder):
-                log.info(f"report: {path}")
+        report_sweep(folder, interrupted)
         write_figures_of([job for job in jobs if job.is_dir()], folder)
         self.lock.close()
         return 1 if others else 0

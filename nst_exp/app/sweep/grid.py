@@ -11,13 +11,13 @@ from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, open_dict
+from hydra.core.override_parser.types import IntervalSweep, Override
+from omegaconf import DictConfig
 
 from nst_exp.app.compose import COMPOSITION_ERRORS, to_config
 from nst_exp.app.messages import describe_error
-from nst_exp.app.sweep.launchers import is_basic_sweeper
-from nst_exp.app.sweep.search import check_search, first_values
+from nst_exp.app.sweep.launchers import is_a
+from nst_exp.app.sweep.search import prepare_search
 from nst_exp.config.schema import Config
 from nst_exp.images import input_hashes
 from nst_exp.results.record import compute_fingerprint, read_record
@@ -47,16 +47,26 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
         ConfigError: With the problems of all jobs.
         OutputError: If the plan cannot be written.
     """
-    folder, overrides = Path(config.hydra.sweep.dir), _parse(config)
+    folder, sweeper = Path(config.hydra.sweep.dir), config.hydra.sweeper
+    params = sweeper.get("params") or {}  # an experiment's own sweep, before that of the command
+    texts = [f"{key}={value}" for key, value in params.items()]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    overrides = parser.parse_overrides([*texts, *config.hydra.overrides.task])
     keys = [o.get_key_element().lstrip("+") for o in overrides if o.is_sweep_override()]
     varied = list(dict.fromkeys(keys))
     folders = _Folders(folder)
     grid: list[list[str]] = []
-    if is_basic_sweeper(config.hydra.sweeper):
-        grid = _grid(overrides)
+    if is_a(sweeper, "BasicSweeper"):
+        intervals = [o.input_line for o in overrides if isinstance(o.value(), IntervalSweep)]
+        if intervals:
+            raise ConfigError(
+                f"{intervals[0]}: a grid needs single values; list them, or add "
+                "hydra/sweeper=optuna"
+            )
+        grid = list(map(list, itertools.product(*_choices(overrides))))  # as the sweeper does
     else:
-        check_search(config.hydra.sweeper)
-        _typed(config, first_values(overrides))
+        prepare_search(sweeper)
+        _typed(config, [choices[0] for choices in _choices(overrides)])
     problems: dict[str, list[str]] = {}
     jobs: list[SweepJob] = []
     for job in grid:
@@ -79,29 +89,21 @@ def format_values(values: dict[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in values.items())
 
 
-def _parse(config: DictConfig) -> list[Override]:
-    """Parse the overrides of an experiment's own sweep, and after them those of the command."""
-    params = config.hydra.sweeper.get("params") or {}
-    texts = [f"{key}={value}" for key, value in params.items()]
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    return parser.parse_overrides([*texts, *config.hydra.overrides.task])
-
-
-def _grid(overrides: Sequence[Override]) -> list[list[str]]:
-    """Return the overrides of every job, in the order of Hydra's basic sweeper."""
-    choices: dict[str, list[str]] = {}
+def _choices(overrides: Sequence[Override]) -> list[list[str]]:
+    """Return for each key the overrides that jobs choose from; of an interval, its start."""
+    found: dict[str, list[str]] = {}
     for override in overrides:
-        key = override.get_key_element()
-        if not override.is_sweep_override():
-            choices[key] = [f"{key}={override.get_value_element_as_str()}"]
-        elif override.is_discrete_sweep():
-            choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        key, value = override.get_key_element(), override.value()
+        if isinstance(value, IntervalSweep):
+            values = [str(value.start)]
+        elif override.is_sweep_override():
+            values = list(override.sweep_string_iterator())
         else:
-            raise ConfigError(
-                f"{override.input_line}: a grid needs single values; list them, or add "
-                "hydra/sweeper=optuna"
-            )
-    return [list(job) for job in itertools.product(*choices.values())]
+            values = [override.get_value_element_as_str()]
+        if not values:
+            raise ConfigError(f"{override.input_line}: has no values; list them, {key}=1,2,3")
+        found[key] = [f"{key}={one}" for one in values]
+    return list(found.values())
 
 
 def _typed(config: DictConfig, overrides: list[str]) -> Config:
@@ -110,9 +112,7 @@ def _typed(config: DictConfig, overrides: list[str]) -> Config:
         loader = GlobalHydra.instance().config_loader()
         job = loader.load_sweep_config(config, overrides)
     except COMPOSITION_ERRORS as error:
-        raise ConfigError(describe_error(error, overrides)) from error
-    with open_dict(job):
-        del job["hydra"]
+        raise ConfigError(describe_error(error)) from error
     typed = to_config(job)
     validate(typed)
     return typed
