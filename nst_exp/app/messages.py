@@ -89,7 +89,7 @@ def _describe_key(error: OmegaConfBaseException, where: str) -> str:
         if key.startswith("hydra."):
             section = key.rpartition(".")[0]
             near = did_you_mean(key, [f"{section}.{name}" for name in error.parent_node or ()])
-            return f"{key}: no such key{near}"
+            return f"{key}: no such key{near}{where}"
         if type_of(key) is None:
             return unknown_key(key) + where
         if len(kinds_of(key)) < len(OPTIMIZERS):

@@ -24,7 +24,8 @@ MISTAKES = {
     "+contnt=a": "contnt: no such key; did you mean 'content'?",
     "bakbone=vgg16": "bakbone: no such key; did you mean 'backbone'?",
     "~contnt=a": "contnt: no such key; did you mean 'content'?",
-    "hydra.runn.dir=a": "hydra.runn: no such key; did you mean 'hydra.run'?",
+    "hydra.runn.dir=a": "hydra.runn: no such key; did you mean 'hydra.run'? (Could not override "
+    "'hydra.runn.dir'.)",
     # a key that exists, in the wrong way
     "~seed": "~seed: cannot be removed; give another one, seed=...",
     "+seed=1": "Could not append to config. An item is already at 'seed'.",
