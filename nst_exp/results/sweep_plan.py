@@ -69,7 +69,7 @@ def write_plan(plan: SweepPlan) -> None:
 
 def add_finished_jobs(folder: Path) -> None:
     """Add to the plan every run in ``folder`` that it does not have yet: the jobs of a search."""
-    content, known = _read(folder), read_plan(folder)
+    content, known = read_json(folder / PLAN), read_plan(folder)
     jobs: list[SweepJob] = []
     for run in map(read_run_folder, find_run_folders(folder)):
         if run.overrides and run.path.name not in known:
