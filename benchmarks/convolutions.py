@@ -5,8 +5,6 @@ a forward and backward pass by nst_exp/winograd.py over that of torch's convolut
 channels last, by turns in one process; below 1 is faster. Run it on a quiet machine.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 

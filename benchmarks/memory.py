@@ -3,8 +3,6 @@
 Each run is a process of its own, whose peak is read from Linux beside what its network takes.
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import json

@@ -13,8 +13,6 @@ the allocator for good. Run it on a quiet machine, and twice: machines drift.
 ``--with`` adds a line for each of these settings: a step with it over a step at the defaults.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import tempfile

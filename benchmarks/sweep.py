@@ -6,8 +6,6 @@ leaves out what a sweep costs once. The report at its end grows with the jobs an
 theirs.
 """
 
-from __future__ import annotations
-
 import statistics
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Config-driven experiments in optimization-based neural style transfer."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

@@ -3,8 +3,6 @@
 Afterwards the cache folder (``NST_EXP_CACHE``) can be copied to a machine without network.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

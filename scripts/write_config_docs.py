@@ -1,7 +1,5 @@
 """Write docs/configuration.md from the schema: ``python scripts/write_config_docs.py``."""
 
-from __future__ import annotations
-
 import json
 import typing
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Fixtures for all tests: random images, and an encoder small enough to run in microseconds."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 

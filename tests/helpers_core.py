@@ -1,7 +1,5 @@
 """Random feature maps, and references in float64 that more than one test of core uses."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Runs that take a fraction of a second: a small random backbone, a few steps, small images."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

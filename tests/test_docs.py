@@ -1,7 +1,5 @@
 """Commands, messages, keys and links of the documentation are right."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """The README's first command with the real network, small."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The examples of docs/extending.md, applied to a copy of the source and run."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """Every file in configs/ composes, passes every check and says nothing in vain."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from typing import Any

@@ -10,8 +10,6 @@ After a change that is meant to change the numbers, record the cases that it cha
     python tests/test_reference_runs.py CASE...
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import json

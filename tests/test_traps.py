@@ -1,7 +1,5 @@
 """What libraries do by default and must not happen here; docs/reliability.md names the tests."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The package as a wheel: everything is in it, nothing else, and it runs where it is installed."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import venv

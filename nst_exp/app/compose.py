@@ -1,7 +1,5 @@
 """From Hydra's composed config to a typed ``Config``; every key and value is compared with it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

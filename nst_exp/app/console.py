@@ -1,7 +1,5 @@
 """What the user sees: the handler of the logger ``nst_exp``, and errors."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from contextlib import suppress

@@ -5,8 +5,6 @@ taken from it, none with a reference (``${...}``); Hydra's own keys, which can r
 places of results are left out; addresses of weights are refused.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 

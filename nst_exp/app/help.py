@@ -1,7 +1,5 @@
 """The text of ``--help``, made from the schema without Hydra: it appears at once."""
 
-from __future__ import annotations
-
 import os
 import sys
 import textwrap

@@ -1,7 +1,5 @@
 """One job: what Hydra calls with a composed config, here or in the process of a launcher."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import threading

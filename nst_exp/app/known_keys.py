@@ -1,7 +1,5 @@
 """The keys of the schema with their types, and the nearest key to one that does not exist."""
 
-from __future__ import annotations
-
 import types
 import typing
 from dataclasses import is_dataclass

@@ -3,8 +3,6 @@
 No torch is imported before the config is valid, so that mistakes are answered at once.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -1,7 +1,5 @@
 """Messages about settings that Hydra or OmegaConf refused, in one line each."""
 
-from __future__ import annotations
-
 import re
 import typing
 from dataclasses import is_dataclass

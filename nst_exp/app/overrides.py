@@ -3,8 +3,6 @@
 Hydra stops at the first problem, and accepts some others; here every problem is found.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass

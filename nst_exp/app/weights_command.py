@@ -3,8 +3,6 @@
 ``nst-exp-weights fetch vgg16``
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

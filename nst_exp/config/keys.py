@@ -3,8 +3,6 @@
 The checks of values, ``--help`` and docs/configuration.md are made from them.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Iterator

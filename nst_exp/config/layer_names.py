@@ -3,8 +3,6 @@
 Node names (``features.21``, ``layer2.0.relu_1``) are accepted wherever a layer is named.
 """
 
-from __future__ import annotations
-
 from nst_exp.utils.suggest import did_you_mean
 
 # Convolutions per block, Simonyan and Zisserman 2015, table 1.

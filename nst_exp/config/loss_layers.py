@@ -1,7 +1,5 @@
 """The layers that each term of a loss reads."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from nst_exp.config.schema import Backbone, Loss

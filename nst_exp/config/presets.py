@@ -1,7 +1,5 @@
 """The presets in ``configs/``."""
 
-from __future__ import annotations
-
 from nst_exp.utils.paths import CONFIGS
 
 

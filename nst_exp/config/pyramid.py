@@ -1,7 +1,5 @@
 """Levels of a run from coarse to fine: their sizes and steps."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from nst_exp.config.schema import Resolution

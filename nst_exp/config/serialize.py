@@ -1,7 +1,5 @@
 """Configs as plain values."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from enum import Enum
 from typing import Any

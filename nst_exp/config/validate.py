@@ -1,7 +1,5 @@
 """Checks of values, of their combinations and of sizes, without opening a file."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The image that the optimization starts from."""
 
-from __future__ import annotations
-
 import math
 
 import torch

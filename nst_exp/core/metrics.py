@@ -3,8 +3,6 @@
 Images are (1, 3, H, W), float32, RGB (sRGB) in 0..1.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import cast

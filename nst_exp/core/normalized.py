@@ -6,8 +6,6 @@ one." Every feature map is the old one divided by a number per channel, the chan
 output does not change, because the network has only ReLUs and no normalization over feature maps.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Mapping
 from typing import cast

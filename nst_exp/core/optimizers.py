@@ -1,7 +1,5 @@
 """torch's optimizers, set up for one image."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast

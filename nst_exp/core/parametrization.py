@@ -1,7 +1,5 @@
 """The image as the optimizer sees it: pixels, or Fourier coefficients scaled by 1/f^decay."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Pooling layers that replace the max pooling of a network."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import torch

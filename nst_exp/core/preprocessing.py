@@ -1,7 +1,5 @@
 """Input conventions: what is done to an image before the network sees it."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Random weights for tests and for studies of untrained networks."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -4,8 +4,6 @@ Symbols as in Gatys, Ecker and Bethge (CVPR 2016): feature maps F (image) and P 
 channels and M positions, Gram matrices G (image) and A (style).
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 

@@ -7,8 +7,6 @@ over channels become 36 matrix products; the transforms around them take more ti
 if there are few channels or few tiles.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """Catalog of the images that can be used by name, read from ``data/images.yaml``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache

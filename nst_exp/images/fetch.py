@@ -1,7 +1,5 @@
 """Download of named images, and their substitutes."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

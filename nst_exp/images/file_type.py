@@ -1,7 +1,5 @@
 """What can be said of an input file before a decoder reads it."""
 
-from __future__ import annotations
-
 import os
 from io import BufferedReader
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Loading of image files as upright 8-bit sRGB."""
 
-from __future__ import annotations
-
 import json
 import os
 import threading

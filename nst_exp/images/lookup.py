@@ -1,7 +1,5 @@
 """Search for images on this machine: by path, in the images folder, packaged, downloaded."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from contextlib import suppress

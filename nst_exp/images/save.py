@@ -1,7 +1,5 @@
 """Saving of images as sRGB files that are complete and finite."""
 
-from __future__ import annotations
-
 import io
 import json
 import struct

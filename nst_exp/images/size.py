@@ -1,7 +1,5 @@
 """The size of a run's image."""
 
-from __future__ import annotations
-
 from math import sqrt
 
 from nst_exp.config.schema import SizeMode

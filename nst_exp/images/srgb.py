@@ -1,7 +1,5 @@
 """Conversion of decoded images to 8-bit sRGB without transparency."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from functools import lru_cache

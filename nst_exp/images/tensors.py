@@ -1,7 +1,5 @@
 """Conversion of images to tensors and back; the only module here that needs torch."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Checks of TIFF samples that Pillow would silently misread."""
 
-from __future__ import annotations
-
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 

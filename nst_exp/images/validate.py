@@ -1,7 +1,5 @@
 """Checks of the config keys that name files: images, weights and the result; decodes nothing."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """``python -m nst_exp.report FOLDER... [--out DIR]``, also as ``nst-exp-report``."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

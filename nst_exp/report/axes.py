@@ -1,7 +1,5 @@
 """Arrange jobs on contact sheets: the varied keys become rows, columns and sheets."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

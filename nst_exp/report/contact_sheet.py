@@ -1,7 +1,5 @@
 """Draw a contact sheet: the results of a sweep, arranged by the values that vary."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The content of a report: the jobs of one or several sweeps, and which keys vary."""
 
-from __future__ import annotations
-
 import math
 import shlex
 from collections.abc import Sequence

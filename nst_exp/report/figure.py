@@ -1,7 +1,5 @@
 """Draw figures: runs whose config asks for it (``figure.title``) become labeled panels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Draw a grid of labeled images: used by contact sheets, figures and the trade-off plot."""
 
-from __future__ import annotations
-
 import io
 import textwrap
 from collections.abc import Sequence

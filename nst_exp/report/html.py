@@ -1,7 +1,5 @@
 """``report.html``: template, style, script and data as one self-contained page."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html

@@ -1,7 +1,5 @@
 """The content of the web page as plain values for its script."""
 
-from __future__ import annotations
-
 import base64
 import io
 import math

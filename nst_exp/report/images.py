@@ -1,7 +1,5 @@
 """The images of a report: results, snapshots and the inputs that all jobs share."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Settings of runs as text: values, captions, names of files, and which keys differ."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Sequence

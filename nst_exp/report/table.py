@@ -1,7 +1,5 @@
 """The table of a report: ``results.csv`` for programs, text for the terminal."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

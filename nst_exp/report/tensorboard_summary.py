@@ -1,7 +1,5 @@
 """Contact sheets and the table for TensorBoard, beside the curves of the runs."""
 
-from __future__ import annotations
-
 import html
 import io
 import time

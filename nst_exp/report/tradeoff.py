@@ -1,7 +1,5 @@
 """The trade-off between content and style: which jobs are on the Pareto front, and the plot."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """A lock that keeps other processes out of the folder of a run or sweep."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

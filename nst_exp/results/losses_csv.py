@@ -1,7 +1,5 @@
 """``losses.csv``: the losses of a run at its steps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass

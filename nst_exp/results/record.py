@@ -1,7 +1,5 @@
 """The record of a run, ``result.json``."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import json

@@ -1,7 +1,5 @@
 """Folders of runs: what they hold, which one a run may use, and what is removed from it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from contextlib import suppress

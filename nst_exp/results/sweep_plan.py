@@ -4,8 +4,6 @@ The same command in the same folder finds its jobs again in the plan, also if th
 meanwhile, and a report knows which jobs there should be.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field

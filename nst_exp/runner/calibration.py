@@ -1,7 +1,5 @@
 """The images on which a network is normalized, and the record of it."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping, Sequence

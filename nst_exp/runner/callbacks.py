@@ -1,7 +1,5 @@
 """What is shown and recorded beside the optimization: the progress bar, curves and snapshots."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

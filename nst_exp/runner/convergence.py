@@ -1,7 +1,5 @@
 """Which image a level ends with, and whether its loss still fell."""
 
-from __future__ import annotations
-
 import logging
 import math
 

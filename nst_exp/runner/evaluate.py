@@ -1,7 +1,5 @@
 """The metrics of a run's result; a metric that fails is left out with a warning."""
 
-from __future__ import annotations
-
 import logging
 import math
 import sys

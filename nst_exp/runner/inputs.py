@@ -1,7 +1,5 @@
 """The images that a run reads, as tensors of the sizes that it needs."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The module of one level: its images, targets and start."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import torch

@@ -1,7 +1,5 @@
 """What goes to TensorBoard at the start of a run: its settings."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How much memory a run needs, what to say if the machine has less, and how it is reused."""
 
-from __future__ import annotations
-
 import copy
 import ctypes
 import errno

@@ -1,7 +1,5 @@
 """The LightningModule that optimizes one image."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 from collections.abc import Callable, Iterable

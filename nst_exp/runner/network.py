@@ -4,8 +4,6 @@ Weights, networks and the feature maps of targets are cached, so that the jobs o
 process share them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Checkpoints: when they are written, and what an interrupted run is resumed from."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """One run, from a Config to an image and its record. Everything is wired here."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time

@@ -1,7 +1,5 @@
 """A run's image as a file, with the settings that made it inside."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Callable

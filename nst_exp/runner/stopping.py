@@ -1,7 +1,5 @@
 """What ends a run early: a signal, a numerical failure, too little memory, a full disk."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """Lightning's Trainer, set up as the config asks for it."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import warnings

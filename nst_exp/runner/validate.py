@@ -1,7 +1,5 @@
 """Validation of a config: the one place that asks every check. No torch."""
 
-from __future__ import annotations
-
 from nst_exp.config.schema import Config
 from nst_exp.config.validate import combination_problems, size_problems, value_problems
 from nst_exp.images.validate import file_problems

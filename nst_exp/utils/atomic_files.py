@@ -1,7 +1,5 @@
 """Files that are either complete or absent, also after a crash."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -1,7 +1,5 @@
 """Download one file over HTTP with a size limit, timeouts and retries."""
 
-from __future__ import annotations
-
 import errno
 import http.client
 import shutil

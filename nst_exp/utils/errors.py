@@ -4,8 +4,6 @@ The command line prints the message without a traceback and exits with ``exit_co
 exception is a bug (exit code 1).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 

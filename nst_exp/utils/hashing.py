@@ -1,7 +1,5 @@
 """SHA-256 hashes of files, and published prefixes of them."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from pathlib import Path

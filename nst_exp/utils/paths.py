@@ -1,7 +1,5 @@
 """Folders of the presets and of the cache."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -4,8 +4,6 @@ While a run makes steps, the first signal requests a stop after the current step
 can be saved. At any other time, and for a second signal, ``SignalReceived`` is raised.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Iterable, Iterator

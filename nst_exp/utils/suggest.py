@@ -1,7 +1,5 @@
 """Help with words that a user typed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from difflib import get_close_matches
 

@@ -1,7 +1,5 @@
 """Names and shapes of torchvision's tensors, without the classifier."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

@@ -5,8 +5,6 @@ says where the weights come from, and a hash of the record and the tensors; a fi
 the hash is right.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

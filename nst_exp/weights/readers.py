@@ -4,8 +4,6 @@ Nothing in a file is executed: pickles are read with ``weights_only``. ONNX and 
 refer to other files.
 """
 
-from __future__ import annotations
-
 import pickle
 import re
 from collections.abc import Mapping

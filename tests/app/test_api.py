@@ -1,7 +1,5 @@
 """The run from Python."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The command line as a user meets it: words on the screen, exit codes, files."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

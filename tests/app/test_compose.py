@@ -1,7 +1,5 @@
 """From composed configs to typed ones."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """An image's overrides lead to the same config again."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Sweeps on several processes, and searches: the same images, and nothing lost."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

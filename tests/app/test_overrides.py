@@ -1,7 +1,5 @@
 """What a user reads after a mistake on the command line: key, value, what is allowed."""
 
-from __future__ import annotations
-
 import random
 import shlex
 import string

@@ -1,7 +1,5 @@
 """Sweeps: validated before the first job, stopped, resumed, extended; failures stay alone."""
 
-from __future__ import annotations
-
 import json
 import random
 import signal

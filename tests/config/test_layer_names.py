@@ -1,7 +1,5 @@
 """The tables of layer names, compared with torchvision's networks on the meta device."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import pytest

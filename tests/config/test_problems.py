@@ -1,7 +1,5 @@
 """Values that a key does not allow, or that do not fit each other, get one clear line each."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import pytest

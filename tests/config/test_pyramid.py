@@ -1,7 +1,5 @@
 """Sizes and steps of the levels of a pyramid."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """Configs as plain values, and back again."""
 
-from __future__ import annotations
-
 import json
 from enum import Enum
 from typing import Any

@@ -4,8 +4,6 @@ The tolerance is 1e-4 of the largest value: float32 through up to twenty convolu
 two memory formats sum in different orders.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any

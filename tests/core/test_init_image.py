@@ -1,7 +1,5 @@
 """The image that the optimization starts from."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

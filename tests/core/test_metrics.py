@@ -1,7 +1,5 @@
 """The metrics of a result, against closed forms, naive loops and the libraries themselves."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

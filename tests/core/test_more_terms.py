@@ -1,7 +1,5 @@
 """``loss.more``: further style terms of a run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from helpers_run import tiny_run

@@ -1,7 +1,5 @@
 """The normalized network, against naive float64 sums and the definition of its scales."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The terms of the objective against loops, and their gradients against differences."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """L-BFGS against torch's own: the same points, with fewer evaluations. Adam's carried state."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from typing import Any

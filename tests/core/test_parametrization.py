@@ -1,7 +1,5 @@
 """The image's coordinates: the Hartley transform, its scaling, and that nothing is lost by them."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable

@@ -5,8 +5,6 @@ written from the publications; of an undivided Gram matrix, where a program need
 the content's size, the style's matrix is brought to that number of positions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 

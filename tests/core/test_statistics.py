@@ -1,7 +1,5 @@
 """The statistics and their distances, against loops, closed forms and other factorizations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Winograd's convolutions against torch's own in float64."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

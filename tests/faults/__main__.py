@@ -3,8 +3,6 @@
 The exit code is 1 if a promise of docs/reliability.md was broken.
 """
 
-from __future__ import annotations
-
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: forked processes share the cores

@@ -1,7 +1,5 @@
 """Disks that are full or gone, folders that are read-only, names that are taken."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import random

@@ -1,7 +1,5 @@
 """Losses, maps and gradients that become NaN or infinite, and settings at the ends of the scale."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

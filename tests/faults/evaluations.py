@@ -1,7 +1,5 @@
 """Faults at one evaluation of the objective, and a record of all of them, in a forked process."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

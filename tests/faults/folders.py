@@ -1,7 +1,5 @@
 """What a run leaves in its folder, for comparison, and which of its files are damaged."""
 
-from __future__ import annotations
-
 import csv
 import json
 import logging

@@ -3,8 +3,6 @@
 Mutant ``n`` is always the same: ``mutant(n)`` gives its name and its bytes.
 """
 
-from __future__ import annotations
-
 import io
 import multiprocessing
 import os

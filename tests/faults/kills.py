@@ -1,7 +1,5 @@
 """SIGKILL at random moments of runs and sweeps, several times for each."""
 
-from __future__ import annotations
-
 import signal
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a block of faults has found: one row of the table."""
 
-from __future__ import annotations
-
 import importlib
 import tempfile
 import time

@@ -4,8 +4,6 @@ A resumed run must leave what the undisturbed one leaves: the same pixels and lo
 bit, every step once in losses.csv and in TensorBoard.
 """
 
-from __future__ import annotations
-
 import itertools
 import random
 import signal

@@ -1,7 +1,5 @@
 """A web server that misbehaves on demand, for tests of downloads."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

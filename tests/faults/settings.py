@@ -3,8 +3,6 @@
 Each runs in a forked process in which neither the network nor a run can be reached.
 """
 
-from __future__ import annotations
-
 import random
 import shlex
 import socket

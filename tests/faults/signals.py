@@ -1,7 +1,5 @@
 """SIGTERM, Ctrl-C and others at random moments; then the same command again."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """Sweeps with jobs that fail and diverge, that are killed, started twice, and started again."""
 
-from __future__ import annotations
-
 import random
 import signal
 import time

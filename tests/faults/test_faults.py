@@ -1,7 +1,5 @@
 """A small part of each block of faults, and that the blocks notice what is broken."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

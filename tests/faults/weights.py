@@ -4,8 +4,6 @@ Each trial is the command line with a cache of its own, and then the same comman
 which must leave the image of a run that read the weights from a file.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

@@ -1,7 +1,5 @@
 """Image files for tests that Pillow cannot write. Arrays are (H, W) or (H, W, channels)."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

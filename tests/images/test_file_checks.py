@@ -1,7 +1,5 @@
 """Config keys that name files: what is refused before any work."""
 
-from __future__ import annotations
-
 import socket
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Color profiles: expected values are computed here from the definitions, not by LittleCMS."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Mapping
 from pathlib import Path

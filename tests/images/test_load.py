@@ -1,7 +1,5 @@
 """A file is loaded as a person sees it, or refused in one line that helps."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import struct

@@ -1,7 +1,5 @@
 """Images by name: the catalog, the order of places, downloads, substitutes."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import logging

@@ -1,7 +1,5 @@
 """A result is written complete, exact and tagged, or not at all."""
 
-from __future__ import annotations
-
 from io import BytesIO
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Target sizes keep the aspect ratio, whatever is measured."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,5 @@
 """Images to tensors and back, and resampling that neither shifts nor aliases."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

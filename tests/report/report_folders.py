@@ -1,7 +1,5 @@
 """Folders of runs and sweeps as the commands leave them, without a run."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Which jobs a report has, which keys vary, and where jobs stand on contact sheets."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The web page in a real browser."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Drawings: images are exact and in the right place; figures and the trade-off plot."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from pathlib import Path
 from typing import Any

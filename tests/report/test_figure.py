@@ -1,7 +1,5 @@
 """Runs and sweeps that end in a figure."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

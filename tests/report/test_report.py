@@ -1,7 +1,5 @@
 """The files of a report, what users may write into them, and the command."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Run folders, loss files and sweep plans, read back."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The lock of a folder."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sys

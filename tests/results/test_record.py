@@ -1,7 +1,5 @@
 """The record of a run, and which folders a run may use."""
 
-from __future__ import annotations
-
 import functools
 import json
 from pathlib import Path

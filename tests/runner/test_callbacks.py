@@ -1,7 +1,5 @@
 """What TensorBoard, losses.csv and the snapshots hold after a run, read back from the files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which image a level ends with, and what is logged if it did not improve."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

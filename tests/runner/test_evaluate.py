@@ -1,7 +1,5 @@
 """The metrics of a run: what is measured, what is left out with a warning, and the record."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

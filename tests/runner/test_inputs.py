@@ -1,7 +1,5 @@
 """Which images are loaded, and the sizes that they get."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What a run needs of memory, what there is, and what is logged if it does not fit."""
 
-from __future__ import annotations
-
 import os
 import sys
 

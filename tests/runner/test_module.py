@@ -1,7 +1,5 @@
 """StyleTransfer under a real Trainer: descent, divergence, averaging, checkpoints."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Container
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Runs with a normalized network: the images that it is measured on, and what is recorded."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

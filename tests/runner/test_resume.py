@@ -1,7 +1,5 @@
 """A run that was stopped is resumed as if it had not been: the same bytes in the end."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

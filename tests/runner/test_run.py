@@ -1,7 +1,5 @@
 """Whole runs: the result, its record, and what the settings do to the image."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

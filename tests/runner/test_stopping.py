@@ -1,7 +1,5 @@
 """Signals, full disks and other early ends of a run: what is said, what is saved, what is left."""
 
-from __future__ import annotations
-
 import errno
 import json
 import signal

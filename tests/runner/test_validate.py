@@ -1,7 +1,5 @@
 """Validation asks every check, reports every problem at once, and needs no torch."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """Atomic files: what is left after failures, full disks, signals and kills."""
 
-from __future__ import annotations
-
 import os
 import stat
 import subprocess

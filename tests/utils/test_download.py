@@ -1,7 +1,5 @@
 """Downloads from a server that misbehaves."""
 
-from __future__ import annotations
-
 import functools
 import io
 import shutil

@@ -1,7 +1,5 @@
 """Signals: requests to stop while steps are made, and exceptions at any other time."""
 
-from __future__ import annotations
-
 import errno
 import signal
 import sys

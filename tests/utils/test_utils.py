@@ -1,7 +1,5 @@
 """Suggestions, reasons of errors, hashes and the cache folder."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Every test of weights has a cache and a server of its own."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from collections.abc import Iterator

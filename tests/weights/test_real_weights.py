@@ -1,7 +1,5 @@
 """The published weights themselves."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """The command ``nst-exp-weights`` and the presets that it reads."""
 
-from __future__ import annotations
-
 import pytest
 
 from nst_exp.app import weights_command

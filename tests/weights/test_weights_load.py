@@ -1,7 +1,5 @@
 """The order of the sources, the cache and what can happen to it."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

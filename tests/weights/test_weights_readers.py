@@ -1,7 +1,5 @@
 """Files of weights: every format, and what is refused."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

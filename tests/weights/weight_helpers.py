@@ -1,7 +1,5 @@
 """Helpers of the tests of weights: random trunks."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Planning a sweep: validate its jobs and give them folders before the first one starts."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import sys

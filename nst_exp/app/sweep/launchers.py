@@ -1,7 +1,5 @@
 """What a sweep has to know of Hydra's sweeper and launcher."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

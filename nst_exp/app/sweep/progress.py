@@ -1,7 +1,5 @@
 """What a sweep shows: a line as each job begins, and one bar for all jobs."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import time

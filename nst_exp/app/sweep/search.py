@@ -1,7 +1,5 @@
 """Optuna's sweeper, which chooses its jobs itself: what it minimizes."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Style statistics: one file per family, with one interface."""
 
-from __future__ import annotations
-
 from nst_exp.config import schema
 from nst_exp.core.statistics.gram import Gram
 from nst_exp.core.statistics.interface import FeatureMap, Statistic, Summary

@@ -1,7 +1,5 @@
 """The Gram matrix of Gatys et al.: products of all pairs of channels, summed over positions."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import torch

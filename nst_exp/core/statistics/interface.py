@@ -1,7 +1,5 @@
 """What every statistic of a feature map offers to the objective."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Mean, standard deviation and covariance of the channels, and distances made of them."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
