@@ -59,18 +59,6 @@ def test_images_are_exact_and_only_texts_are_drawn_beside_them() -> None:
     assert not ink[top + HEIGHT :].any()
 
 
-def test_label_is_below_and_a_missing_image_is_a_frame_with_a_note() -> None:
-    drawing = draw_grid([[Panel("α/β = 2 × 10, $x_1$", noise()), Panel("", None, "failed")]])
-    left, top = place(drawing, noise())
-    ink = inked(drawing)
-    columns = np.nonzero(ink[top + HEIGHT :])[1]
-    assert left <= columns.min() < columns.max() <= left + WIDTH
-    frame = ink[top : top + HEIGHT, left + WIDTH + 1 :]
-    frame = frame[:, frame.any(axis=0).argmax() :][:, :WIDTH]
-    assert all(edge.all() for edge in (frame[0], frame[-1], frame[:, 0], frame[:, -1]))
-    assert frame[40:80, 50:150].any()  # the note
-
-
 def test_wide_drawings_are_reduced_and_small_images_enlarged_as_allowed() -> None:
     drawing = draw_grid([[Panel("", noise(3000, 40)), Panel("", noise(3000, 40))]])
     assert MAX_WIDTH - 100 < drawing.width <= MAX_WIDTH
@@ -78,18 +66,6 @@ def test_wide_drawings_are_reduced_and_small_images_enlarged_as_allowed() -> Non
     for enlarge, expected in ((1.0, (90, 30)), (2.0, (180, 60)), (9.0, (810, 270))):
         rows, columns = np.nonzero(inked(draw_grid([[Panel("", flat)]], enlarge=enlarge)))
         assert (np.ptp(columns) + 1, np.ptp(rows) + 1) == expected
-
-
-def test_inset_has_a_white_border_in_the_lower_left_corner() -> None:
-    flat = Image.new("RGB", (WIDTH, HEIGHT), (0, 0, 200))
-    inset = Image.new("RGB", (100, 50), (200, 0, 0))
-    drawing = draw_grid([[Panel("", flat, inset=inset)]])
-    rows, columns = np.nonzero((np.asarray(drawing) == (0, 0, 200)).all(axis=2))
-    panel = np.asarray(drawing)[rows.min() :, columns.min() :][:HEIGHT, :WIDTH]
-    expected = np.full((HEIGHT, WIDTH, 3), (0, 0, 200))
-    expected[-29:, :57] = 255
-    expected[-28:, :56] = (200, 0, 0)  # 28 % of 200
-    assert np.array_equal(panel, expected)
 
 
 def test_results_are_where_their_values_say(tmp_path: Path) -> None:
