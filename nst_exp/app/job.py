@@ -34,12 +34,7 @@ register()  # also in the processes of a launcher, which compose their jobs them
 class JobFailure:
     """How a job of a sweep failed; jobs return it instead of raising, so that others go on."""
 
-    exit_code: int
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a signal ended the job."""
-        return self.exit_code > 128
+    exit_code: int  # above 128 if a signal ended the job
 
 
 def do_job(cfg: DictConfig) -> Objectives | JobFailure | None:
@@ -82,7 +77,7 @@ def _sweep_job(
     except NstError as error:
         failure = JobFailure(fail(error))
         # A locked folder has the record of the process that works there.
-        if not failure.interrupted and not isinstance(error, FolderLocked):
+        if failure.exit_code <= 128 and not isinstance(error, FolderLocked):
             record_failure(folder, config, error, overrides)
     except Exception as error:
         failure = JobFailure(1)

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -98,7 +97,3 @@ def _report_nothing(presets: Sequence[str], paths: Sequence[Path]) -> int:
         return 0
     print(f"nothing cached{' for ' + ', '.join(presets) if presets else ''}: {cache_folder()}")
     return WeightsError.exit_code if presets else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from nst_exp.utils.atomic_files import write_text_atomically
@@ -16,33 +15,28 @@ _HEADER = ",".join(COLUMNS)
 Row = tuple[float, ...]  # in the order of COLUMNS
 
 
-@dataclass(frozen=True)
-class LossFile:
-    """The losses of one run; every row is complete on the disk before the next step begins."""
+def start_losses(path: Path, done: int) -> None:
+    """Keep the rows up to step ``done``, or start a new file if it is 0.
 
-    path: Path
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    kept = [row for row in read_losses(path) if row[0] <= done]
+    write_text_atomically(path, "\n".join([_HEADER, *map(_line, kept)]) + "\n")
 
-    def open(self, done: int) -> None:
-        """Keep the rows up to step ``done``, or start a new file if it is 0.
 
-        Raises:
-            OutputError: If the file cannot be written.
-        """
-        kept = [row for row in read_losses(self.path) if row[0] <= done]
-        write_text_atomically(self.path, "\n".join([_HEADER, *map(_line, kept)]) + "\n")
+def append_losses(path: Path, step: int, evaluations: int, losses: Mapping[str, float]) -> None:
+    """Add a row with those of ``losses`` that LOSSES names; it is complete on the disk.
 
-    def append(self, step: int, evaluations: int, losses: Mapping[str, float]) -> None:
-        """Add a row with those of ``losses`` that LOSSES names.
-
-        Raises:
-            OutputError: If the file cannot be written.
-        """
-        row = (step, evaluations, *(losses[name] for name in LOSSES))
-        try:
-            with open(self.path, "a", encoding="utf-8", newline="") as stream:
-                stream.write(_line(row) + "\n")
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    row = (step, evaluations, *(losses[name] for name in LOSSES))
+    try:
+        with path.open("a", encoding="utf-8", newline="") as stream:
+            stream.write(_line(row) + "\n")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_losses(path: Path) -> list[Row]:

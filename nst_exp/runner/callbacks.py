@@ -14,7 +14,7 @@ from nst_exp.config import schema as config
 from nst_exp.config.pyramid import Level
 from nst_exp.images.save import save_image
 from nst_exp.images.tensors import to_array
-from nst_exp.results.losses_csv import NAME, LossFile
+from nst_exp.results.losses_csv import NAME, append_losses, start_losses
 from nst_exp.runner.logger import SAVED_LOSSES
 from nst_exp.runner.module import StyleTransfer
 
@@ -88,8 +88,8 @@ class Recorder(Callback):
             self.snapshots = folder / "snapshots"
             self.snapshots.mkdir(exist_ok=True)
         if self.writer or self.snapshots:
-            self.losses = LossFile(folder / NAME)
-            self.losses.open(done)
+            self.losses = folder / NAME
+            start_losses(self.losses, done)
         else:
             (folder / NAME).unlink(missing_ok=True)
 
@@ -102,7 +102,7 @@ class Recorder(Callback):
         if step % self.settings.every == 0 and pl_module.losses:
             losses = pl_module.losses.as_floats()
             if self.losses is not None:
-                self.losses.append(step, pl_module.evaluations, losses)
+                append_losses(self.losses, step, pl_module.evaluations, losses)
             curves = {f"loss/{name}": value for name, value in losses.items()}
             curves["progress/evaluations"] = pl_module.evaluations
             curves["progress/size"] = self.level.size

@@ -18,14 +18,8 @@ from nst_exp.utils.errors import NstError
 log = logging.getLogger(__name__)
 
 NAMES = (
-    "content_distance",
-    "style_distance",
-    "ssim",
-    "color_distance",
-    "total_variation",
-    "sharpness",
-    "peak_memory_mb",
-    "peak_gpu_memory_mb",  # of runs on CUDA
+    *("content_distance", "style_distance", "ssim", "color_distance", "total_variation"),
+    *("sharpness", "peak_memory_mb", "peak_gpu_memory_mb"),  # the last one of runs on CUDA
 )
 
 

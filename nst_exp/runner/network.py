@@ -156,12 +156,8 @@ def _load_weights_or_fallback(
     if isinstance(weights, str):
         _load.cache_clear()  # the next run tries again
         raise WeightsError(weights)
-    record.weights = {
-        "backbone": used.name,
-        "source": weights.source,
-        "sha256": weights.sha256,
-        "credit": weights.credit,
-    }
+    found = {name: getattr(weights, name) for name in ("source", "sha256", "credit")}
+    record.weights = {"backbone": used.name, **found}
     return used, weights
 
 

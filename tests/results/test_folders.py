@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nst_exp.results import sweep_plan
-from nst_exp.results.losses_csv import LossFile, read_losses
+from nst_exp.results.losses_csv import append_losses, read_losses, start_losses
 from nst_exp.results.run_folder import find_run_folders, read_run_folder
 from nst_exp.results.sweep_plan import SweepJob, SweepPlan, folder_of_job, read_plan, write_plan
 
@@ -46,21 +46,21 @@ def test_record_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
 
 
 def test_losses_are_kept_up_to_the_step_that_is_resumed(tmp_path: Path) -> None:
-    file = LossFile(tmp_path / "losses.csv")
-    file.open(0)
+    path = tmp_path / "losses.csv"
+    start_losses(path, 0)
     for step in (1, 2, 3):
         row = {"total": step / 3, "content": 1.0, "style": 2.0, "tv": 0.0, "range": 9.0}
-        file.append(step, 10 * step, row)
-    with open(file.path, "a") as stream:
+        append_losses(path, step, 10 * step, row)
+    with open(path, "a") as stream:
         stream.write("4,40,0.")  # cut off
-    assert [row[0] for row in read_losses(file.path)] == [1, 2, 3]
-    file.open(2)
-    assert [row[:2] for row in read_losses(file.path)] == [(1, 10), (2, 20)]
-    assert read_losses(file.path)[0][2] == pytest.approx(1 / 3, rel=1e-9)
-    file.open(0)
-    assert read_losses(file.path) == []
-    file.path.write_text("a,b\n1,2\n")  # of another program
-    assert read_losses(file.path) == []
+    assert [row[0] for row in read_losses(path)] == [1, 2, 3]
+    start_losses(path, 2)
+    assert [row[:2] for row in read_losses(path)] == [(1, 10), (2, 20)]
+    assert read_losses(path)[0][2] == pytest.approx(1 / 3, rel=1e-9)
+    start_losses(path, 0)
+    assert read_losses(path) == []
+    path.write_text("a,b\n1,2\n")  # of another program
+    assert read_losses(path) == []
 
 
 def test_plan_is_read_back_and_extended(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ class SweepSession(Callback):
             return
         self.progress.finish()
         failure = job_return.return_value
-        if isinstance(failure, JobFailure) and failure.interrupted:
+        if isinstance(failure, JobFailure) and failure.exit_code > 128:
             self._end(self.plan, config, interrupted=True)
             sys.exit(failure.exit_code)
         if isinstance(failure, JobFailure) and config.fail_fast:
