@@ -115,7 +115,7 @@ class _Check:
             plugin = PLUGINS.get(text)
             if plugin and not is_installed(plugin):
                 extra = plugin.partition("_")[0]
-                yield f"{text}: its plugin is not installed; pip install 'nst_exp[{extra}]'"
+                yield f"{text}: its plugin is not installed; pip install 'nst-exp[{extra}]'"
         elif key == "from_image":
             yield "from_image: only on the command line, as from_image=IMAGE"
         elif key not in self.presets and type_of(key) is None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from nst_exp.config.schema import Config, SizeMode
 from nst_exp.core.normalized import FLOOR, count_bounded
 from nst_exp.images import load_image, named_images, target_size
+from nst_exp.images.file_type import file_names
 from nst_exp.images.tensors import to_tensor
 from nst_exp.results.record import Record
 from nst_exp.runner.inputs import Inputs
@@ -44,8 +45,9 @@ def load_calibration_images(config: Config, inputs: Inputs) -> list[CalibrationI
     if folder is None:
         paths = [*named_images().values(), *(inputs.loaded[k].path for k in ("content", "style"))]
     else:
-        files = sorted(Path(os.path.expanduser(folder)).iterdir())
-        paths = [path for path in files if path.is_file() and not path.name.startswith(".")]
+        directory = Path(os.path.expanduser(folder))
+        visible = [directory / n for n in file_names(directory) if not n.startswith(".")]
+        paths = [path for path in visible if path.is_file()]
     images: dict[str, CalibrationImage] = {}
     for path in paths:
         try:
@@ -66,8 +68,7 @@ def load_calibration_images(config: Config, inputs: Inputs) -> list[CalibrationI
         images[loaded.sha256] = CalibrationImage(tensor, path, loaded.sha256)
     if not images:
         raise ConfigError(
-            f"backbone.calibration={folder}: none of the files there is an image that can be used; "
-            "name a folder of images"
+            f"backbone.calibration={folder}: no usable image; name a folder of images"
         )
     return list(images.values())
 

@@ -84,11 +84,8 @@ def make_network(config: Config, inputs: Inputs, record: Record) -> Network:
     else:
         settings, weights = _load_weights_or_fallback(settings, record)
     loss = resolve_layers(config.loss, settings)
-    record.layers = {
-        "content": loss.content.layers,
-        "style": loss.style.layers,
-        **{name: term.layers for name, term in loss.more.items()},
-    }
+    more = {name: term.layers for name, term in loss.more.items()}
+    record.layers = {"content": loss.content.layers, "style": loss.style.layers, **more}
     images = load_calibration_images(config, inputs) if settings.normalized else []
     layers, layout = layers_read(loss), (config.trainer.channels_last, config.trainer.winograd)
 

@@ -60,6 +60,7 @@ def test_fresh_folders_are_dated(run_here, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("outputs/run/*/image.png"))) == 2
 
 
+@pytest.mark.slow
 def test_again_in_the_same_folder(run_here, tmp_path: Path) -> None:
     assert run_here(*TINY, "out=o")[0] == 0
     image, overrides = tmp_path / "o/image.png", tmp_path / "o/.hydra/overrides.yaml"
@@ -78,6 +79,7 @@ def test_again_in_the_same_folder(run_here, tmp_path: Path) -> None:
     assert image.stat().st_mtime_ns > before[0]
 
 
+@pytest.mark.slow
 def test_from_image(run_here, tmp_path: Path) -> None:
     assert run_here(*TINY, "seed=3", "init=noise", "out=first")[0] == 0
     assert run_here("from_image=first/image.png", "logging=none", "out=second")[0] == 0

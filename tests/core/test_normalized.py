@@ -80,6 +80,7 @@ def test_mean_activation_is_one_on_the_calibration_set(
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_dead_channel_and_dead_layer_stay_finite(images: list[Tensor]) -> None:
     encoder = build(VGG11)
     chain = find_chain(encoder, "vgg11")
@@ -104,6 +105,7 @@ def test_activations_that_are_not_finite_are_an_error(images: list[Tensor]) -> N
         normalize_encoder(encoder, "vgg11", images)
 
 
+@pytest.mark.slow
 def test_the_given_weights_are_left_alone(images: list[Tensor]) -> None:
     state = build(VGG11).trunk.state_dict()
     copy = {name: value.clone() for name, value in state.items()}

@@ -265,6 +265,7 @@ def minus_mean(image: Tensor) -> Tensor:
     return image * 255 - image.new_tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "loss", "preprocess"),
     [

@@ -16,7 +16,7 @@ from nst_exp.report.axes import arrange
 from nst_exp.report.contact_sheet import draw_sheet
 from nst_exp.report.entries import read_report
 from nst_exp.report.figure import draw_figure
-from nst_exp.report.grid import MAX_WIDTH, Panel, draw_grid
+from nst_exp.report.grid import Panel, draw_grid
 from nst_exp.report.images import result_panel, shared_inputs
 from nst_exp.report.tradeoff import draw_tradeoff, find_tradeoff, pareto_front
 from nst_exp.results.run_folder import read_run_folder
@@ -57,15 +57,6 @@ def test_images_are_exact_and_only_texts_are_drawn_beside_them() -> None:
     assert ink[:top, left:].any()  # "one"
     assert ink[top : top + HEIGHT, :left].any()  # "a"
     assert not ink[top + HEIGHT :].any()
-
-
-def test_wide_drawings_are_reduced_and_small_images_enlarged_as_allowed() -> None:
-    drawing = draw_grid([[Panel("", noise(3000, 40)), Panel("", noise(3000, 40))]])
-    assert MAX_WIDTH - 100 < drawing.width <= MAX_WIDTH
-    flat = Image.new("RGB", (90, 30), "red")
-    for enlarge, expected in ((1.0, (90, 30)), (2.0, (180, 60)), (9.0, (810, 270))):
-        rows, columns = np.nonzero(inked(draw_grid([[Panel("", flat)]], enlarge=enlarge)))
-        assert (np.ptp(columns) + 1, np.ptp(rows) + 1) == expected
 
 
 def test_results_are_where_their_values_say(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def _stopped(
     return caught.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("level", "step", "overrides", "warning"),
     [
@@ -62,6 +63,7 @@ def test_stopped_and_resumed_gives_the_same_bytes(
     assert resumed.record["warnings"] == whole.record["warnings"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_a_crash_in_a_level_of_a_pyramid_loses_that_level_alone(
     tmp_path: Path,
@@ -91,6 +93,7 @@ def test_a_crash_in_a_level_of_a_pyramid_loses_that_level_alone(
     assert differences(result_of(folder), result_of(tmp_path / "whole")) == []
 
 
+@pytest.mark.slow
 def test_stopped_twice_and_then_a_damaged_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
