@@ -77,7 +77,7 @@ def test_images_have_one_area_and_count_once(
 
     for name in ("a.png", "again.png", "wide.png"):
         (folder / name).unlink()
-    with pytest.raises(ConfigError, match=r"backbone\.calibration=.*none of the files"):
+    with pytest.raises(ConfigError, match=r"backbone\.calibration=.*no usable image"):
         load_calibration_images(config, inputs)
 
 
