@@ -7,8 +7,8 @@ line search, Fourier coefficients, losses, TensorBoard, progress), read from the
 TensorBoard points. The denominator is the median of a forward and backward pass through the same
 trunk as style transfer is usually written: channels first, torch's own convolutions, the ReLUs out
 of place so that any layer may be read, frozen weights, the allocator as it comes; no losses, no
-optimizer. Both in one process and on a square picture; the bare passes first, since a run changes
-the allocator for good. Run it on a quiet machine, and twice: machines drift.
+optimizer. Both in one process and on a square image; the bare passes first, since a run changes
+the allocator permanently. Run it on a quiet machine, and twice: machines drift.
 
 ``--with`` adds a line for each of these settings: a step with it over a step at the defaults.
 """

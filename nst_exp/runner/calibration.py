@@ -82,7 +82,7 @@ def record_normalization(
         ConfigError: If an interrupted run in the same folder used other images.
     """
     files = [{"path": str(image.path), "sha256": image.sha256} for image in images]
-    earlier = record.normalized["pictures"] if record.normalized else files
+    earlier = record.normalized["images"] if record.normalized else files
     if {entry["sha256"] for entry in earlier} != {entry["sha256"] for entry in files}:
         raise ConfigError(
             f"out={record.folder}: holds a run whose network was normalized on other images; give "
@@ -101,5 +101,5 @@ def record_normalization(
         f"normalized to a mean activation of 1 on {len(images)} images; the scales of {bounded} "
         f"channels are bounded (mean below {FLOOR:g} of their layer's)"
     )
-    record.normalized = {"pictures": files, "floor": FLOOR, "layers": layers}
+    record.normalized = {"images": files, "floor": FLOOR, "layers": layers}
     record.save("running")  # a killed run is compared with this

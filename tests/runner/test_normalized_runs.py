@@ -87,7 +87,7 @@ def test_run_with_a_folder_of_images(
     caplog.set_level("INFO", "nst_exp")
     result = tiny_run(tmp_path / "out", *SMALL, f"backbone.calibration={folder}")
     found = result.record["normalized"]
-    assert [Path(entry["path"]).name for entry in found["pictures"]] == ["a.png"]
+    assert [Path(entry["path"]).name for entry in found["images"]] == ["a.png"]
     assert found["floor"] == FLOOR
     assert set(found["layers"]) == {"conv1_1", "conv2_1"}
     assert found["layers"]["conv1_1"]["channels"] == 64
@@ -101,7 +101,7 @@ def test_run_with_a_folder_of_images(
 def test_run_on_packaged_and_own_images(tmp_path: Path) -> None:
     own = picture(tmp_path / "own.png", (60, 50))
     result = tiny_run(None, *SMALL, f"content={own}")
-    names = [Path(entry["path"]).name for entry in result.record["normalized"]["pictures"]]
+    names = [Path(entry["path"]).name for entry in result.record["normalized"]["images"]]
     assert names == [*(path.name for path in named_images().values()), "own.png"]
 
 
@@ -130,7 +130,7 @@ def test_fallback_is_normalized_as_well(folder: Path) -> None:
     assert result.record["weights"]["backbone"] == "vgg16"
     substitution = {"backbone": "vgg19", "by": "vgg16", "because": "not here"}
     assert result.record["substituted"] == [substitution]
-    assert len(result.record["normalized"]["pictures"]) == 1
+    assert len(result.record["normalized"]["images"]) == 1
 
 
 def test_missing_weights_are_asked_for_again_in_the_next_run(missing: set[str]) -> None:
