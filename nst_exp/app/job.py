@@ -32,7 +32,7 @@ register()  # also in the processes of a launcher, which compose their jobs them
 
 @dataclass(frozen=True)
 class JobFailure:
-    """How a job of a sweep failed; jobs return it instead of raising, so that the others continue."""
+    """How a job of a sweep failed; jobs return it instead of raising: the others continue."""
 
     exit_code: int  # above 128 if a signal ended the job
 
