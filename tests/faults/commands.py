@@ -100,7 +100,11 @@ def start(
         if before is not None:
             before()
         sys.argv = ["nst_exp", *arguments]
-        run_command_line()
+        try:
+            run_command_line()
+        finally:  # a forked process ends without the functions that stop joblib's workers
+            if loky := sys.modules.get("joblib.externals.loky"):
+                loky.get_reusable_executor().shutdown(kill_workers=True)
 
     output.write_text("")
     process = multiprocessing.get_context("fork").Process(target=work)

@@ -20,7 +20,7 @@ from nst_exp.images import load_image
 from nst_exp.images.tensors import to_tensor
 from nst_exp.results.record import Record
 from nst_exp.runner import network
-from nst_exp.runner.evaluate import NAMES, evaluate
+from nst_exp.runner.evaluate import evaluate
 from nst_exp.runner.inputs import load_inputs
 from nst_exp.runner.network import Network, make_network, reference_network
 from nst_exp.utils.errors import WeightsError
@@ -200,8 +200,3 @@ def test_the_image_is_saved_before_anything_is_measured(
     assert json.loads((tmp_path / "result.json").read_text())["status"] != "done"
     assert tiny_run(tmp_path).record["status"] == "done"
     np.testing.assert_array_equal(pixels(tmp_path / "image.png"), saved)
-
-
-def test_every_metric_is_documented() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs/metrics.md").read_text(encoding="utf-8")
-    assert all(f"| `{name}` |" in page for name in NAMES)
