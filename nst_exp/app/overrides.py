@@ -127,6 +127,8 @@ class _Check:
                 yield f"{text}: cannot be removed; give another one, {key}=..."
         elif key == "experiment" and not override.is_add():
             yield f"experiment: needs a plus sign; write +{typed}"
+        elif override.package == "backbone.fallback" and not override.is_add():
+            yield f"{text}: needs a plus sign; write +{typed}"
         elif override.is_sweep_override():
             yield from self._sweep(typed, key, override)
         else:

@@ -34,6 +34,7 @@ optimizer.lr=inf                    | optimizer.lr=inf | finite
 init.kind=noize                     | init.kind=noize | did you mean 'noise'?
 +experiment=paper_fig33             | experiment=paper_fig33 | did you mean 'paper_fig3'?
 experiment=paper_fig3               | experiment | +experiment=paper_fig3
+backbone@backbone.fallback=vgg16     | plus sign | +backbone@backbone.fallback=vgg16
 +experiment=paper_fig3 panel=Z      | panel=Z | B, C, D, E, F
 loss.style.layers=[relu4_22]        | loss.style.layers | relu4_22 | did you mean 'relu4_2'?
 background=whit                     | background=whit | did you mean 'white'?
