@@ -165,7 +165,7 @@ def test_missing_plugin_names_the_extra_that_installs_it(
 ) -> None:
     monkeypatch.setattr(overrides, "is_installed", lambda plugin: False)
     extra = name.partition("=")[2]
-    with pytest.raises(ConfigError, match=rf"{name}: .* pip install 'nst_exp\[{extra}\]'"):
+    with pytest.raises(ConfigError, match=rf"{name}: .* pip install 'nst-exp\[{extra}\]'"):
         check_arguments(["-m", "beta=1,2", name])
 
 
