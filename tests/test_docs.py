@@ -35,6 +35,7 @@ def commands() -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", commands())
 def test_documented_command_is_accepted(command: str) -> None:
     arguments = shlex.split(command)

@@ -131,6 +131,7 @@ def test_adam_keeps_its_state_on_the_next_level(monkeypatch: pytest.MonkeyPatch)
     assert carried.losses["total"] < tiny_run(None, *settings).losses["total"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "key"), [("size=6", "content"), ("resolution.style_size=6", "style")]
 )
