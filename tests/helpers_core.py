@@ -1,5 +1,7 @@
 """Random feature maps, and references in float64 that more than one test of core uses."""
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor
 
@@ -27,3 +29,46 @@ def exact_wasserstein2(features: Tensor, style: Tensor) -> Tensor:
     nuclear = torch.linalg.svdvals(root.T @ joined).sum()
     spread = joined.square().sum() + root.square().sum() - 2 * nuclear
     return ((x.mean(dim=1) - y.mean(dim=1)).square().sum() + spread) / n
+
+
+class NewtonSchulzRoot(torch.autograd.Function):
+    """The root of a symmetric matrix as in crowsonkb's program, with whole matrices.
+
+    The gradient is the upper right block of the sign of [[R, g], [0, -R]], over 2: it solves
+    R X + X R = g, as far as the iterations for the sign have converged.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, iterations: int) -> Tensor:
+        """Map (N, N) to (N, N)."""
+        three, norm = 3 * torch.eye(len(matrix), dtype=matrix.dtype), matrix.norm()
+        y, z = matrix / norm, three / 3
+        for _ in range(iterations):
+            y, z = y @ (three - z @ y) / 2, (three - z @ y) @ z / 2
+        ctx.iterations = iterations
+        ctx.save_for_backward(root := y * norm.sqrt())
+        return root
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Map (N, N) to (N, N)."""
+        (root,) = ctx.saved_tensors
+        zeros, n = torch.zeros_like(root), len(root)
+        rows = [torch.cat([root, gradients[0]], 1), torch.cat([zeros, -root], 1)]
+        sign = torch.cat(rows) / root.norm()
+        for _ in range(ctx.iterations):
+            sign = sign @ (3 * torch.eye(2 * n, dtype=root.dtype) - sign @ sign) / 2
+        return sign[:n, n:] / 2, None
+
+
+def iterated_wasserstein2(features: Tensor, style: Tensor, iterations: int = 12) -> Tensor:
+    """The distance of crowsonkb's StyleLossW2 with the roots that its program computes."""
+    means, covariances = [], []
+    for values in (features, style):
+        x = values[0].flatten(1)
+        means.append(x.mean(dim=1))
+        covariances.append(torch.cov(x, correction=0) + RIDGE * torch.eye(len(x), dtype=x.dtype))
+    image, target = covariances
+    root = NewtonSchulzRoot.apply(target, iterations)
+    inner = cast(Tensor, NewtonSchulzRoot.apply(root @ image @ root, iterations))
+    return (means[0] - means[1]).square().mean() + (image + target - 2 * inner).diagonal().mean()

@@ -87,11 +87,14 @@ class StyleLoss:
     layers: list[str] = key([], "[] = the backbone's style_layers; of loss.more, loss.style's")
     weights: list[float] = key([], "w_l, one per layer; [] = all 1", bounds=(0, inf))
     # wasserstein2: between normal distributions with the mean and covariance of the feature maps
-    statistic: Statistic = key(Statistic.gram, "wasserstein2: of the keys below only c is used")
+    statistic: Statistic = key(Statistic.gram, "wasserstein2: of a, b, c, relative only c")
     a: float = key(2.0, "power of the number of channels, N", bounds=(-10, 10))
     b: float = key(2.0, "power of the number of positions, M", bounds=(-10, 10))
     c: float = key(1.0, "constant factor", above=0)
     relative: bool = key(False, "use sum (G - A)^2 / sum A^2 instead of the formula above")
+    root_iterations: int | None = key(
+        None, "wasserstein2: Newton-Schulz iterations of its roots; null = exact", bounds=(1, 1000)
+    )
 
 
 @dataclass

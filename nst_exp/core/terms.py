@@ -110,7 +110,8 @@ class StyleTerm(LayerTerm):
     def __init__(
         self, name: str, settings: schema.StyleLoss, weight: float, style: Features
     ) -> None:
-        super().__init__(name, settings, weight, build_statistic(settings.statistic), style)
+        statistic = build_statistic(settings.statistic, settings.root_iterations)
+        super().__init__(name, settings, weight, statistic, style)
 
 
 class VariationTerm(Term):

@@ -1,11 +1,11 @@
 """The statistics and their distances, against loops, closed forms and other factorizations."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import pytest
 import torch
-from helpers_core import RIDGE, exact_wasserstein2, random_maps
+from helpers_core import RIDGE, exact_wasserstein2, iterated_wasserstein2, random_maps
 from torch import Tensor
 
 from nst_exp.app.api import make_config
@@ -18,6 +18,7 @@ from nst_exp.images.tensors import to_tensor
 from nst_exp.weights import load_weights
 
 KINDS = list(schema.Statistic)
+Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 def distance(statistic: Statistic, features: Tensor, style: Tensor) -> Tensor:
@@ -124,16 +125,18 @@ def test_dead_and_repeated_channels_have_a_finite_gradient(
         assert float(gradient.abs().max()) < 10.0
 
 
+def value_and_gradient(function: Distance, features: Tensor, style: Tensor) -> tuple[float, Tensor]:
+    variable = features.clone().requires_grad_()
+    value = function(variable, style)
+    return float(value.detach()), torch.autograd.grad(value, variable)[0]
+
+
 def assert_wasserstein2_is_exact(features: Tensor, style: Tensor, tolerance: float) -> None:
     """Value and gradient of float32 maps."""
-    results = []
-    for function in (exact_wasserstein2, partial(distance, Wasserstein2())):
-        variable = features.clone().requires_grad_()
-        value = function(variable, style)
-        results.append((value.detach(), torch.autograd.grad(value, variable)[0].double()))
-    (value, gradient), (found, of_found) = results
-    assert float(found) == pytest.approx(float(value), rel=tolerance)
-    assert float((of_found - gradient).norm() / gradient.norm()) < tolerance
+    value, gradient = value_and_gradient(exact_wasserstein2, features, style)
+    found, of_found = value_and_gradient(partial(distance, Wasserstein2()), features, style)
+    assert found == pytest.approx(value, rel=tolerance)
+    assert float((of_found - gradient).double().norm() / gradient.norm()) < tolerance
 
 
 @pytest.mark.parametrize("sizes", [((24, 20), (22, 25)), ((3, 4), (4, 4))])
@@ -145,6 +148,36 @@ def test_wasserstein2_of_single_precision_maps(sizes: list[tuple[int, int]]) -> 
         for seed, size, scale in zip((9, 10), sizes, (30.0, 45.0), strict=True)
     )
     assert_wasserstein2_is_exact(features, style, 1e-5)
+
+
+@pytest.mark.parametrize("iterations", [1, 5, 12])
+def test_wasserstein2_with_iterated_roots_is_that_of_iterated_matrices(iterations: int) -> None:
+    """Also of a blank image, with dead channels, and with fewer positions than channels."""
+    features, style = random_maps(1, 8, 5, 6), 2 * random_maps(2, 8, 7, 3)
+    dead = features.clone()
+    dead[0, 1], dead[0, 3] = 0.0, dead[0, 2]
+    ours = partial(distance, build_statistic(KINDS[-1], iterations))
+    for image in (features, dead, features[..., :1, :2], torch.zeros_like(features)):
+        found, of_found = value_and_gradient(ours, image, style)
+        value, gradient = value_and_gradient(
+            partial(iterated_wasserstein2, iterations=iterations), image, style
+        )
+        # Float64, through roots that differ by a factor of up to a thousand.
+        assert found == pytest.approx(value, rel=1e-10)
+        torch.testing.assert_close(of_found, gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_iterated_roots_approach_the_exact_ones() -> None:
+    features, style = random_maps(1, 8, 5, 6), 2 * random_maps(2, 8, 7, 3)
+    value, gradient = value_and_gradient(partial(distance, Wasserstein2()), features, style)
+    errors = []
+    for iterations in (3, 6, 12, 60):
+        ours = partial(distance, Wasserstein2(iterations))
+        found, of_found = value_and_gradient(ours, features, style)
+        assert found > value * (1 - 1e-12)  # iterated roots are too small
+        errors.append((found / value - 1, float((of_found - gradient).norm() / gradient.norm())))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] == pytest.approx((0.0, 0.0), abs=1e-9)
 
 
 @pytest.mark.slow

@@ -16,6 +16,9 @@ _STATISTICS: dict[schema.Statistic, type[Statistic]] = {
 }
 
 
-def build_statistic(kind: schema.Statistic) -> Statistic:
-    """Build the statistic that the config names."""
-    return _STATISTICS[kind]()
+def build_statistic(kind: schema.Statistic, root_iterations: int | None = None) -> Statistic:
+    """Build the statistic that the config names; ``root_iterations`` are those of Wasserstein2."""
+    statistic = _STATISTICS[kind]()
+    if isinstance(statistic, Wasserstein2):
+        statistic.root_iterations = root_iterations
+    return statistic
