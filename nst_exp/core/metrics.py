@@ -13,7 +13,8 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchvision.transforms.functional import rgb_to_grayscale
 
 from nst_exp.config import schema
-from nst_exp.core.terms import ContentTerm, Features, StyleTerm
+from nst_exp.core.targets import Features, whole_image
+from nst_exp.core.terms import ContentTerm, StyleTerm
 from nst_exp.core.terms import total_variation as image_variation
 
 _SSIM_RADIUS = 5  # of the window, 11 x 11
@@ -35,7 +36,7 @@ def style_distance(maps: Features, style_maps: Features, layers: Sequence[str]) 
     Gram matrices are per position, so the style image may have another size.
     """
     settings = schema.StyleLoss(layers=list(layers), relative=True)
-    return _mean_loss(StyleTerm("style", settings, 1.0, style_maps), maps)
+    return _mean_loss(StyleTerm("style", settings, 1.0, whole_image(style_maps)), maps)
 
 
 @torch.no_grad()

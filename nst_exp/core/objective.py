@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from nst_exp.config import schema
-from nst_exp.core.terms import ContentTerm, Features, RangeTerm, StyleTerm, Term, VariationTerm
+from nst_exp.core.targets import Features, Region
+from nst_exp.core.terms import ContentTerm, RangeTerm, StyleTerm, Term, VariationTerm
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,24 @@ class Objective(nn.Module):
 
 
 def build_objective(
-    loss: schema.Loss, alpha: float, beta: float, content_maps: Features, style_maps: Features
+    loss: schema.Loss,
+    alpha: float,
+    beta: float,
+    content_maps: Features,
+    regions: Sequence[Region],
+    content_masks: Features | None = None,
 ) -> Objective:
     """Build the objective of a config: alpha * content + beta * style + total variation + range.
 
     ``loss`` names the layers of each term. The style is ``loss.style`` and the weighted terms of
-    ``loss.more``.
+    ``loss.more``; both compare each region with its styles. ``content_masks`` are weights of the
+    positions of the content.
     """
     return Objective(
         [
-            ContentTerm(loss.content, alpha, content_maps),
-            StyleTerm("style", loss.style, beta, style_maps),
-            *(StyleTerm(n, term, beta * term.weight, style_maps) for n, term in loss.more.items()),
+            ContentTerm(loss.content, alpha, content_maps, content_masks),
+            StyleTerm("style", loss.style, beta, regions),
+            *(StyleTerm(n, term, beta * term.weight, regions) for n, term in loss.more.items()),
             VariationTerm(loss.tv),
             RangeTerm(loss.range_weight),
         ]

@@ -5,18 +5,16 @@ channels and M positions, Gram matrices G (image) and A (style).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from nst_exp.config import schema
 from nst_exp.config.schema import TVKind
-from nst_exp.core.statistics import FeatureMap, Statistic, Summary, build_statistic
-
-Features = Mapping[str, Tensor]
-"""Feature maps (1, N, h, w) by layer."""
+from nst_exp.core.statistics import FeatureMap, Statistic, build_statistic
+from nst_exp.core.targets import Features, Region, Target, style_targets
 
 
 class Term(nn.Module, ABC):
@@ -36,10 +34,7 @@ class Term(nn.Module, ABC):
 
 
 class LayerTerm(Term):
-    """A weighted sum over layers of the distance of a statistic to its target.
-
-    Targets are buffers that do not go into checkpoints: they are made again from the images.
-    """
+    """A weighted sum over layers of the distances of a statistic to its targets."""
 
     power = 0.0  # of M, in a distance of statistics that are averaged over positions
 
@@ -49,42 +44,42 @@ class LayerTerm(Term):
         settings: schema.ContentLoss | schema.StyleLoss,
         weight: float,
         statistic: Statistic,
-        maps: Features,
+        targets: Iterable[Sequence[Target]],
     ) -> None:
+        """Compare with ``targets``, those of each layer; every layer's shares should sum to 1."""
         super().__init__(name, weight)
         self.settings, self.statistic, self.layers = settings, statistic, settings.layers
         self.layer_weights = settings.weights or [1.0] * len(settings.layers)
-        self.parts = 0  # buffers of a target
-        for index, layer in enumerate(self.layers):
-            target = statistic.prepare_target(statistic.summarize(maps[layer].detach()))
-            size = target[0].square().sum()
-            # All features of a layer may be 0 for a blank image: there is nothing to divide by.
-            size = torch.where(size > 0, size, torch.ones_like(size))
-            for part, values in enumerate((size, *target)):
-                self.register_buffer(f"target{index}_{part}", values.clone(), persistent=False)
-            self.parts = 1 + len(target)
+        self.targets = nn.ModuleList(nn.ModuleList(of_layer) for of_layer in targets)
 
     def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum over the layers; each layer's own loss is without its weight."""
         total = image.new_zeros(())
         losses: dict[str, Tensor] = {}
-        for index, (layer, weight) in enumerate(zip(self.layers, self.layer_weights, strict=True)):
-            size, *target = (self.get_buffer(f"target{index}_{i}") for i in range(self.parts))
-            loss = self._layer_loss(features[layer].to(image.dtype), tuple(target), size)
-            losses[f"{self.name}/{layer}"] = loss.to(image.dtype)
-            total = total + weight * losses[f"{self.name}/{layer}"]
+        of_layers = cast(Iterable[Iterable[Target]], self.targets)
+        for layer, weight, targets in zip(self.layers, self.layer_weights, of_layers, strict=True):
+            values = features[layer].to(image.dtype)
+            loss = image.new_zeros(())
+            for target in targets:
+                loss = loss + target.share * self._distance(values, target).to(image.dtype)
+            losses[f"{self.name}/{layer}"] = loss
+            total = total + weight * loss
         return total, losses
 
-    def _layer_loss(self, features: Tensor, target: Summary, size: Tensor) -> Tensor:
+    def _distance(self, features: Tensor, target: Target) -> Tensor:
         a, b, c = self.settings.a, self.settings.b, self.settings.c
-        distance = self.statistic.distance(self.statistic.summarize(features), target)
+        summary = self.statistic.summarize(features, target.weights)
+        distance = self.statistic.distance(summary, target.summary())
         if self.statistic.normalized:
             return c * distance
         if self.settings.relative:
-            return distance / size
-        _, channels, height, width = features.shape
-        scale: float = c * (height * width) ** (self.power - b) / channels**a
+            return distance / target.size
+        channels, positions = features.shape[1], self._positions(features, target)
+        scale: float = c * positions ** (self.power - b) / channels**a
         return distance * scale
+
+    def _positions(self, features: Tensor, target: Target) -> float:
+        return features.shape[2] * features.shape[3]
 
 
 class ContentTerm(LayerTerm):
@@ -93,8 +88,21 @@ class ContentTerm(LayerTerm):
     Eq. 1 of the paper is (a, b, c) = (0, 0, 1/2).
     """
 
-    def __init__(self, settings: schema.ContentLoss, weight: float, content: Features) -> None:
-        super().__init__("content", settings, weight, FeatureMap(), content)
+    def __init__(
+        self,
+        settings: schema.ContentLoss,
+        weight: float,
+        content: Features,
+        masks: Features | None = None,
+    ) -> None:
+        """Compare with the maps of ``content``; ``masks`` are weights of the positions by layer."""
+        statistic = FeatureMap()
+        weights = {layer: masks[layer] if masks else None for layer in settings.layers}
+        targets = (
+            [Target(statistic, statistic.summarize(content[layer].detach(), mask), mask)]
+            for layer, mask in weights.items()
+        )
+        super().__init__("content", settings, weight, statistic, targets)
 
 
 class StyleTerm(LayerTerm):
@@ -102,16 +110,29 @@ class StyleTerm(LayerTerm):
 
     G and A are any statistic, times its number of positions. Both are computed per position and
     compared at the image's M, so that the style image may have another size. Eq. 4 of the paper is
-    the Gram matrix with (a, b, c) = (2, 2, 1/4).
+    the Gram matrix with (a, b, c) = (2, 2, 1/4). The loss of several regions is the sum of theirs,
+    each times its share; M is the number of positions of the region.
     """
 
     power = 2.0
 
     def __init__(
-        self, name: str, settings: schema.StyleLoss, weight: float, style: Features
+        self, name: str, settings: schema.StyleLoss, weight: float, regions: Sequence[Region]
     ) -> None:
+        """Compare each region with its styles.
+
+        Raises:
+            ValueError: If the statistic has no weights of positions and a region has.
+        """
         statistic = build_statistic(settings.statistic, settings.root_iterations)
-        super().__init__(name, settings, weight, statistic, style)
+        targets = [
+            [target for region in regions for target in style_targets(statistic, region, layer)]
+            for layer in settings.layers
+        ]
+        super().__init__(name, settings, weight, statistic, targets)
+
+    def _positions(self, features: Tensor, target: Target) -> float:
+        return super()._positions(features, target) * target.coverage
 
 
 class VariationTerm(Term):

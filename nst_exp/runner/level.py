@@ -10,6 +10,7 @@ from nst_exp.config.schema import Config
 from nst_exp.core.init_image import starting_image
 from nst_exp.core.objective import build_objective
 from nst_exp.core.optimizers import carries_state, carry_adam_state
+from nst_exp.core.targets import whole_image
 from nst_exp.images.tensors import resize
 from nst_exp.runner.inputs import Inputs
 from nst_exp.runner.module import StyleTransfer
@@ -37,7 +38,7 @@ def build_module(
         config.alpha,
         config.beta,
         network.maps(content.to(device, dtype), loss.content.layers, "content"),
-        network.maps(style.to(device, dtype), style_layers(loss), "style"),
+        whole_image(network.maps(style.to(device, dtype), style_layers(loss), "style")),
     )
     if before is None:
         image = starting_image(config.init, content, start, config.seed)

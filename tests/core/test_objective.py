@@ -13,6 +13,7 @@ from nst_exp.config import schema
 from nst_exp.config.schema import ContentLoss, StyleLoss, TVKind
 from nst_exp.core.objective import Losses, build_objective
 from nst_exp.core.statistics import build_statistic
+from nst_exp.core.targets import Target, whole_image
 from nst_exp.core.terms import total_variation
 
 MakeImage = Callable[..., Tensor]
@@ -95,7 +96,7 @@ class Case:
         self.content = self.encoder(self.make(6, 7, 2, torch.float64))
         self.style = self.encoder(self.make(9, 5, 3, torch.float64))
         weights = self.alpha, self.beta
-        self.objective = build_objective(self.loss, *weights, self.content, self.style)
+        self.objective = build_objective(self.loss, *weights, self.content, whole_image(self.style))
 
     def __call__(self, image: Tensor) -> Losses:
         losses: Losses = self.objective(image, self.encoder(image))
@@ -183,7 +184,8 @@ def test_a_weight_of_zero_measures_a_term_but_leaves_it_out(
     assert min(float(losses.sums["content"]), float(losses.sums["style"])) > 0
     assert float(losses.total) == pytest.approx(3.0 * float(losses.sums[kept]), rel=1e-15)
     if kept == "style":
-        case.objective.terms[0].target0_1.fill_(float("inf"))  # type: ignore[operator]
+        target = next(m for m in case.objective.terms[0].modules() if isinstance(m, Target))
+        target.summary()[0].fill_(float("inf"))
         image = case.image.requires_grad_()
         losses = case(image)
         (gradient,) = torch.autograd.grad(losses.total, image)
@@ -199,14 +201,16 @@ def test_a_blank_target_of_a_relative_term_gives_no_nan(random_image: MakeImage)
         content=ContentLoss(["dead"], relative=True),
         style=StyleLoss(["dead"], relative=True),
     )
-    assert float(build_objective(loss, 1.0, 1.0, blank, blank)(image, blank).total) == 0.0
+    assert (
+        float(build_objective(loss, 1.0, 1.0, blank, whole_image(blank))(image, blank).total) == 0.0
+    )
 
 
 def test_targets_are_copies_and_not_in_the_state_dict(
     tiny_encoder: nn.Module, random_image: MakeImage
 ) -> None:
     features = tiny_encoder(random_image().requires_grad_())
-    objective = build_objective(settings(), 1.0, 1.0, features, features)
+    objective = build_objective(settings(), 1.0, 1.0, features, whole_image(features))
     assert objective.state_dict() == {}
     assert not any(buffer.requires_grad for buffer in objective.buffers())
     pointers = {buffer.data_ptr() for buffer in objective.buffers()}
@@ -217,7 +221,7 @@ def test_losses_stay_single_precision_under_autocast(
     tiny_encoder: nn.Module, random_image: MakeImage
 ) -> None:
     target, features = tiny_encoder(random_image(seed=1)), tiny_encoder(random_image(seed=2))
-    objective = build_objective(settings(), 1.0, 1.0, target, target)
+    objective = build_objective(settings(), 1.0, 1.0, target, whole_image(target))
     image = random_image(seed=2)
     plain = objective(image, features)
     with torch.autocast("cpu", torch.bfloat16):

@@ -21,6 +21,7 @@ from nst_exp.config.loss_layers import layers_read, resolve_layers
 from nst_exp.config.presets import groups
 from nst_exp.core.encoder import build_encoder, feature_maps
 from nst_exp.core.objective import build_objective
+from nst_exp.core.targets import whole_image
 
 Maps = Mapping[str, Tensor]
 STYLE = [f"relu{k}_1" for k in range(1, 6)]
@@ -230,7 +231,7 @@ def test_loss_preset_is_the_published_formula(
     )
     image = random_image(6, 7, dtype=torch.float64)
     at = [value.requires_grad_() for value in (image, *features.values())]
-    objective = build_objective(loss, config.alpha, config.beta, content, style)
+    objective = build_objective(loss, config.alpha, config.beta, content, whole_image(style))
     expected = formula.total(image, features, content, style)
     assert_same(objective(image, features).total, expected, at, rtol=1e-10)
 
@@ -296,8 +297,10 @@ def test_experiment_from_the_image_to_the_loss(
         0.6 * interpolate(random_image(6, 6, seed), size=size) + 0.4 * random_image(*size, seed)
         for seed, size in ((1, (72, 88)), (2, (72, 88)), (3, (80, 64)))
     )
-    targets = feature_maps(encoder, content, "content"), feature_maps(encoder, style, "style")
-    objective = build_objective(config.loss, config.alpha, config.beta, *targets)
+    maps = feature_maps(encoder, content, "content"), feature_maps(encoder, style, "style")
+    objective = build_objective(
+        config.loss, config.alpha, config.beta, maps[0], whole_image(maps[1])
+    )
     image.requires_grad_()
     maps = (plain_vgg19(weights, preprocess(x.double())) for x in (image, content, style))
     expected = FORMULAS[loss].total(image.double(), *maps)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nst_exp.config import schema as config
 from nst_exp.core.objective import Losses, Objective, build_objective
-from nst_exp.core.terms import Features
+from nst_exp.core.targets import Features, whole_image
 from nst_exp.runner.module import LR_BACKOFF, StyleTransfer
 from nst_exp.runner.trainer import make_trainer
 from nst_exp.utils.errors import NumericalError
@@ -67,7 +67,9 @@ def make(tiny_encoder: nn.Module, random_image: MakeImage) -> Make:
         seed: int = 1,
     ) -> StyleTransfer:
         content, style = (tiny_encoder(random_image(*s)) for s in ((12, 10, 1), (14, 14, 2)))
-        objective: Any = Poisoned(build_objective(LOSS, 1.0, 20.0, content, style), nan_at)
+        objective: Any = Poisoned(
+            build_objective(LOSS, 1.0, 20.0, content, whole_image(style)), nan_at
+        )
         image, encoder = random_image(12, 10, seed), tiny_encoder
         return StyleTransfer(image, encoder, objective, settings, averaging)  # type: ignore[arg-type]
 
@@ -142,7 +144,9 @@ def test_a_start_that_is_already_perfect_is_kept(name: str, make: Make) -> None:
     module = make(OPTIMIZERS[name])
     start = module.image()
     loss = config.Loss(content=config.ContentLoss(["relu2"]), style=config.StyleLoss())
-    module.objective.objective = build_objective(loss, 1.0, 0.0, module.encoder(start), {})
+    module.objective.objective = build_objective(
+        loss, 1.0, 0.0, module.encoder(start), whole_image({})
+    )
     fit(module, 4)
     assert total(module) == 0.0
     torch.testing.assert_close(module.image(), start, rtol=0, atol=1e-6)
@@ -235,7 +239,8 @@ def test_a_start_that_is_not_finite_is_an_error(make: Make) -> None:
     module, other = make(WOLFE), make(WOLFE, seed=3)
     loss = replace(LOSS, content=config.ContentLoss(["relu2"], [], -2, -2, 3e38))
     targets = (m.encoder(m.image()) for m in (other, module))
-    module.objective.objective = build_objective(loss, 0.0, 1.0, *targets)
+    content, style = targets
+    module.objective.objective = build_objective(loss, 0.0, 1.0, content, whole_image(style))
     with pytest.raises(NumericalError, match=r"at the start \(content/relu2\); check alpha"):
         fit(module, 3)
     assert module.restarts == 0

@@ -14,6 +14,7 @@ from nst_exp.app.api import make_config
 from nst_exp.config.serialize import config_as_dict
 from nst_exp.core.encoder import build_encoder
 from nst_exp.core.objective import build_objective
+from nst_exp.core.targets import whole_image
 from nst_exp.images import read_metadata
 from nst_exp.runner.inputs import load_inputs
 from nst_exp.runner.run import Result, run
@@ -69,7 +70,7 @@ def test_losses_are_those_of_the_saved_image(done: Result) -> None:
     backbone = build_encoder(config.backbone, layers, None, config.seed, False)
     content, style, _ = load_inputs(config).tensors(config.size)
     objective = build_objective(
-        config.loss, config.alpha, config.beta, backbone(content), backbone(style)
+        config.loss, config.alpha, config.beta, backbone(content), whole_image(backbone(style))
     )
     with torch.no_grad():
         samples = imread(done.path).astype(np.float32) / 65535
