@@ -12,6 +12,10 @@ class UnsupportedPixels(ValueError):
     """Samples without a defined meaning as colors, or which Pillow would misread."""
 
 
+class RawFile(ValueError):
+    """A camera's raw file, of which Pillow would read the small preview."""
+
+
 def escape(value: object) -> str:
     """Return ``value`` as one printable line; control characters are escaped."""
     text = str(value)
@@ -61,9 +65,9 @@ def describe_unreadable(head: bytes) -> tuple[str, str]:
         return "it is a web page (HTML), not an image", "download the image itself"
     if text.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer, not the image", "fetch the image with: git lfs pull"
-    if head[4:8] == b"ftyp":
+    if head[4:12] in (b"ftypheic", b"ftypheix"):
         return (
-            "it is damaged, a video, or a HEIC image, which needs pillow-heif",
-            "convert it to PNG or JPEG, or pip install 'nst-exp[heif]'",
+            "it is a HEIC image, damaged or without pillow-heif to read it",
+            "pip install 'nst-exp[heif]', or convert it to PNG or JPEG",
         )
     return "it is damaged, or not an image in a format that can be read", "export it as PNG or JPEG"

@@ -13,14 +13,15 @@ from typing import Any
 from PIL import ExifTags, Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from nst_exp.images.file_type import (
+    RawFile,
     UnsupportedPixels,
     describe_unreadable,
     escape,
     open_regular_file,
     refusal,
 )
-from nst_exp.images.srgb import to_srgb
-from nst_exp.images.tiff import check_samples
+from nst_exp.images.srgb import read_cicp, to_srgb
+from nst_exp.images.tiff import check_not_raw, check_samples
 from nst_exp.utils.errors import reason_of
 from nst_exp.utils.hashing import sha256_of
 
@@ -80,6 +81,7 @@ def load_image(
             image.draft(None, (2 * hint, 1) if full[0] >= full[1] else (1, 2 * hint))
         rawmode = _rawmode(image)
         check_samples(image)
+        image.info["cicp"] = read_cicp(image)
         image.load()
         result = to_srgb(image, rawmode, background, notes)
         result.info.clear()  # files saved from this image must not inherit its profile
@@ -127,6 +129,7 @@ def _open_image(path: str | Path, key: str, max_megapixels: float) -> Iterator[I
             head = stream.read(512)
             formats = _formats(path, head)
             with _pillow_settings(max_megapixels), Image.open(stream, formats=formats) as image:
+                check_not_raw(image, head)
                 yield image
         except Exception as error:  # Pillow raises nearly every type on damaged files
             raise refusal(key, path, *_diagnose(error, head, max_megapixels)) from error
@@ -164,6 +167,8 @@ def _diagnose(error: Exception, head: bytes, max_megapixels: float) -> tuple[str
     match error:
         case UnidentifiedImageError():
             return describe_unreadable(head)
+        case RawFile():
+            return "it is a camera's raw file", "develop it and export a JPEG, PNG or TIFF"
         case UnsupportedPixels():
             return str(error), "export it as PNG with 8 bits per channel"
         case Image.DecompressionBombWarning() | Image.DecompressionBombError():

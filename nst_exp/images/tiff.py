@@ -1,12 +1,13 @@
-"""Checks of TIFF samples that Pillow would silently misread."""
+"""Checks of TIFF files that Pillow would silently misread."""
 
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from nst_exp.images.file_type import UnsupportedPixels
+from nst_exp.images.file_type import RawFile, UnsupportedPixels
 
-_BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339  # tags
-_SIGNED = 2
+_SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706  # tags
+_BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339
+_REDUCED, _SIGNED = 1, 2
 
 
 def check_samples(image: Image.Image) -> None:
@@ -31,6 +32,22 @@ def check_samples(image: Image.Image) -> None:
     covered = sum((right - left) * (lower - upper) for left, upper, right, lower in parts)
     if covered < image.width * image.height * planes:
         raise OSError("strips or tiles are missing")
+
+
+def check_not_raw(image: Image.Image, head: bytes) -> None:
+    """Check that a TIFF is not the raw file of a camera, whose first image is a preview.
+
+    It has the tag of DNG, Canon's mark, or by a first directory that is marked as a
+    reduced image and has others below it (Nikon, Sony, Hasselblad and others).
+
+    Raises:
+        RawFile: If it is one.
+    """
+    if isinstance(image, TiffImageFile):
+        reduced = int(image.tag_v2.get(_SUBFILE_TYPE, 0)) & _REDUCED
+        is_canon = head[4:11] == b"\x10\0\0\0CR\x02"
+        if _DNG_VERSION in image.tag_v2 or is_canon or (reduced and _SUB_IFDS in image.tag_v2):
+            raise RawFile
 
 
 def white_is_zero(image: Image.Image) -> bool:

@@ -298,7 +298,11 @@ def test_paths_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a Git LFS pointer"),
         (b"\xef\xbb\xbf\r\n<HTML><body>Not Found", "it is a web page (HTML), not an image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is damaged, or not an image"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "it is damaged, a video, or a HEIC"),
+        (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99),
+            "it is a HEIC image, damaged or without",
+        ),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(99), "it is damaged, or not an image"),
         (bytes(range(128, 256)) * 9, "it is damaged, or not an image in a format that can be"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "the file is damaged or cut off (Pillow: "),
     ],
