@@ -33,11 +33,15 @@ def _level_sizes(resolution: Resolution, size: int) -> list[int]:
         return [size]
     if resolution.sizes:
         return list(resolution.sizes)
-    sizes = [float(size)]
-    # Rounded before the comparison, so that 512 / sqrt(2)^4 still counts as 128.
-    while round(sizes[-1] / resolution.ratio) >= resolution.min_size:
-        sizes.append(sizes[-1] / resolution.ratio)
-    return [round(value) for value in reversed(sizes)]
+    sizes = [size]
+    while (smaller := _divided(size, resolution.ratio ** len(sizes))) >= resolution.min_size:
+        sizes.append(smaller)
+    return sorted(set(sizes))  # small sizes may be rounded to the same
+
+
+def _divided(size: int, factor: float) -> int:
+    # Powers of an irrational ratio are inexact; 127.49999999999997 stands for 127.5.
+    return round(round(size / factor, 6))
 
 
 def _level_steps(shares: list[float], steps: int, levels: int) -> list[int]:

@@ -32,6 +32,10 @@ LineSearch = StrEnum("LineSearch", "strong_wolfe none")
 ParametrizationKind = StrEnum("ParametrizationKind", "pixels fourier")
 SizeMode = StrEnum("SizeMode", "longest shortest area height")
 StyleFit = StrEnum("StyleFit", "own content")
+Filter = StrEnum("Filter", "lanczos bicubic bilinear area nearest bicubic_no_antialias")
+# truncate: the exact value, rounded down; truncate_ratio: side * (size / named side) in floating
+# point, which may be a pixel less; truncate_sides: so for the named side as well.
+Rounding = StrEnum("Rounding", "round truncate truncate_ratio truncate_sides")
 
 
 @dataclass
@@ -189,10 +193,13 @@ class Resolution:
     style_fit: StyleFit = key(StyleFit.own, "own aspect ratio, or the content's width and height")
     style_size: int | None = key(None, "measured like `size`; null = as `size`", bounds=(1, 65_535))
     style_scale: float = key(1.0, "factor on the size of the style image", above=0)
+    enlarge_style: bool = key(True, "false: never larger than its file")
+    rounding: Rounding = key(Rounding.round, "of the side that `size` does not name")
+    filter: Filter = key(Filter.lanczos, "how image files are resampled: docs/replication.md")
     pyramid: bool = key(False, "optimize at several sizes, from coarse to fine")
     sizes: list[int] = key([], "levels; the last is `size`; [] = by ratio", bounds=(1, 65_535))
     min_size: int = key(128, "smallest level made by ratio", bounds=(1, 65_535))
-    ratio: float = key(2.0, "ratio of the sizes of two levels", above=1)
+    ratio: float = key(2.0, "ratio of the sizes of two levels", bounds=(1.01, 65_535))
     shares: list[float] = key([], "parts of `steps`; the last repeats; [] = equal", above=0)
     averaging: float = key(0.0, "decay of the averaged image; 0 = off", bounds=(0, 0.999999))
 

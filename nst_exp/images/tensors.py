@@ -9,22 +9,68 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from nst_exp.config.schema import Filter
 
-def to_tensor(image: Image.Image, size: tuple[int, int] | None) -> Tensor:
+_KERNELS = {
+    Filter.bicubic: Image.Resampling.BICUBIC,
+    Filter.bilinear: Image.Resampling.BILINEAR,
+    Filter.nearest: Image.Resampling.NEAREST,
+}
+
+
+def to_tensor(
+    image: Image.Image, size: tuple[int, int] | None, kernel: Filter = Filter.lanczos
+) -> Tensor:
     """Convert an RGB image, resampled to ``size`` (width, height), to float32 (1, 3, H, W) in 0..1.
 
-    Lanczos where both sides shrink, since it keeps the fine texture that the style is measured on;
-    bicubic otherwise, since Lanczos adds rings to enlarged edges. Both are antialiased. None and
-    the image's own size change no value.
+    None and the image's own size change no value. Bicubic, bilinear and nearest are Pillow's, which
+    are antialiased and rounded to 8 bits.
     """
     if size is not None and size != image.size:
-        is_smaller = size[0] <= image.width and size[1] <= image.height
-        kernel = Image.Resampling.LANCZOS if is_smaller else Image.Resampling.BICUBIC
-        # First reduced by a whole number to no less than 3 times the size: about as fast as the
-        # number of pixels allows, and within a level or so of resampling everything at once.
-        image = image.resize(size, kernel, reducing_gap=3.0)
+        if kernel is Filter.area:
+            return _average(image, size)
+        if kernel is Filter.bicubic_no_antialias:
+            values = _to_tensor(image).mul_(255)
+            values = interpolate(values, size=size[::-1], mode="bicubic", align_corners=False)
+            return values.round_().clamp_(0, 255).div_(255)
+        image = _resample(image, size, kernel)
+    return _to_tensor(image)
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
     values = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0)
     return values.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
+def _resample(image: Image.Image, size: tuple[int, int], kernel: Filter) -> Image.Image:
+    if kernel is not Filter.lanczos:
+        return image.resize(size, _KERNELS[kernel])
+    # Lanczos keeps the fine texture that the style is measured on, but rings at enlarged edges.
+    is_smaller = size[0] <= image.width and size[1] <= image.height
+    resampling = Image.Resampling.LANCZOS if is_smaller else Image.Resampling.BICUBIC
+    # First reduced by a whole number to no less than 3 times the size: about as fast as the
+    # number of pixels allows, and within a level or so of resampling everything at once.
+    return image.resize(size, resampling, reducing_gap=3.0)
+
+
+def _average(image: Image.Image, size: tuple[int, int]) -> Tensor:
+    """Average over the area of each new pixel; partly covered pixels count by their share."""
+    planes = []
+    for channel in image.split():  # one by one, to save memory
+        values = torch.from_numpy(np.array(channel)).double().div_(255)
+        for length in size[::-1]:
+            values = _average_columns(values, length).T
+        planes.append(values)
+    return torch.stack(planes)[None].float().contiguous()
+
+
+def _average_columns(values: Tensor, length: int) -> Tensor:
+    # Differences of the integral, which is linear within an old pixel.
+    edges = torch.linspace(0, len(values), length + 1, dtype=torch.float64)
+    first = edges.long().clamp(max=len(values) - 1)
+    sums = values.cumsum(0) - values  # up to each old pixel
+    integral = sums[first] + (edges - first)[:, None] * values[first]
+    return integral.diff(dim=0) * (length / len(values))
 
 
 def resize(image: Tensor, height: int, width: int) -> Tensor:

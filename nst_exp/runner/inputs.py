@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from nst_exp.config.schema import Config, InitKind, SizeMode, StyleFit
-from nst_exp.images import LoadedImage, load_image, resolve_image, save_image, target_size
+from nst_exp.config.schema import Config, Filter, InitKind, SizeMode, StyleFit
+from nst_exp.images import LoadedImage, load_image, resolve_image, save_image
 from nst_exp.images.lookup import ResolvedImage
+from nst_exp.images.size import content_size, style_side, style_size
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.record import SAVED_INPUTS
 from nst_exp.utils.errors import ConfigError
@@ -27,29 +28,23 @@ class Inputs:
 
     def content_size(self, level_size: int) -> tuple[int, int]:
         """Return the width and height of the image at a level."""
-        own = self.loaded["content"].original_size
-        return target_size(*own, level_size, self.config.resolution.size_mode)
+        return content_size(self.config, self.loaded["content"].original_size, level_size)
 
     def style_size(self, level_size: int) -> tuple[int, int]:
-        """Return the width and height of the style image at a level: it grows with the image."""
-        side = _style_side(self.config, level_size)
-        if self.config.resolution.style_fit is StyleFit.content:
-            width, height = self.content_size(level_size)
-            scale = side / level_size
-            return max(1, round(width * scale)), max(1, round(height * scale))
-        own = self.loaded["style"].original_size
-        return target_size(*own, max(1, round(side)), self.config.resolution.size_mode)
+        """Return the width and height of the style image at a level."""
+        content, style = (self.loaded[key].original_size for key in ("content", "style"))
+        return style_size(self.config, content, style, level_size)
 
     def tensors(self, level_size: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return content, style, and the image to start from, if any, all (1, 3, H, W)."""
-        size = self.content_size(level_size)
+        size, kernel = self.content_size(level_size), self.config.resolution.filter
         content, style = self.loaded["content"], self.loaded["style"]
         start = {InitKind.style: style, InitKind.file: self.loaded.get("init.file")}
         first = start.get(self.config.init.kind)
         return (
-            to_tensor(content.image, size),
-            to_tensor(style.image, self.style_size(level_size)),
-            to_tensor(first.image, size) if first else None,
+            to_tensor(content.image, size, kernel),
+            to_tensor(style.image, self.style_size(level_size), kernel),
+            to_tensor(first.image, size, kernel) if first else None,
         )
 
     def as_record(self) -> dict[str, dict[str, str]]:
@@ -107,13 +102,16 @@ def load_inputs(config: Config) -> Inputs:
 
 def _wanted(config: Config) -> dict[str, tuple[str, int | None]]:
     """Each image by key, with the longest side needed, for a fast decoding of large JPEGs."""
-    # Known only if `size` is the longest side.
-    longest = config.resolution.size_mode is SizeMode.longest
+    # Known only if `size` is the longest side. The decoder's reduction is not the filter asked for.
+    longest = (
+        config.resolution.size_mode is SizeMode.longest
+        and config.resolution.filter is Filter.lanczos
+    )
     # Stretched to the content's shape, the style may be used at more pixels than its own size.
     stretched = (
         config.resolution.style_fit is StyleFit.content or config.init.kind is InitKind.style
     )
-    style_hint = round(_style_side(config, config.size)) if longest and not stretched else None
+    style_hint = round(style_side(config, config.size)) if longest and not stretched else None
     wanted = {
         "content": (config.content, config.size if longest else None),
         "style": (config.style, style_hint),
@@ -121,8 +119,3 @@ def _wanted(config: Config) -> dict[str, tuple[str, int | None]]:
     if config.init.kind is InitKind.file and config.init.file:
         wanted["init.file"] = (config.init.file, None)
     return wanted
-
-
-def _style_side(config: Config, level_size: int) -> float:
-    base = config.resolution.style_size or config.size
-    return base * config.resolution.style_scale * level_size / config.size

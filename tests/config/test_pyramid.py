@@ -21,11 +21,21 @@ from nst_exp.config.schema import Resolution
         ({}, 100, [100]),  # smaller than the smallest level
         ({"sizes": [100, 333, 512]}, 512, [100, 333, 512]),
         ({"pyramid": False, "min_size": 64}, 512, [512]),
+        ({"ratio": 1.5, "min_size": 1}, 5, [1, 2, 3, 5]),  # 1.48 and 0.99 are both 1
     ],
 )
 def test_sizes(settings: dict[str, Any], size: int, sizes: list[int]) -> None:
     levels = build_levels(Resolution(**{"pyramid": True, **settings}), size, 100)
     assert [level.size for level in levels] == sizes
+
+
+def test_levels_of_crowsonkb_for_every_size() -> None:
+    """The rule of the program's gen_scales: each from the final size, not from the one before."""
+    resolution = Resolution(pyramid=True, ratio=1.4142135623730951, min_size=128)
+    for end in range(128, 2049):
+        halvings = (round(end / pow(2, i / 2)) for i in range(12))
+        expected = sorted({size for size in halvings if size >= 128})
+        assert [level.size for level in build_levels(resolution, end, 1000)] == expected, end
 
 
 @pytest.mark.parametrize(
