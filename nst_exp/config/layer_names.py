@@ -78,13 +78,19 @@ def layer_problem(architecture: str, layer: str, key: str) -> str | None:
     )
 
 
-def least_size(architecture: str, layer: str) -> int:
-    """Return the smallest side in pixels for which a layer of a VGG is not empty; 1 for others."""
+def least_size(architecture: str, layer: str, reflects: bool = False) -> int:
+    """Return the smallest side in pixels for which a layer of a VGG is not empty; 1 for others.
+
+    Args:
+        architecture: Name of the classifier.
+        layer: Name of the layer or of its node.
+        reflects: Whether convolutions reflect a pixel of their input, which then has at least two.
+    """
     if architecture.removesuffix("_bn") not in VGG_BLOCKS:
         return 1
     side = 1
     for name, node in _vgg(architecture).items():
         side *= 1 + name.startswith("pool")
         if layer in (name, node):
-            return side
+            return side * 2 if reflects and not name.startswith("pool") else side
     return 1

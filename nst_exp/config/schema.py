@@ -20,7 +20,9 @@ InputConvention = StrEnum("InputConvention", "imagenet imagenet_255 caffe")
 SourceKind = StrEnum("SourceKind", "url wheel")
 Weights = StrEnum("Weights", "pretrained random")
 Pool = StrEnum("Pool", "max average l2")
-Padding = StrEnum("Padding", "zeros replicate")
+# zeros: as the networks were trained; replicate: in the first convolution only, with zeros in the
+# others; reflect, circular: in every convolution.
+Padding = StrEnum("Padding", "zeros replicate reflect circular")
 Statistic = StrEnum("Statistic", "gram covariance mean std wasserstein2")
 # l1: sum |dx| + |dy|; l2: sum dx^2 + dy^2; l2_interior: l2 without the last row and column;
 # l2_nine: nine-point stencil, 2 (dx^2 + dy^2) / 3 + (both diagonals^2) / 6.
@@ -66,7 +68,7 @@ class Backbone:
     fallback: Backbone | None = key(None, "network used, with a warning, if no source works")
     pool: Pool = key(Pool.max, "average: as in the paper; l2: root of the sum of squares")
     pool_scale: float = key(1.0, "factor on every pooled map", above=0)
-    padding: Padding = key(Padding.zeros, "padding of the first convolution")
+    padding: Padding = key(Padding.zeros, "reflect: no frame; circular: tiles; docs/backbones.md")
     map_scale: float = key(1.0, "factor on every feature map that the loss reads", above=0)
     content_layers: list[str] = key([], "content layers, for losses that name none")
     style_layers: list[str] = key([], "style layers, for losses that name none")

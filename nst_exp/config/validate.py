@@ -9,7 +9,15 @@ from nst_exp.config import layer_names
 from nst_exp.config.keys import Key, walk
 from nst_exp.config.loss_layers import layers_read, resolve_layers, style_layers
 from nst_exp.config.pyramid import build_levels
-from nst_exp.config.schema import LBFGS, Config, ContentLoss, LineSearch, Statistic, StyleLoss
+from nst_exp.config.schema import (
+    LBFGS,
+    Config,
+    ContentLoss,
+    LineSearch,
+    Padding,
+    Statistic,
+    StyleLoss,
+)
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
 NAMES_OF_TERMS = ("content", "style", "tv", "range", "total")  # those of loss.more must differ
@@ -185,7 +193,8 @@ def _too_small(config: Config, smallest: int) -> Iterator[str]:
 
 def _needs_most(config: Config, layers: list[str]) -> tuple[int, str]:
     """Return the shorter side that the layers need, and the layer that needs it."""
+    name, reflects = config.backbone.name, config.backbone.padding is Padding.reflect
     return max(
-        ((layer_names.least_size(config.backbone.name, layer), layer) for layer in layers),
+        ((layer_names.least_size(name, layer, reflects), layer) for layer in layers),
         default=(1, ""),
     )

@@ -163,13 +163,17 @@ def least_size(encoder: Encoder) -> int:
 def _set_padding(model: nn.Module, settings: schema.Backbone) -> None:
     if settings.padding is schema.Padding.zeros:
         return
-    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    if not isinstance(first.padding, tuple) or not any(first.padding):
-        raise ConfigError(
-            f"backbone.padding={settings.padding.name}: the first convolution of {settings.name} "
-            "has no padding; use backbone.padding=zeros"
-        )
-    first.padding_mode = "replicate"
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    padded = [module for module in convolutions if module.padding not in ((0, 0), "valid")]
+    if settings.padding is schema.Padding.replicate:
+        if padded[:1] != convolutions[:1]:
+            raise ConfigError(
+                f"backbone.padding=replicate: the first convolution of {settings.name} has no "
+                "padding; use backbone.padding=reflect"
+            )
+        padded = padded[:1]
+    for module in padded:
+        module.padding_mode = cast(Any, settings.padding.name)
 
 
 def _resolve_layers(model: nn.Module, name: str, layers: Sequence[str]) -> dict[str, str]:

@@ -65,13 +65,21 @@ class _Convolution(torch.autograd.Function):
     """The convolution, and its adjoint with the same kernels."""
 
     @staticmethod
-    def forward(ctx: Any, image: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
-        """Convolve (1, C, H, W) with (36, C, K), add (K,): (1, K, H, W), channels last."""
+    def forward(
+        ctx: Any, image: Tensor, kernels: Tensor, bias: Tensor | None, padding: int
+    ) -> Tensor:
+        """Convolve (1, C, H, W) with (36, C, K), add (K,): (1, K, h, w), channels last.
+
+        With ``padding`` 1 the border is zeros, h = H; with 0 there is none, h = H - 2.
+        """
         ctx.save_for_backward(kernels)
-        _, channels, height, width = ctx.shape = image.shape
+        ctx.shape, ctx.padding = image.shape, padding
+        _, channels, rows, columns = image.shape
+        height, width = rows - 2 + 2 * padding, columns - 2 + 2 * padding
         down, across, made = -(-height // _OUT), -(-width // _OUT), kernels.shape[2]
         padded = image.new_zeros(down * _OUT + 2, across * _OUT + 2, channels)
-        padded[1 : height + 1, 1 : width + 1] = image[0].permute(1, 2, 0)
+        inner = padded[padding : padding + rows, padding : padding + columns]
+        inner.copy_(image[0].permute(1, 2, 0))
         row, column, _ = padded.stride()
         tiles = padded.as_strided(
             (_TILE, _TILE, down, across, channels), (row, column, _OUT * row, _OUT * column, 1)
@@ -88,11 +96,12 @@ class _Convolution(torch.autograd.Function):
         return _cut(whole, 0, height, width)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """Map the gradient (1, K, H, W) to (1, C, H, W), channels last."""
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """Map the gradient (1, K, h, w) to (1, C, H, W), channels last."""
         (kernels,) = ctx.saved_tensors
         (gradient,) = gradients
-        _, channels, height, width = ctx.shape
+        _, channels, rows, columns = ctx.shape
+        height, width = gradient.shape[2:]
         down, across, made = -(-height // _OUT), -(-width // _OUT), kernels.shape[2]
         whole = gradient.contiguous(memory_format=torch.channels_last)
         if (height, width) != (down * _OUT, across * _OUT):
@@ -112,7 +121,7 @@ class _Convolution(torch.autograd.Function):
             blocks[band, :, 1:, :2] += tiles[:, :_OUT, :, _OUT:]
             blocks[below, :2, :-1] += tiles[:, _OUT:, :, :_OUT]
             blocks[below, :2, 1:, :2] += tiles[:, _OUT:, :, _OUT:]
-        return _cut(padded, 1, height, width), None, None
+        return _cut(padded, ctx.padding, rows, columns), None, None, None
 
 
 def _bands(down: int, across: int) -> Iterator[slice]:
@@ -149,7 +158,14 @@ class WinogradConv2d(nn.Conv2d):
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         sizes = convolution.in_channels, convolution.out_channels
-        super().__init__(*sizes, 3, padding=1, bias=convolution.bias is not None, device="meta")
+        super().__init__(
+            *sizes,
+            3,
+            padding=1,
+            bias=convolution.bias is not None,
+            padding_mode=convolution.padding_mode,
+            device="meta",
+        )
         self.load_state_dict(convolution.state_dict(), assign=True)
         self.requires_grad_(False)
         # Weights, their version, their kernels. Holding the weights keeps others from their memory.
@@ -159,7 +175,10 @@ class WinogradConv2d(nn.Conv2d):
         """Convolve (1, C, H, W): (1, K, H, W)."""
         if not self._is_accelerated(image):
             return super().forward(image)
-        return cast(Tensor, _Convolution.apply(image, self._transformed(), self.bias))
+        zeros = self.padding_mode == "zeros"
+        if not zeros:
+            image = nn.functional.pad(image, (1, 1, 1, 1), self.padding_mode)
+        return cast(Tensor, _Convolution.apply(image, self._transformed(), self.bias, int(zeros)))
 
     def _is_accelerated(self, image: Tensor) -> bool:
         return (
@@ -193,7 +212,6 @@ def accelerate(model: nn.Module) -> None:
             isinstance(module, nn.Conv2d)
             and module.kernel_size == (3, 3)
             and module.stride == module.padding == module.dilation == (1, 1)
-            and module.padding_mode == "zeros"
             and module.groups == 1
             and module.in_channels * module.out_channels >= LEAST_KERNELS
         ):

@@ -70,17 +70,21 @@ def test_other_names_are_those_of_the_modules(name: str) -> None:
             assert isinstance(network(name).get_submodule(node), KINDS[kind]), layer
 
 
+@pytest.mark.parametrize("reflects", [False, True])
 @pytest.mark.parametrize("name", VGGS)
-def test_least_size_is_the_smallest_with_an_output(name: str) -> None:
+def test_least_size_is_the_smallest_with_an_output(name: str, reflects: bool) -> None:
     least: dict[str, int] = {}
     for side in (1, 2, 3, 4, 7, 8, 15, 16, 31, 32):
         x = torch.empty(1, 3, side, side, device="meta")
         for index, module in enumerate(network(name).features):
             try:
+                if reflects and isinstance(module, nn.Conv2d):
+                    torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
                 x = module(x)
-            except RuntimeError:  # too small for this pooling layer
+            except RuntimeError:  # too small for this layer
                 break
             least.setdefault(f"features.{index}", side)
     for layer, node in aliases(name).items():
-        assert least_size(name, layer) == least_size(name, node) == least[node], layer
+        for either in (layer, node):
+            assert least_size(name, either, reflects) == least[node], layer
     assert least_size(name, "classifier.0") == 1  # unknown, as for all layers of other networks

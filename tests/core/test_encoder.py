@@ -80,10 +80,16 @@ def normalized(image: Tensor) -> Tensor:
     return (image - mean) / std
 
 
-def reference(name: str, image: Tensor, modules: Mapping[str, str]) -> dict[str, Tensor]:
-    """{layer: output of its module} of a plain forward pass."""
+def reference(
+    name: str,
+    image: Tensor,
+    modules: Mapping[str, str],
+    change: Callable[[nn.Module], nn.Module] = lambda model: model,
+) -> dict[str, Tensor]:
+    """{layer: output of its module} of a plain forward pass, of a network that is changed first."""
     model = plain(name)
     model.load_state_dict(random_weights(name), assign=True)
+    model = change(model)
     maps: dict[str, Tensor] = {}
 
     def keep(layer: str) -> Callable[[nn.Module, object, Tensor], None]:
@@ -209,6 +215,36 @@ def test_replicate_padding_is_of_the_first_convolution_only(random_image: MakeIm
     torch.testing.assert_close(maps["conv2_1"], second, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("padding", [Padding.reflect, Padding.circular])
+@pytest.mark.parametrize("name", ["vgg11", "alexnet", "squeezenet1_1", "resnet18"])
+def test_padding_of_every_convolution(name: str, padding: Padding, random_image: MakeImage) -> None:
+    """Each convolution has no padding, and a layer before it pads."""
+    kinds = {Padding.reflect: nn.ReflectionPad2d, Padding.circular: nn.CircularPad2d}
+
+    def padded_before(model: nn.Module) -> nn.Module:
+        for path, module in dict(model.named_modules()).items():
+            if isinstance(module, nn.Conv2d):
+                layer = kinds[padding](module.padding[0])
+                module.padding = (0, 0)
+                model.set_submodule(path, nn.Sequential(layer, module))
+        return model.double()
+
+    image = random_image(64, 80)
+    expected = reference(name, image.double(), CASES[name], padded_before)
+    for layer, values in maps_of(image, name, list(CASES[name]), padding=padding).items():
+        atol = 1e-4 * float(expected[layer].abs().max())
+        torch.testing.assert_close(values.double(), expected[layer], rtol=0, atol=atol)
+
+
+def test_circular_padding_lets_images_be_rolled(random_image: MakeImage) -> None:
+    image = random_image(32, 48)
+    maps, rolled = (
+        maps_of(x, "vgg11", ["relu3_1"], padding=Padding.circular)["relu3_1"]
+        for x in (image, image.roll((8, 16), (2, 3)))
+    )
+    torch.testing.assert_close(maps.roll((2, 4), (2, 3)), rolled, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("convention", list(InputConvention))
 def test_input_conventions(convention: InputConvention, random_image: MakeImage) -> None:
     """The first convolution copies its input."""
@@ -253,7 +289,11 @@ def test_an_encoder_is_frozen_and_stays_in_inference_mode(random_image: MakeImag
     ("name", "settings", "message"),
     [
         ("vgg_19", {}, r"backbone\.name=vgg_19: .*did you mean 'vgg19'\?"),
-        ("squeezenet1_1", {"padding": Padding.replicate}, r"padding=replicate: the first conv"),
+        (
+            "squeezenet1_1",
+            {"padding": Padding.replicate},
+            r"=replicate: the first .* use .*reflect",
+        ),
         ("mobilenet_v2", {"pool": Pool.average}, r"pool=average: mobilenet_v2 has no max"),
     ],
 )
