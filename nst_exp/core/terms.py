@@ -124,7 +124,7 @@ class StyleTerm(LayerTerm):
         Raises:
             ValueError: If the statistic has no weights of positions and a region has.
         """
-        statistic = build_statistic(settings.statistic, settings.root_iterations)
+        statistic = build_statistic(settings)
         targets = [
             [target for region in regions for target in style_targets(statistic, region, layer)]
             for layer in settings.layers

@@ -144,7 +144,7 @@ def test_a_statistic_is_scaled_by_the_formula(
     loss.style.statistic = statistic
     case = Case(tiny_encoder, random_image, loss, alpha=0.0)
     image, style = case.encoder(case.image), case.style
-    expected, kind = 0.0, build_statistic(statistic)
+    expected, kind = 0.0, build_statistic(loss.style)
     for layer, weight in (("relu1", 1.3), ("relu2", 0.4)):
         target = kind.prepare_target(kind.summarize(style[layer]))
         distance = float(kind.distance(kind.summarize(image[layer]), target))

@@ -21,6 +21,10 @@ KINDS = list(schema.Statistic)
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 
+def build(kind: schema.Statistic) -> Statistic:
+    return build_statistic(schema.StyleLoss(statistic=kind))
+
+
 def distance(statistic: Statistic, features: Tensor, style: Tensor) -> Tensor:
     target = statistic.prepare_target(statistic.summarize(style))
     return statistic.distance(statistic.summarize(features), target)
@@ -54,7 +58,7 @@ def assert_summary(found: tuple[Tensor, ...], expected: Iterable[Tensor]) -> Non
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("kind", KINDS)
 def test_summary_is_the_loop(kind: schema.Statistic, layout: torch.memory_format) -> None:
-    statistic, features = build_statistic(kind), random_maps(1).contiguous(memory_format=layout)
+    statistic, features = build(kind), random_maps(1).contiguous(memory_format=layout)
     weights, uniform = random_maps(2, 1).abs(), torch.full((1, 1, 5, 6), 0.3, dtype=torch.float64)
     expected = naive_summary(kind, features, uniform)
     assert_summary(statistic.summarize(features), expected)
@@ -71,7 +75,7 @@ def test_summary_is_the_loop(kind: schema.Statistic, layout: torch.memory_format
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_mask_is_the_same_as_cropping(kind: schema.Statistic) -> None:
-    statistic, features = build_statistic(kind), random_maps(1)
+    statistic, features = build(kind), random_maps(1)
     mask = torch.zeros(1, 1, 5, 6, dtype=torch.float64)
     mask[..., 1:4, 2:6] = 1.0
     cropped = features[..., 1:4, 2:6]
@@ -87,7 +91,7 @@ def test_a_mask_is_the_same_as_cropping(kind: schema.Statistic) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradient_is_that_of_differences(kind: schema.Statistic, weighted: bool) -> None:
-    statistic = build_statistic(kind)
+    statistic = build(kind)
     target = statistic.prepare_target(statistic.summarize(random_maps(6, 3, 4, 4)))
     weights = random_maps(7, 1, 3, 4).abs() if weighted else None
 
@@ -102,7 +106,7 @@ def test_gradient_is_that_of_differences(kind: schema.Statistic, weighted: bool)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_distance_is_zero_at_the_target_only(kind: schema.Statistic) -> None:
-    statistic, features = build_statistic(kind), random_maps(3)
+    statistic, features = build(kind), random_maps(3)
     assert abs(float(distance(statistic, features, features))) < 1e-14
     assert float(distance(statistic, features, random_maps(4, 4, 7, 3) * 2.0)) > 0.1
 
@@ -113,7 +117,7 @@ def test_dead_and_repeated_channels_have_a_finite_gradient(
     kind: schema.Statistic, dtype: torch.dtype
 ) -> None:
     """Roots of 0, and eigenvalues that coincide, have a gradient in the sum only."""
-    statistic, features = build_statistic(kind), random_maps(7).to(dtype)
+    statistic, features = build(kind), random_maps(7).to(dtype)
     features[0, 1] = 0.0
     features[0, 3] = features[0, 2]
     style = features.clone()
@@ -156,7 +160,7 @@ def test_wasserstein2_with_iterated_roots_is_that_of_iterated_matrices(iteration
     features, style = random_maps(1, 8, 5, 6), 2 * random_maps(2, 8, 7, 3)
     dead = features.clone()
     dead[0, 1], dead[0, 3] = 0.0, dead[0, 2]
-    ours = partial(distance, build_statistic(KINDS[-1], iterations))
+    ours = partial(distance, Wasserstein2(iterations))
     for image in (features, dead, features[..., :1, :2], torch.zeros_like(features)):
         found, of_found = value_and_gradient(ours, image, style)
         value, gradient = value_and_gradient(

@@ -12,13 +12,11 @@ _STATISTICS: dict[schema.Statistic, type[Statistic]] = {
     schema.Statistic.covariance: Covariance,
     schema.Statistic.mean: Mean,
     schema.Statistic.std: StandardDeviation,
-    schema.Statistic.wasserstein2: Wasserstein2,
 }
 
 
-def build_statistic(kind: schema.Statistic, root_iterations: int | None = None) -> Statistic:
-    """Build the statistic that the config names; ``root_iterations`` are those of Wasserstein2."""
-    statistic = _STATISTICS[kind]()
-    if isinstance(statistic, Wasserstein2):
-        statistic.root_iterations = root_iterations
-    return statistic
+def build_statistic(settings: schema.StyleLoss) -> Statistic:
+    """Build the statistic of a style term."""
+    if settings.statistic is schema.Statistic.wasserstein2:
+        return Wasserstein2(settings.root_iterations)
+    return _STATISTICS[settings.statistic]()

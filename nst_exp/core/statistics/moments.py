@@ -83,7 +83,8 @@ class Wasserstein2(Statistic):
         if self.root_iterations is not None:
             return cast(Tensor, _NewtonSchulzRoots.apply(values, self.root_iterations))
         # Those that rounding has made 0 or negative have no part in the gradient.
-        return values.clamp(min=torch.finfo(values.dtype).tiny).sqrt()
+        roots: Tensor = values.clamp(min=torch.finfo(values.dtype).tiny).sqrt()
+        return roots
 
 
 class _NewtonSchulzRoots(torch.autograd.Function):
@@ -98,10 +99,10 @@ class _NewtonSchulzRoots(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, iterations: int) -> Tensor:
         """Map eigenvalues (N,) to roots (N,); those of zeros are zeros."""
-        norm = values.norm().clamp(min=torch.finfo(values.dtype).tiny)
+        norm = torch.linalg.vector_norm(values).clamp(min=torch.finfo(values.dtype).tiny)
         roots, inverses = values / norm, torch.ones_like(values)
         for _ in range(iterations):
-            factor = (3.0 - inverses * roots) / 2.0
+            factor: Tensor = (3.0 - inverses * roots) / 2.0
             roots, inverses = roots * factor, inverses * factor
         roots = roots * norm.sqrt()
         ctx.save_for_backward(roots)
@@ -112,7 +113,7 @@ class _NewtonSchulzRoots(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """Multiply by the eigenvalues of X, (N,)."""
         (roots,) = ctx.saved_tensors
-        norm = roots.norm().clamp(min=torch.finfo(roots.dtype).tiny)
+        norm = torch.linalg.vector_norm(roots).clamp(min=torch.finfo(roots.dtype).tiny)
         signs, slopes = roots / norm, gradients[0] / (2.0 * norm)
         for _ in range(ctx.iterations):
             factor = (3.0 - signs.square()) / 2.0
