@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nst_exp.config import schema
-from nst_exp.config.schema import Statistic
+from nst_exp.config.schema import Statistic, StyleLoss
 from nst_exp.core.statistics import build_statistic
 from nst_exp.core.targets import Region, Style, Target, style_targets, whole_image
 from nst_exp.core.terms import ContentTerm, StyleTerm
@@ -55,7 +55,7 @@ def test_blended_targets(make_map: MakeMap) -> None:
     covariance = raw - torch.outer(mean, mean)
     expected = dict(zip(ADDITIVE, (raw, covariance, mean, covariance.diag().sqrt()), strict=True))
     for kind, values in expected.items():
-        statistic = build_statistic(kind)
+        statistic = build_statistic(StyleLoss(statistic=kind))
         (target,) = style_targets(statistic, region, "layer")
         torch.testing.assert_close(target.summary()[0], values, rtol=1e-12, atol=1e-12)
 
@@ -91,7 +91,7 @@ def test_the_part_of_a_style_that_its_mask_selects(make_map: MakeMap) -> None:
     style, other = make_map(4, 6, 1), make_map(2, 5, 2)
     mask = torch.zeros(1, 1, 4, 6).double()
     mask[..., :2, :] = 1.0
-    statistic = build_statistic(Statistic.covariance)
+    statistic = build_statistic(StyleLoss(statistic=Statistic.covariance))
 
     def summary(*styles: Style) -> Tensor:
         (target,) = style_targets(statistic, Region(styles), "layer")
@@ -107,7 +107,7 @@ def test_the_part_of_a_style_that_its_mask_selects(make_map: MakeMap) -> None:
 def test_regions_without_positions_are_left_out(make_map: MakeMap) -> None:
     """At a layer where a region of the image or of its style has vanished."""
     maps, gone = {"layer": make_map(2, 2, 1)}, {"layer": torch.zeros(1, 1, 2, 2).double()}
-    statistic = build_statistic(Statistic.gram)
+    statistic = build_statistic(StyleLoss(statistic=Statistic.gram))
     assert not list(style_targets(statistic, Region([Style(maps)], gone), "layer"))
     assert not list(style_targets(statistic, Region([Style(maps, 1.0, gone)]), "layer"))
 
@@ -127,7 +127,9 @@ def test_content_by_position(make_map: MakeMap) -> None:
 def test_targets_are_buffers(make_map: MakeMap) -> None:
     """They follow the image, and checkpoints do not hold them."""
     maps = {"layer": make_map(2, 2, 1)}
-    (target,) = style_targets(build_statistic(Statistic.gram), whole_image(maps)[0], "layer")
+    (target,) = style_targets(
+        build_statistic(StyleLoss(statistic=Statistic.gram)), whole_image(maps)[0], "layer"
+    )
     assert isinstance(target, Target)
     assert target.float().summary()[0].dtype is torch.float32
     assert not target.state_dict()

@@ -102,12 +102,12 @@ class _NewtonSchulzRoots(torch.autograd.Function):
         norm = torch.linalg.vector_norm(values).clamp(min=torch.finfo(values.dtype).tiny)
         roots, inverses = values / norm, torch.ones_like(values)
         for _ in range(iterations):
-            factor: Tensor = (3.0 - inverses * roots) / 2.0
+            factor = (3.0 - inverses * roots) / 2.0
             roots, inverses = roots * factor, inverses * factor
-        roots = roots * norm.sqrt()
-        ctx.save_for_backward(roots)
+        result: Tensor = roots * norm.sqrt()
+        ctx.save_for_backward(result)
         ctx.iterations = iterations
-        return roots
+        return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
