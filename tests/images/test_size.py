@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nst_exp.app.api import make_config
 from nst_exp.config.schema import Config, Rounding, SizeMode, StyleFit
 from nst_exp.images import target_size
-from nst_exp.images.size import style_size
+from nst_exp.images.size import content_size, style_size
 
 sides = st.integers(1, 60_000)
 Size = tuple[int, int]
@@ -59,23 +60,36 @@ def crowsonkb(w: int, h: int, size: int) -> Size:  # size_to_fit
 
 
 @pytest.mark.parametrize(
-    ("program", "mode", "rounding"),
+    ("program", "experiments"),
     [
-        (neural_style_pt, SizeMode.longest, Rounding.truncate_sides),
-        (torchvision, SizeMode.shortest, Rounding.truncate),
-        (gordic, SizeMode.height, Rounding.truncate_ratio),
-        (cysmith, SizeMode.longest, Rounding.truncate_ratio),
-        (crowsonkb, SizeMode.longest, Rounding.round),
+        (neural_style_pt, ["neural_style_pt"]),
+        (torchvision, ["gatys_notebook", "post_cs231n", "post_resnet50", "post_tutorial"]),
+        (gordic, ["gordic", "gordic_adam_style"]),
+        (cysmith, ["cysmith"]),
+        (crowsonkb, ["crowsonkb"]),
     ],
 )
 def test_sizes_are_the_programs(
-    program: Callable[[int, int, int], Size], mode: SizeMode, rounding: Rounding
+    program: Callable[[int, int, int], Size], experiments: list[str]
 ) -> None:
-    some = [*range(1, 5), *range(60, 700, 13), 98, 196, 1280, 3000, 4032, 6000]
+    configs = [make_config([f"+experiment={name}"]) for name in experiments]
+    some = [1, 2, 3, 4, *range(60, 700, 17), 98, 196, 1280, 3000, 4032, 6000]
     for width, height, size in product(some, some, (4, 256, 400, 512)):
         w, h = program(width, height, size)
         expected = max(1, w), max(1, h)  # the programs fail at 0
-        assert target_size(width, height, size, mode, rounding) == expected, (width, height, size)
+        for config in configs:
+            found = content_size(config, (width, height), size)
+            assert found == expected, (width, height, size)
+
+
+def test_sizes_of_crowsonkbs_style_at_every_level() -> None:
+    """Of size_to_fit without scale_up: a style image is never larger than its file."""
+    config = make_config(["+experiment=crowsonkb", "resolution.style_scale=0.7"])
+    for own, level in product(product((1, 50, 90, 181, 257, 700), repeat=2), (128, 181, 362, 512)):
+        longest = round(level * 0.7)
+        expected = own if max(own) <= longest else crowsonkb(*own, longest)
+        found = style_size(config, (640, 427), own, level)
+        assert found == tuple(max(1, side) for side in expected), (own, level)
 
 
 def test_floating_point_may_lose_a_pixel_of_the_named_side() -> None:

@@ -6,6 +6,7 @@ import torch
 from image_files import noise
 from PIL import Image
 
+from nst_exp.config.schema import Filter
 from nst_exp.images.tensors import resize, to_array, to_tensor
 
 
@@ -44,6 +45,59 @@ def test_shrinking_does_not_alias_and_loses_little_to_speed(size: tuple[int, int
     image = Image.fromarray(noise(800, 600))
     exact = np.asarray(image.resize(size, Image.Resampling.LANCZOS)) / 255
     assert np.abs(to_array(to_tensor(image, size)) - exact).mean() < 1.5 / 255
+
+
+@pytest.mark.parametrize("kernel", [Filter.bicubic, Filter.bilinear, Filter.nearest])
+@pytest.mark.parametrize("size", [(91, 17), (3, 1), (400, 300), (80, 700)])
+def test_filters_of_pillow_are_its_values(kernel: Filter, size: tuple[int, int]) -> None:
+    """Without the reduction that saves time with the default, which changes values."""
+    image = Image.fromarray(noise(320, 240))
+    expected = np.asarray(image.resize(size, Image.Resampling[kernel.name.upper()]))
+    assert np.array_equal(to_array(to_tensor(image, size, kernel)), expected / np.float32(255))
+
+
+def naive_area(pixels: np.ndarray, length: int) -> np.ndarray:
+    """Average along the first axis, each old pixel weighted by its overlap with the new one."""
+    scale, result = len(pixels) / length, []
+    for i in range(length):
+        low, high = i * scale, (i + 1) * scale
+        overlaps = [max(0.0, min(high, j + 1) - max(low, j)) for j in range(len(pixels))]
+        result.append(np.tensordot(np.array(overlaps) / scale, pixels, 1))
+    return np.stack(result)
+
+
+@pytest.mark.parametrize("size", [(16, 12), (19, 7), (1, 1), (32, 40), (50, 3)])
+def test_area_is_the_mean_over_each_new_pixel(size: tuple[int, int]) -> None:
+    pixels = noise(32, 24)
+    columns = naive_area(pixels / 255.0, size[1])
+    expected = naive_area(columns.transpose(1, 0, 2), size[0]).transpose(1, 0, 2)
+    found = to_array(to_tensor(Image.fromarray(pixels), size, Filter.area))
+    assert np.abs(found - expected).max() < 1e-6  # float32
+
+
+def naive_cubic(pixels: np.ndarray, length: int) -> np.ndarray:
+    """Interpolate along the first axis by Keys' kernel with a = -0.75, edges repeated."""
+    scale, result = len(pixels) / length, []
+    for i in range(length):
+        place = (i + 0.5) * scale - 0.5
+        value = np.zeros(pixels.shape[1:])
+        for j in range(int(np.floor(place)) - 1, int(np.floor(place)) + 3):
+            x = abs(place - j)
+            near = 1.25 * x**3 - 2.25 * x**2 + 1
+            far = -0.75 * (x**3 - 5 * x**2 + 8 * x - 4)
+            value += (near if x <= 1 else far) * pixels[min(max(j, 0), len(pixels) - 1)]
+        result.append(value)
+    return np.stack(result)
+
+
+@pytest.mark.parametrize("size", [(16, 12), (19, 7), (1, 1), (50, 40)])
+def test_cubic_interpolation_without_antialiasing(size: tuple[int, int]) -> None:
+    pixels = noise(32, 24)
+    columns = naive_cubic(pixels.astype(float), size[1])
+    exact = naive_cubic(columns.transpose(1, 0, 2), size[0]).transpose(1, 0, 2)
+    found = to_array(to_tensor(Image.fromarray(pixels), size, Filter.bicubic_no_antialias)) * 255
+    assert np.abs(found - np.clip(exact, 0, 255)).max() < 0.501  # rounded to 8 bits
+    assert np.abs(found - found.round()).max() < 1e-4
 
 
 def test_resize_keeps_place_and_gradients() -> None:

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers_run import picture, pixels, tiny_run
+from PIL import Image
 
-from nst_exp.config.schema import Config, InitKind, SizeMode, StyleFit
+from nst_exp.config.schema import Config, Filter, InitKind, Rounding, SizeMode, StyleFit
 from nst_exp.images import named_images
+from nst_exp.images.tensors import to_array
 from nst_exp.runner.inputs import load_inputs
 from nst_exp.utils.errors import ConfigError
 
@@ -89,6 +92,26 @@ def test_init_from_a_small_style_keeps_the_detail_of_the_style(tmp_path: Path) -
     assert load_inputs(config).loaded["style"].image.width < 512
     config.init.kind = InitKind.style
     assert load_inputs(config).loaded["style"].image.width >= 512
+
+
+@pytest.mark.parametrize("kind", [InitKind.content, InitKind.style, InitKind.file])
+def test_another_filter_is_applied_to_every_pixel_of_every_image(
+    tmp_path: Path, kind: InitKind
+) -> None:
+    """No large JPEG is decoded smaller: that is another filter before the one asked for."""
+    files = [picture(tmp_path / f"{i}.jpg", (1280, 853 - i), seed=i) for i in range(3)]
+    config = Config(content=str(files[0]), style=str(files[1]), size=64)
+    config.resolution.filter, config.resolution.rounding = Filter.bilinear, Rounding.truncate
+    config.init.kind, config.init.file = kind, str(files[2])
+    found = load_inputs(config).tensors(64)
+    sources = [files[0], files[1], {"style": files[1], "file": files[2]}.get(kind.name)]
+    for tensor, path in zip(found, sources, strict=True):
+        if path is None or tensor is None:
+            assert path is tensor is None
+            continue
+        with Image.open(path) as image:  # 42.65 pixels high
+            exact = np.asarray(image.resize((64, 42), Image.Resampling.BILINEAR))
+        assert np.array_equal(to_array(tensor), exact / np.float32(255))
 
 
 def test_inputs_are_saved_for_a_figure(tmp_path: Path) -> None:
