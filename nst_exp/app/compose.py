@@ -66,10 +66,10 @@ def make_config(overrides: Sequence[str] = ()) -> Config:
         ConfigError: With every unknown key or preset and every value of a wrong type.
     """
     register()
-    check_arguments(overrides)
+    overrides = check_arguments(overrides)
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-            return to_config(compose("config", list(overrides)))
+            return to_config(compose("config", overrides))
     except COMPOSITION_ERRORS as error:
         raise ConfigError(describe_error(error)) from error
 

@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterator, Sequence
 
 from nst_exp.app.compose import make_config
-from nst_exp.app.overrides import check_arguments, split_arguments
+from nst_exp.app.hydra_options import split_arguments
+from nst_exp.app.overrides import check_arguments
 from nst_exp.config.presets import groups
 from nst_exp.config.serialize import config_as_dict, flat
 from nst_exp.images import read_metadata
@@ -46,7 +47,7 @@ def expand(arguments: Sequence[str]) -> list[str]:
         for text in _read_overrides(path)
         if _key(text) not in replaced and not _key(text).startswith(left_out)
     ]
-    own = [f"{o}={options[o]}" for o in ("--config-dir", "-cd") if o in options]
+    own = [f"{o}={value}" for o, value in options.items() if o == "--config-dir"]
     try:
         if problems := [problem for text in stored for problem in _problems(text)]:
             raise ConfigError(problems)

@@ -50,12 +50,8 @@ def main() -> None:
 
 def _command(arguments: list[str]) -> int:
     """Run one command and return its exit code; sweeps exit by themselves if a job failed."""
-    # Hydra needs -m before the overrides; users write it anywhere.
-    sweep = [argument for argument in arguments if argument in _SWEEP]
-    arguments = sweep + [argument for argument in arguments if argument not in _SWEEP]
     try:
-        sys.argv[1:] = expand(arguments)
-        check_arguments(sys.argv[1:])
+        sys.argv[1:] = check_arguments(expand(arguments))
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(do_job)()
     except NstError as error:
         return fail(error)
@@ -68,7 +64,7 @@ def _command(arguments: list[str]) -> int:
     except Exception as error:
         if isinstance(error.__cause__, OSError):  # of the log file in the run's folder
             return fail(_unwritable(error.__cause__))
-        if not (sweep and HydraConfig.initialized()):
+        if not (set(_SWEEP) & set(arguments) and HydraConfig.initialized()):
             raise
         # Jobs return their failures: this comes from a launcher or a sweeper, for example
         # because a worker was killed.

@@ -26,7 +26,7 @@ _TYPES = {
     int: "a whole number, written out (1000, not 1e3)",
     float: "a number",
     bool: "true or false",
-    str: "a single text; quote it",
+    str: "a single text",
 }
 
 

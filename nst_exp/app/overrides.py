@@ -3,21 +3,35 @@
 Hydra stops at the first problem, and accepts some others; here every problem is found.
 """
 
+import re
 import shlex
-from collections.abc import Iterator, Sequence
+import typing
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Glob,
+    IntervalSweep,
+    Override,
+    RangeSweep,
+)
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nst_exp.app.known_keys import OPTIMIZERS, kinds_of, known_keys, type_of, unknown_key
+from nst_exp.app.hydra_options import hydra_problem, option_problems, split_arguments
+from nst_exp.app.known_keys import (
+    OPTIMIZERS,
+    field_types,
+    kinds_of,
+    type_of,
+    unknown_key,
+)
 from nst_exp.app.messages import expected, quote
 from nst_exp.config.presets import groups
 from nst_exp.config.schema import Config, Optimizer
@@ -25,27 +39,22 @@ from nst_exp.config.validate import value_problems
 from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
-# Options of Hydra's command line: those that exclude one another, others, those with a value.
-COMMANDS = ("--run", "-r", "--multirun", "-m", "--cfg", "-c", "--info", "-i")
-FLAGS = (*COMMANDS, "--help", "-h", "--hydra-help", "--version", "--resolve")
-VALUED = (
-    *("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", "--package", "-p"),
-    *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
-    "--experimental-rerun",
-)
-# Presets of Hydra's plugins -> the plugin, which is also the extra that installs it.
-PLUGINS = {
-    "hydra/launcher=joblib": "joblib_launcher",
-    "hydra/launcher=submitit_local": "submitit_launcher",
-    "hydra/launcher=submitit_slurm": "submitit_launcher",
-    "hydra/launcher=ray": "ray_launcher",
-    "hydra/sweeper=optuna": "optuna_sweeper",
-}
 _MOST = 1000  # values of one key of a sweep that are checked
+# The values in a list: quoted, or whatever is between two separators.
+_LIST = re.compile(r"(?!\w+ ?\()")  # and no function, such as range(3)
+_QUOTED = r"""\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")\s*"""
+_VALUES = {
+    str: re.compile(rf"{_QUOTED}(?=,|$)|(?:\\.|\$\{{[^}}]*\}}|[^,])+", re.DOTALL),
+    list[str]: re.compile(rf"{_QUOTED}(?=[],]|$)|(?:\\.|\$\{{[^}}]*\}}|[^],[])+", re.DOTALL),
+}
 
 
-def check_arguments(arguments: Sequence[str]) -> None:
+def check_arguments(arguments: Sequence[str]) -> list[str]:
     """Check the arguments of a command line, without its ``from_image``.
+
+    Returns:
+        The arguments, with quotation marks around texts that Hydra would convert or refuse: 1_2,
+        1e3, true, ~/a.jpg.
 
     Raises:
         ConfigError: With every problem of options, keys, presets and types of values.
@@ -53,52 +62,69 @@ def check_arguments(arguments: Sequence[str]) -> None:
     if bad := [text for text in map(as_utf8, arguments) if text not in arguments]:
         raise ConfigError([f"{text}: is not UTF-8; use another name" for text in bad])
     options, overrides = split_arguments(arguments)
-    problems = [_unknown_option(name) for name in options if name not in FLAGS + VALUED]
-    if len(commands := [name for name in options if name in COMMANDS]) > 1:
-        problems.append(f"{' '.join(commands)}: exclude one another; choose one")
+    problems = list(option_problems(options))
+    kept: list[str] = []
     if not problems:  # the values of unknown options cannot be told from overrides
         check = _Check(options)
-        problems = [problem for text in overrides for problem in check.problems(text)]
+        kept = [check.keep_text(text) for text in overrides]
+        problems = [problem for text in kept for problem in check.problems(text)]
         if problems:  # otherwise the whole config is validated later
             problems += check.out_of_bounds
+        if check.sweep:  # the last value of a key counts: of Optuna, a single one would
+            kept = list({text.partition("=")[0]: text for text in kept}.values())
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
+    # Hydra needs its options first.
+    return [*(part for option in options.items() for part in option if part), *kept]
 
 
-def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Split a command line into Hydra's options with their values, and overrides."""
-    options: dict[str, str] = {}
-    overrides: list[str] = []
-    rest = iter(arguments)
-    for text in rest:
-        if text.startswith("-"):
-            name, _, value = text.partition("=")
-            options[name] = value or (next(rest, "") if name in VALUED else "")
-        else:
-            overrides.append(text)
-    return options, overrides
-
-
-def _unknown_option(name: str) -> str:
-    """Word the problem of an option: mostly a key with dashes, as other programs have it."""
-    key = name.lstrip("-").replace("-", "_")
-    same = next((known for known in known_keys() if key == known.split(".")[-1]), None)
-    if same is None and (near := did_you_mean(name, FLAGS + VALUED)):
-        return f"{name}: no such option{near}"
-    return f"{name}: no such option; write {same or 'KEY'}=VALUE without dashes"
+def keep_texts(overrides: Iterable[str]) -> list[str]:
+    """Quote what Hydra would convert or refuse in a sweep's values of texts."""
+    check = _Check({"--multirun": ""})
+    return [check.keep_text(text) for text in overrides]
 
 
 class _Check:
     """Checks of one override after the other."""
 
     def __init__(self, options: dict[str, str]) -> None:
-        self.sweep = bool({"-m", "--multirun"} & options.keys())
+        self.sweep = "--multirun" in options
         self.presets = {group: list(names) for group, names in groups().items()}
-        for folder in (options[name] for name in ("--config-dir", "-cd") if name in options):
-            for path in Path(folder).glob("*/*.yaml"):
-                self.presets.setdefault(path.parent.name, []).append(path.stem)
+        own = Path(options["--config-dir"]).glob("*/*.yaml") if "--config-dir" in options else ()
+        for path in own:
+            self.presets.setdefault(path.parent.name, []).append(path.stem)
         self.parser = OverridesParser.create()
         self.out_of_bounds: list[str] = []  # a line for each value that its key does not allow
+
+    def keep_text(self, text: str) -> str:
+        """Quote what Hydra's grammar would convert or refuse in an override of a text."""
+        name, equals, value = text.partition("=")
+        key = name.lstrip("+~").partition("@")[0]
+        kind = self._kind(key)
+        if not equals or kind not in _VALUES:
+            return text
+        if self.sweep:
+            value = re.sub(r"^choice\((.*)\)$", r"\1", value, flags=re.DOTALL)
+        single = kind is str and not self.sweep
+        try:
+            override = self.parser.parse_override(f"{name}={value}")
+        except HydraException:
+            pass  # of a text, whatever it is
+        else:
+            if override.is_sweep_override() and not (self.sweep and _LIST.match(value)):
+                return text
+            single = kind is str and not override.is_sweep_override()
+        if single:
+            return f"{name}={self._quoted(value)}"
+        return f"{name}=" + _VALUES[kind].sub(lambda one: self._quoted(one[0].strip()), value)
+
+    def _quoted(self, text: str) -> str:
+        try:
+            value = self.parser.parse_override(f"text={text}").value()
+        except HydraException:
+            return quote(text)
+        outer = isinstance(value, str) and text != (bare := text.strip()) and bare[0] not in "'\""
+        return quote(text) if isinstance(value, int | float) or outer else text
 
     def problems(self, text: str) -> Iterator[str]:
         """Yield every problem of key, preset and types of values."""
@@ -106,16 +132,14 @@ class _Check:
         key = typed.partition("=")[0].partition("@")[0]
         try:
             override = self.parser.parse_override(text)
-        except HydraException:
-            yield _unreadable(text)
+        except HydraException as error:
+            yield self._unreadable(text, key, error)
             return
         if not key:
-            yield _unreadable(text)
+            yield f"{text}: cannot be read; write KEY=VALUE without blanks"
         elif key.startswith(("hydra.", "hydra/")):
-            plugin = PLUGINS.get(text)
-            if plugin and not is_installed(plugin):
-                extra = plugin.partition("_")[0]
-                yield f"{text}: its plugin is not installed; pip install 'nst-exp[{extra}]'"
+            if problem := hydra_problem(text, override, self.sweep):
+                yield problem
         elif key == "from_image":
             yield "from_image: only on the command line, as from_image=IMAGE"
         elif key not in self.presets and type_of(key) is None:
@@ -134,23 +158,46 @@ class _Check:
         else:
             yield from self._value(typed, key, override.value())
 
+    def _unreadable(self, text: str, key: str, error: Exception) -> str:
+        """Word the problem of a text that is not in the grammar of Hydra's overrides."""
+        kind, known = self._kind(key), key.startswith("hydra") or self._kind(key) is not None
+        if not key or "=" not in text:
+            return f"{text}: cannot be read; write KEY=VALUE without blanks"
+        if not known:
+            return unknown_key(key)
+        if kind is None or kind is str:
+            return f"{text}: cannot be read; {_quoted_form(text)}"
+        return f"{text}: {expected(key, text, error)}"
+
     def _sweep(self, text: str, key: str, override: Override) -> Iterator[str]:
         value: Any = override.value()
         if not self.sweep:
-            yield f"{_unreadable(text)}; for a sweep over several values add -m"
+            quoted = f"; {_quoted_form(text)}" if self._kind(key) is str else ""
+            yield f"{text}: for a sweep over several values add -m{quoted}"
         elif key == "out":
             yield f"{text}: a sweep has one folder, with one for each job in it; give one out=DIR"
         elif isinstance(value, IntervalSweep):
             yield from self._value(f"{key}={value.start}", key, value.start)
         elif isinstance(value, RangeSweep) and value.step == 0:
             yield f"{text}: has no values; give range(START,STOP,STEP)"
+        elif isinstance(value, ChoiceSweep | RangeSweep) and value.shuffle:
+            # Each iteration has another order: the plan's folders would not be those of the jobs.
+            yield f"{text}: a sweep keeps the order of its values; leave shuffle out"
+        elif isinstance(value, ChoiceSweep) and list(_converted(self._kind(key), value.list, "")):
+            yield f"{text}: converts texts to numbers; list them, {key}=A,B"
         elif not isinstance(value, Glob):
             for one in islice(override.sweep_string_iterator(), _MOST):
                 single = f"{key}={one}"
                 yield from self._value(single, key, self.parser.parse_override(single).value())
 
+    def _kind(self, key: str) -> Any:
+        return str if key in self.presets else type_of(key)
+
     def _value(self, text: str, key: str, value: Any) -> Iterator[str]:
-        if "${" in text or isinstance(value, dict):
+        hint = type_of(key)
+        for name in _converted(hint, value, key) if isinstance(value, dict | list) else ():
+            yield f"{text}: {name} reads as a number; write quotation marks around this text"
+        if "${" in text or (isinstance(value, dict) and (is_dataclass(hint) or hint is Any)):
             return  # checked when it is resolved
         if key in self.presets:
             names = self.presets[key]
@@ -158,7 +205,7 @@ class _Check:
                 yield f"{text}: a group needs the name of a preset; choose {key}=NAME"
             elif value not in names and "/" not in value:
                 near = did_you_mean(value, names)
-                yield f"{text}: no such preset{near}\n    presets: {', '.join(names)}"
+                yield f"{key}={value}: no such preset{near}\n    presets: {', '.join(names)}"
             return
         section, dot, name = key.rpartition(".")
         owner = type_of(section) if section else Config
@@ -169,23 +216,24 @@ class _Check:
         try:
             merged = OmegaConf.merge(OmegaConf.structured(owner), {name: value})
         except (OmegaConfBaseException, ValueError, TypeError) as error:
-            yield f"{text}: {expected(key, value, error)}"
+            problem = f"{text}: {expected(key, value, error)}"
+            yield f"{problem}; {_quoted_form(text)}" if hint is str and value else problem
         else:
             self.out_of_bounds += value_problems(OmegaConf.to_object(merged), section + dot)
 
 
-def is_installed(plugin: str) -> bool:
-    """Tell whether a plugin of Hydra, such as "joblib_launcher", is installed."""
-    try:
-        return find_spec(f"hydra_plugins.hydra_{plugin}") is not None
-    except ModuleNotFoundError:  # no plugin is installed at all
-        return False
+def _quoted_form(text: str) -> str:
+    key, _, value = text.partition("=")
+    return f"quote the value: {shlex.quote(f'{key}=' + quote(value, chr(34)))}"
 
 
-def _unreadable(text: str) -> str:
-    """Word the problem of a text that is not in the grammar of Hydra's overrides."""
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        return f"{text}: cannot be read; write KEY=VALUE without blanks"
-    quoted = shlex.quote(f"{key}=" + quote(value, '"'))
-    return f"{text}: cannot be read; quote the value: {quoted}"
+def _converted(hint: Any, value: Any, key: str) -> Iterator[str]:
+    """Yield the keys of texts inside lists and dicts that Hydra has converted to numbers."""
+    if isinstance(value, dict) and is_dataclass(hint):
+        for name, entry in value.items():
+            yield from _converted(field_types(hint).get(name), entry, f"{key}.{name}")
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _converted(next(iter(typing.get_args(hint)), hint), entry, key)
+    elif hint is str and isinstance(value, int | float):
+        yield key

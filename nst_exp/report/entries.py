@@ -78,10 +78,12 @@ def read_report(folders: Sequence[Path]) -> Report:
     if not all(row.values for row in rows):
         keys += varied_keys([(row.overrides, row.run.config) for row in rows])
     keys = list(dict.fromkeys(keys))
+    configs = [flat(row.run.config) for row in rows]
+    numeric = {key for c in configs for key, value in c.items() if isinstance(value, int | float)}
     for row in rows:
         given, config = split_overrides(row.overrides), flat(row.run.config)
         values = {key: row.values.get(key, value_of(key, given, config)) for key in keys}
-        row.values = {key: normalize(value) for key, value in values.items()}
+        row.values = {k: normalize(v) if k in numeric else v for k, v in values.items()}
     if len({row.source for row in rows}) > 1:
         ambiguous = len({tuple(row.values.values()) for row in rows}) < len(rows)
         keys += ["sweep"] if ambiguous else []

@@ -84,8 +84,18 @@ def next_number(jobs: Mapping[str, SweepJob]) -> int:
 
 
 def split_overrides(overrides: Iterable[str]) -> dict[str, str]:
-    """Return the values of overrides by their keys."""
-    return dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
+    """Return the values of overrides by their keys, without quotation marks."""
+    given = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
+    return {key: _unquote(value) for key, value in given.items()}
+
+
+def _unquote(value: str) -> str:
+    r"""Undo the quoting of Hydra: \ is doubled before a quotation mark and at the end."""
+    mark = value[:1]
+    if len(value) < 2 or mark not in ("'", '"') or not value.endswith(mark):
+        return value
+    pairs = rf"(\\+)({mark}|$)"
+    return re.sub(pairs, lambda found: found[1][: len(found[1]) // 2] + found[2], value[1:-1])
 
 
 def values_of(overrides: Iterable[str], varied: Iterable[str]) -> dict[str, str]:

@@ -33,6 +33,7 @@ def test_all_added_keys_come_in_one_message() -> None:
         ("# @package _global_\nsteps: x\n", "steps: Value 'x'"),
         ("stepz: 3\n", "experiment: its file must begin with the line '# @package _global_'"),
         ("# @package _global_\nsteps: [\n", "mine.yaml, line 3, column 1"),
+        ("# @package _global_\nhydra: {run: {dir: x}}\n", "hydra.run.dir: is set in a file"),
     ],
 )
 def test_mistake_in_a_file_of_presets(run_here, tmp_path: Path, text: str, said: str) -> None:

@@ -110,7 +110,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         ("content=a\0b", "no setting has"),
         ("content=???", "no setting has"),
         ("size=huge", "must be a whole number"),
-        ("seed=1,2", "cannot be read"),
+        ("seed=1,2", "add -m"),
         ("~loss", "cannot be removed"),
         ("loss@init=tutorial", "in its own group"),
         ("loss=../../tmp/own", "is not a packaged preset"),

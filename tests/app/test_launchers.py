@@ -16,7 +16,8 @@ import pytest
 from helpers_run import TINY, command_line, environment, picture, pixels, records
 from omegaconf import OmegaConf
 
-from nst_exp.app.overrides import check_arguments, is_installed
+from nst_exp.app.hydra_options import is_installed
+from nst_exp.app.overrides import check_arguments
 from nst_exp.app.sweep.launchers import another_job_failed
 from nst_exp.app.sweep.search import objectives
 from nst_exp.results.sweep_plan import SweepJob, SweepPlan, read_plan, write_plan

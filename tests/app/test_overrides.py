@@ -6,13 +6,15 @@ import string
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from nst_exp.app import overrides
+from nst_exp.app import hydra_options
 from nst_exp.app.compose import make_config
 from nst_exp.app.known_keys import known_keys, type_of, unknown_key
 from nst_exp.app.messages import quote
 from nst_exp.app.overrides import check_arguments
 from nst_exp.config.presets import groups
+from nst_exp.config.serialize import config_as_dict, flat
 from nst_exp.utils.errors import ConfigError
 
 WHOLE = "must be a whole number, written out (1000, not 1e3)"
@@ -22,8 +24,6 @@ MISTAKES = {
     "+contnt=a": "contnt: no such key; did you mean 'content'?",
     "bakbone=vgg16": "bakbone: no such key; did you mean 'backbone'?",
     "~contnt=a": "contnt: no such key; did you mean 'content'?",
-    "hydra.runn.dir=a": "hydra.runn: no such key; did you mean 'hydra.run'? (Could not override "
-    "'hydra.runn.dir'.)",
     # a key that exists, in the wrong way
     "~seed": "~seed: cannot be removed; give another one, seed=...",
     "+seed=1": "Could not append to config. An item is already at 'seed'.",
@@ -42,7 +42,11 @@ MISTAKES = {
     "steps=1e3": f"steps=1e3: {WHOLE}",
     "size=[1]": f"size=[1]: {WHOLE}",
     "alpha=big": "alpha=big: must be a number",
-    "content=[a,b]": "content=[a,b]: must be a single text; quote it",
+    "content=[a,b]": "content=[a,b]: must be a single text; quote the value: 'content=\"[a,b]\"'",
+    "init={file:1_2}": "init={file:1_2}: init.file reads as a number; write quotation marks around "
+    "this text",
+    "steps={a:1}": f"steps={{a:1}}: {WHOLE}",
+    "steps=1=2": f"steps=1=2: {WHOLE}",
     "loss.style.weights=[1,x]": "loss.style.weights=[1,x]: every entry must be a number",
     "optimizer.clamp=maybe": "optimizer.clamp=maybe: must be true or false",
     "steps=null": "steps=null: needs a value",
@@ -50,21 +54,65 @@ MISTAKES = {
         "backbone.content_layers=relu4_2: must be a list: backbone.content_layers=[...]"
     ),
     "loss.content=3": "loss.content=3: has keys of its own; set loss.content.KEY=VALUE",
-    "loss=3": "loss=3: a group needs the name of a preset; choose loss=NAME",
+    "loss=null": "loss=null: a group needs the name of a preset; choose loss=NAME",
     "init.kind=noize": (
         "init.kind=noize: must be one of content, style, noise, file, blend; did you mean 'noise'?"
     ),
     # what Hydra's grammar does not accept
     "seed": "seed: cannot be read; write KEY=VALUE without blanks",
     "=3": "=3: cannot be read; write KEY=VALUE without blanks",
-    "content=a=b.jpg": "content=a=b.jpg: cannot be read; quote the value: 'content=\"a=b.jpg\"'",
-    "beta=1,2": "beta=1,2: cannot be read; quote the value: 'beta=\"1,2\"'; for a sweep over "
-    "several values add -m",
+    "content=a,b": "content=a,b: for a sweep over several values add -m; quote the value: "
+    "'content=\"a,b\"'",
+    "beta=1,2": "beta=1,2: for a sweep over several values add -m",
     # options
     "--lr 3": "--lr: no such option; write optimizer.lr=VALUE without dashes",
     "--multirunn": "--multirunn: no such option; did you mean '--multirun'?",
-    "--run --multirun": "--run --multirun: exclude one another; choose one",
+    "-r --multirun": "--run --multirun: exclude one another; choose one",
+    "--multirun=3": "--multirun=3: takes no value; write --multirun",
+    "--cfg jop": "--cfg=jop: must be one of job, hydra, all",
+    "--info": "--info=: must be one of all, config, defaults, defaults-tree, plugins, searchpath",
+    "--config-dir nope": "--config-dir=nope: no such folder; name a folder of presets",
+    "--resolve": "--resolve: only with --cfg job; add that, or leave it out",
+    "--package loss": "--package: only with --cfg job; add that, or leave it out",
+    "--config-path a/.hydra -cn config": "--config-path --config-name: is not used here; repeat a "
+    "run with from_image=IMAGE, or with the overrides in its result.json; for presets of your own "
+    "use --config-dir DIR",
+    "--experimental-rerun a/.hydra/config.pickle": "--experimental-rerun: is not used here; repeat "
+    "a run with from_image=IMAGE, or with the overrides in its result.json; for presets of your "
+    "own use --config-dir DIR",
+    # Hydra's own keys
+    **{
+        f"{key}=x": f"{key}=x: cannot be set here; choose the folder with out=DIR{more}"
+        for key, more in {
+            "hydra.run.dir": "",
+            "hydra.sweep.dir": ", in which each job has one of its own",
+            "hydra.sweep.subdir": ", in which each job has one of its own",
+        }.items()
+    },
+    "hydra.job.chdir=true": "hydra.job.chdir=true: cannot be set here; paths are relative to the "
+    "folder where the command starts; leave it out",
+    "hydra.mode=MULTIRUN": "hydra.mode=MULTIRUN: cannot be set here; add -m for a sweep, or leave "
+    "it out",
+    "hydra/job_logging=none": "hydra/job_logging=none: cannot be set here; hydra.verbose=true logs "
+    "more",
+    "hydra.searchpath=[a]": "hydra.searchpath=[a]: cannot be set here; add a folder of presets "
+    "with --config-dir DIR",
+    **{
+        text: f"{text}: cannot be set here; leave it out"
+        for text in (
+            *("hydra.output_subdir=x", "hydra.job.name=x", "hydra.job.env_copy=[A]"),
+            *("~hydra.callbacks.sweep_session", "hydra.job.config.override_dirname.kv_sep=_"),
+        )
+    },
+    "hydra/launcher=basic": "hydra/launcher=basic: only for a sweep; add -m",
+    "-m hydra.launcher.a=1,2": "hydra.launcher.a=1,2: a sweep cannot vary Hydra's own keys; give "
+    "hydra.launcher.a one value",
     # sweeps
+    "-m content=a,,b": "content=a,,b: cannot be read; quote the value: 'content=\"a,,b\"'",
+    "-m content=sort(1e3,2)": "content=sort(1e3,2): converts texts to numbers; list them, "
+    "content=A,B",
+    "-m beta=shuffle(1,2)": "beta=shuffle(1,2): a sweep keeps the order of its values; leave "
+    "shuffle out",
     "-m steps=range(1,9,0)": "steps=range(1,9,0): has no values; give range(START,STOP,STEP)",
     "-m out=a,b": "out=a,b: a sweep has one folder, with one for each job in it; give one out=DIR",
 }
@@ -72,7 +120,8 @@ MISTAKES = {
 
 @pytest.mark.parametrize("typed", MISTAKES)
 def test_mistake_is_answered_in_one_line(typed: str) -> None:
-    check = check_arguments if typed.startswith("-") else make_config
+    hydras = typed.startswith(("-", "hydra", "~hydra"))
+    check = check_arguments if hydras else make_config
     with pytest.raises(ConfigError) as caught:
         check(typed.split())
     assert MISTAKES[typed] in caught.value.problems
@@ -93,10 +142,10 @@ def test_mistake_is_answered_in_one_line(typed: str) -> None:
         (["alpha=x", "beta=-1"], ["alpha=x: must be a number", "beta=-1.0: must be at least 0"]),
         (["optimizer=adamm", "optimizer.beta1=0.5"], ["optimizer=adamm: no such preset"]),
         (
-            ["content=a=b", "style=c=d"],
+            ["content=[a]", "style=[b]"],
             [
-                "content=a=b: cannot be read; quote the value: 'content=\"a=b\"'",
-                "style=c=d: cannot be read; quote the value: 'style=\"c=d\"'",
+                "content=[a]: must be a single text; quote the value: 'content=\"[a]\"'",
+                "style=[b]: must be a single text; quote the value: 'style=\"[b]\"'",
             ],
         ),
         (["-m", "steps=1,x,3,y"], [f"steps=x: {WHOLE}", f"steps=y: {WHOLE}"]),
@@ -131,7 +180,7 @@ def test_unknown_preset_lists_those_that_exist(typed: str, said: str) -> None:
         "-m hydra/sweeper=optuna beta=tag(log,interval(0.1,100))",
         "--cfg job steps=3",
         "-sc query=bash",
-        "~hydra.callbacks.sweep_session",
+        "hydra.output_subdir=null hydra.verbose=true +hydra.job.env_set.A=b",
         "loss=tutorial backbone.pool=max ++seed=3 init={kind:noise}",
         "+figure.panels.b.weights=[1,0.5] backbone.pool=${loss.x}",
         "steps=1 steps=2",
@@ -149,21 +198,73 @@ def test_own_presets_are_known_and_their_mistakes_are_named(tmp_path: Path) -> N
         check_arguments([f"--config-dir={tmp_path}", "loss=mien"])
 
 
-@pytest.mark.parametrize(
-    "value", ["a=b.jpg", "wave (1).jpg", "it's.jpg", 'a"b.jpg', "ü.jpg", "[a", "a,b.jpg", "~no/a"]
+TEXTS = r"""
+1_2 1e3 1.10 0x10 0o17 007 .5 1_000 nan inf -0 +1 true TRUE yes on None 2024-01-15 12:30 ~ ~/x ~no/a
+$HOME {a} (b) a(1) a[1] { # #fff .. x\y a=b it's a"b ' @x *.jpg ? a; & < ` % ü 日本 [a choice(a a\
+"""
+KEYS = (
+    *("content", "style", "images", "out", "image", "background", "init.file", "backbone.file"),
+    *("backbone.calibration", "figure.title", "figure.label"),
 )
+
+
+@pytest.mark.parametrize("first", range(0, len(TEXTS.split()), len(KEYS)))
+def test_texts_stay_as_they_were_typed(first: int) -> None:
+    texts = [*TEXTS.split(), "wave (1).jpg", " a", "a ", "", "a\tb"][first:]
+    typed = dict(zip(KEYS, texts, strict=False))
+    config = make_config([f"{key}={text}" for key, text in typed.items()])
+    found = flat(config_as_dict(config))
+    assert {key: found[key] for key in typed} == typed
+
+
+def test_texts_of_a_sweep_stay_as_they_were_typed() -> None:
+    listed = [*TEXTS.split()[:-3], "wave (1).jpg", "a b"]
+    parser = OverridesParser.create()
+    for typed in (",".join(listed), f"choice({','.join(listed[-5:])})"):
+        *_, content = check_arguments(["-m", f"content={typed}"])
+        jobs = parser.parse_override(content).sweep_string_iterator()
+        assert [parser.parse_override(f"content={job}").value() for job in jobs] == listed[
+            -len(typed.split(",")) :
+        ]
+
+
+def test_texts_of_a_list_stay_as_they_were_typed() -> None:
+    typed = "loss.content.layers=[1_2,1.10, a b,'c,d',ü]"
+    assert make_config([typed]).loss.content.layers == ["1_2", "1.10", "a b", "c,d", "ü"]
+    (_, swept) = check_arguments(["-m", "loss.content.layers=[1_2,1e3],[true]"])
+    assert swept == "loss.content.layers=['1_2','1e3'],['true']"
+
+
+def test_presets_are_named_as_they_were_typed(tmp_path: Path) -> None:
+    (tmp_path / "loss").mkdir()
+    for name in ("1_2", "1e3", "true", "2024-01-15"):
+        (tmp_path / "loss" / f"{name}.yaml").write_text("tv: {weight: 0.1}\n")
+    own = f"--config-dir={tmp_path}"
+    assert check_arguments([own, "loss=1_2"])[-1] == "loss='1_2'"
+    check_arguments([own, "-m", "loss=1_2,1e3,true,2024-01-15"])
+    with pytest.raises(ConfigError, match="loss=12: no such preset"):
+        check_arguments([own, "loss=12"])
+
+
+@pytest.mark.parametrize("value", ["a,b.jpg", "[a]", "{a:1}", "range(3)", '[a,"b"]'])
 def test_advised_quoting_works_when_pasted_into_a_shell(value: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make_config(["seed=1", f"content={value}", "size=64"])
-    advised = str(caught.value).partition("quote the value: ")[2].partition("; for a sweep")[0]
+    advised = str(caught.value).partition("quote the value: ")[2]
     assert make_config(shlex.split(advised)).content == value
+
+
+def test_options_may_stand_anywhere(tmp_path: Path) -> None:
+    """Hydra's parser refuses one between two overrides."""
+    found = check_arguments(["seed=1,2", "-cd", str(tmp_path), "size=64", "-m"])
+    assert found == ["--config-dir", str(tmp_path), "--multirun", "seed=1,2", "size=64"]
 
 
 @pytest.mark.parametrize("name", ["hydra/launcher=joblib", "hydra/sweeper=optuna"])
 def test_missing_plugin_names_the_extra_that_installs_it(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overrides, "is_installed", lambda plugin: False)
+    monkeypatch.setattr(hydra_options, "is_installed", lambda plugin: False)
     extra = name.partition("=")[2]
     with pytest.raises(ConfigError, match=rf"{name}: .* pip install 'nst-exp\[{extra}\]'"):
         check_arguments(["-m", "beta=1,2", name])

@@ -64,6 +64,34 @@ def test_an_experiments_own_sweep(run_here, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sweeper", ["basic", "optuna"])
+def test_texts_of_jobs_stay_as_they_were_typed(run_here, tmp_path: Path, sweeper: str) -> None:
+    """On the command line, where they replace an earlier value, and in an experiment."""
+    pytest.importorskip("optuna")
+    for seed, name in enumerate(["1_2", "1e3", "1.10", "a (1)"]):
+        picture(tmp_path / f"{name}.png", (48, 48), seed).rename(tmp_path / name)
+    (tmp_path / "own/experiment").mkdir(parents=True)
+    (tmp_path / "own/experiment/2024-01-15.yaml").write_text(
+        "# @package _global_\nhydra: {sweeper: {params: {style: '1_2,1e3'}}}\n"
+    )
+    own = [text for text in SMALL if not text.startswith("style=")]
+    command = ["-m", *own, "steps=1", "content=1.10,a (1)", "out=1_0", f"hydra/sweeper={sweeper}"]
+    search = ["hydra.sweeper.n_trials=4", "hydra/sweeper/sampler=grid"] * (sweeper == "optuna")
+    command += ["--config-dir=own", "+experiment=2024-01-15", *search]
+    assert run_here(*command)[::2] == (0, "")
+    found = records(tmp_path / "1_0")
+    used = {(r["config"]["style"], r["config"]["content"]) for r in found.values()}
+    assert used == {("1_2", "1.10"), ("1_2", "a (1)"), ("1e3", "1.10"), ("1e3", "a (1)")}
+    assert {name.partition("_")[2] for name in found} == {
+        *("style=1_2,content=1.10", "style=1_2,content=a-1-"),
+        *("style=1e3,content=1.10", "style=1e3,content=a-1-"),
+    }
+    if sweeper == "basic":  # Optuna's grid has another order each time
+        assert run_here(*command)[0] == 0
+        assert records(tmp_path / "1_0") == found
+
+
+@pytest.mark.slow
 def test_problems_of_all_jobs_come_before_the_first(run_here, tmp_path: Path) -> None:
     code, out, err = run_here(*GRID, "content=nope,summer_palace", "steps=1,0", "size=1,2,48,49")
     assert (code, out) == (2, "")

@@ -39,7 +39,7 @@ backbone@backbone.fallback=vgg16     | plus sign | +backbone@backbone.fallback=v
 loss.style.layers=[relu4_22]        | loss.style.layers | relu4_22 | did you mean 'relu4_2'?
 background=whit                     | background=whit | did you mean 'white'?
 +loss.tv.wieght=1                   | loss.tv.wieght | did you mean 'loss.tv.weight'?
-hydra.runn.dir=x                    | hydra.runn | did you mean 'hydra.run'?
+hydra.run.dir=x                     | hydra.run.dir=x | out=DIR
 steps                               | steps | KEY=VALUE
 content='${x}'                      | content
 from_image=nope.png                 | from_image=nope.png | no such file

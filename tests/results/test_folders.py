@@ -103,6 +103,13 @@ def test_jobs_of_a_search_are_planned_afterward(tmp_path: Path) -> None:
     assert len(read_plan(tmp_path)) == 2
 
 
+def test_values_have_no_quotation_marks() -> None:
+    overrides = ["content='1_2'", 'style="it\'s"', r"out='a\'b\\'", "beta=2", "label=''"]
+    assert sweep_plan.split_overrides(overrides) == {
+        **{"content": "1_2", "style": "it's", "out": "a'b\\", "beta": "2", "label": ""}
+    }
+
+
 def test_job_names_are_safe() -> None:
     for value, name in (
         ("photos/a cat.jpg", "003_content=a-cat.jpg"),

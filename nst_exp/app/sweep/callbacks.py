@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from nst_exp.app.compose import COMPOSITION_ERRORS, to_config
 from nst_exp.app.console import display_path, fail
+from nst_exp.app.hydra_options import check_folders
 from nst_exp.app.job import JobFailure, write_figures_of
 from nst_exp.app.messages import describe_error
 from nst_exp.app.sweep.grid import format_values, plan_sweep
@@ -65,6 +66,7 @@ class ValidateConfig(Callback):
     @_exit_on_error()
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Validate the config, and whether its folder is free."""
+        check_folders(config.hydra)
         typed = to_config(config)
         validate(typed)
         if typed.trainer.accelerator in ("gpu", "cuda", "mps"):
@@ -95,6 +97,7 @@ class SweepSession(Callback):
     @_exit_on_error()
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Lock the folder, plan the jobs and start counting them."""
+        check_folders(config.hydra)
         folder = Path(config.hydra.sweep.dir)
         fresh = [path for path in (folder, *folder.parents) if not path.exists()]
         self.lock.enter_context(folder_lock(folder))

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from nst_exp.app.compose import COMPOSITION_ERRORS, to_config
 from nst_exp.app.messages import describe_error
+from nst_exp.app.overrides import keep_texts
 from nst_exp.app.sweep.launchers import is_a
 from nst_exp.app.sweep.search import prepare_search
 from nst_exp.config.schema import Config
@@ -47,7 +48,9 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
     """
     folder, sweeper = Path(config.hydra.sweep.dir), config.hydra.sweeper
     params = sweeper.get("params") or {}  # an experiment's own sweep, before that of the command
-    texts = [f"{key}={value}" for key, value in params.items()]
+    texts = keep_texts([f"{key}={value}" for key, value in params.items()])
+    for text in texts:
+        params[text.partition("=")[0]] = text.partition("=")[2]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     overrides = parser.parse_overrides([*texts, *config.hydra.overrides.task])
     keys = [o.get_key_element().lstrip("+") for o in overrides if o.is_sweep_override()]
