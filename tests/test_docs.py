@@ -89,6 +89,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     for name in ("cat.jpg", "wave.jpg", "cut.jpg", "cat (1).jpg"):
         picture(folder / name, (320, 240))
+    picture(folder / "panorama.jpg", (2000, 200))
     whole = (folder / "cut.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "page.jpg").write_text("<!doctype html><title>Not found</title>")

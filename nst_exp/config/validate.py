@@ -7,14 +7,13 @@ from typing import Any
 
 from nst_exp.config import layer_names
 from nst_exp.config.keys import Key, walk
-from nst_exp.config.loss_layers import layers_read, resolve_layers, style_layers
+from nst_exp.config.loss_layers import resolve_layers
 from nst_exp.config.pyramid import build_levels
 from nst_exp.config.schema import (
     LBFGS,
     Config,
     ContentLoss,
     LineSearch,
-    Padding,
     Statistic,
     StyleLoss,
 )
@@ -44,7 +43,7 @@ def combination_problems(config: Config) -> Iterator[str]:
 def size_problems(config: Config) -> Iterator[str]:
     """Yield a line for each size or step that does not fit; every value must be within its bounds.
 
-    Least sizes are known for the VGG networks only.
+    Whether images are too small for the layers depends on their files: images/validate.py.
     """
     resolution, sizes = config.resolution, config.resolution.sizes
     milestones, listed = config.optimizer.milestones, typed("resolution.sizes", sizes)
@@ -59,7 +58,6 @@ def size_problems(config: Config) -> Iterator[str]:
         yield f"{listed}: the last level must be size={config.size}, not {sizes[-1]}"
         return
     levels = build_levels(resolution, config.size, config.steps)
-    yield from _too_small(config, levels[0].size)
     if config.steps < len(levels):
         yield (
             f"steps={config.steps}: the {len(levels)} levels of the pyramid need at least one "
@@ -163,38 +161,3 @@ def _optimizer(config: Config) -> Iterator[str]:
             "estimates of L-BFGS; leave it out (the result is clipped when it is saved), or use "
             "optimizer=adam"
         )
-
-
-def _too_small(config: Config, smallest: int) -> Iterator[str]:
-    resolution, loss = config.resolution, resolve_layers(config.loss, config.backbone)
-    # The image passes through every layer, the style image through those of the style.
-    least, layer = _needs_most(config, layers_read(loss))
-    if smallest < least:
-        given, change = f"size={config.size}", "size="
-        if resolution.sizes:
-            given, change = typed("resolution.sizes", resolution.sizes), "a first level of "
-        elif smallest < config.size:
-            given, change = f"resolution.min_size={resolution.min_size}", "resolution.min_size="
-        yield (
-            f"{given}: {layer} needs at least {least} pixels on the shorter side; use "
-            f"{change}{least} or more"
-        )
-        return
-    least, layer = _needs_most(config, style_layers(loss))
-    size, scale = resolution.style_size, resolution.style_scale
-    side = max(1, round(smallest * (size or config.size) / config.size * scale))
-    if side < least:
-        given = f"resolution.style_size={size}" if size else f"resolution.style_scale={scale}"
-        yield (
-            f"{given}: makes a style image of {side} pixels, but {layer} needs at least {least}; "
-            "increase it"
-        )
-
-
-def _needs_most(config: Config, layers: list[str]) -> tuple[int, str]:
-    """Return the shorter side that the layers need, and the layer that needs it."""
-    name, reflects = config.backbone.name, config.backbone.padding is Padding.reflect
-    return max(
-        ((layer_names.least_size(name, layer, reflects), layer) for layer in layers),
-        default=(1, ""),
-    )

@@ -24,6 +24,14 @@ from nst_exp.utils.suggest import did_you_mean
 _LARGEST_SIDE = 1024  # that is tried in search of the least size
 
 
+class ImageTooSmall(ConfigError):
+    """An image has fewer than ``least`` pixels on its shorter side, which the layers need."""
+
+    def __init__(self, problem: str, least: int) -> None:
+        super().__init__(problem)
+        self.least = least
+
+
 class Encoder(nn.Module):
     """Frozen encoder. Always in inference mode: BatchNorm uses its stored statistics."""
 
@@ -127,7 +135,8 @@ def feature_maps(encoder: Encoder, image: Tensor, key: str) -> dict[str, Tensor]
     """Compute the feature maps of an image, without a graph; ``key`` is the image's config key.
 
     Raises:
-        ConfigError: If the image is too small, or a layer does not return feature maps.
+        ImageTooSmall: If a feature map would be empty.
+        ConfigError: If a layer does not return feature maps.
     """
     height, width = image.shape[2:]
     try:
@@ -137,9 +146,10 @@ def feature_maps(encoder: Encoder, image: Tensor, key: str) -> dict[str, Tensor]
         least = least_size(encoder)
         if min(height, width) >= least:
             raise
-        raise ConfigError(
+        raise ImageTooSmall(
             f"{key}: {width}x{height} pixels are too few for these layers, which need {least} on "
-            f"the shorter side; raise size{' or resolution.style_size' * (key == 'style')}"
+            "the shorter side",
+            least,
         ) from error
     for layer, values in maps.items():
         if values.dim() != 4:

@@ -105,6 +105,20 @@ def load_image(
     )
 
 
+def read_size(path: str | Path, *, key: str, max_megapixels: float) -> tuple[int, int]:
+    """Read width and height of an upright image, without decoding it.
+
+    An orientation that a PNG stores after its pixels is not found.
+
+    Raises:
+        ConfigError: As ``load_image``.
+    """
+    with _open_image(path, key, max_megapixels) as image:
+        width, height = image.size  # of a TIFF, Pillow gives it upright
+        lies = image.format != "TIFF" and _orientation(image, []) >= 5
+        return (height, width) if lies else (width, height)
+
+
 def read_metadata(path: str | Path, *, key: str) -> dict[str, Any]:
     """Read the metadata that ``save_image`` wrote, and any other text chunk of a PNG.
 

@@ -1,21 +1,31 @@
 """Checks of the config keys that name files: images, weights and the result; decodes nothing."""
 
 import os
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
 from PIL import ImageColor
 
-from nst_exp.config.schema import Config, InitKind
+from nst_exp.config.layer_names import least_size
+from nst_exp.config.loss_layers import layers_read, resolve_layers
+from nst_exp.config.pyramid import build_levels
+from nst_exp.config.schema import Config, InitKind, Padding, SizeMode
+from nst_exp.config.validate import typed
 from nst_exp.images.catalog import catalog, find_entry
 from nst_exp.images.file_type import file_names
+from nst_exp.images.load import read_size
 from nst_exp.images.lookup import FOLDER_VARIABLE, find_image, images_folder
 from nst_exp.images.save import SUFFIXES, SUFFIXES_16_BIT
-from nst_exp.utils.errors import reason_of
+from nst_exp.images.size import Size, content_size, style_side, style_size
+from nst_exp.utils.errors import ConfigError, reason_of
 from nst_exp.utils.suggest import did_you_mean
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".h5", ".hdf5", ".onnx")
+MAX_SIDE = 65_535  # as of the keys for sizes
 MAX_NAME_BYTES = 200  # of the result; leaves room for what temporary files add
 
 
@@ -35,6 +45,123 @@ def file_problems(config: Config) -> Iterator[str]:
         yield from _weights(config.backbone.file)
     yield from _result(config)
     yield from _background(config.background)
+
+
+def image_size_problems(config: Config) -> Iterator[str]:
+    """Yield a message if content or style becomes too small for the layers, or too large.
+
+    Every value must be within its bounds. Least sizes are known here for the VGG networks only, and
+    an image that is not there yet, or cannot be read, counts as a square.
+    """
+    own: list[Size] = []
+    for key, value in (("content", config.content), ("style", config.style)):
+        own.append((1, 1))
+        if found := find_image(value, config.images):
+            with suppress(ConfigError):  # loading it raises the error
+                own[-1] = read_size(found.path, key=key, max_megapixels=config.max_megapixels)
+    layers = layers_read(resolve_layers(config.loss, config.backbone))
+    name, reflects = config.backbone.name, config.backbone.padding is Padding.reflect
+    needs = [(least_size(name, layer, reflects), layer) for layer in layers]
+    least, layer = max(needs, default=(1, ""))
+    yield from wrong_sizes(config, own[0], own[1], least, f"{layer} needs")
+
+
+def wrong_sizes(config: Config, content: Size, style: Size, least: int, need: str) -> Iterator[str]:
+    """Yield a message, with a value that helps, if an image becomes too small or too large.
+
+    Args:
+        config: The config.
+        content: Width and height of the content's file, upright.
+        style: Those of the style's file.
+        least: Pixels on the shorter side that the network needs.
+        need: What needs them, for the message.
+    """
+    resolution, last = config.resolution, config.size
+    first = build_levels(resolution, last, config.steps)[0].size
+
+    def of_content(size: int) -> Size:
+        return content_size(config, content, size)
+
+    def of_style(size: int, value: int | None = resolution.style_size) -> Size:
+        changed = replace(config, resolution=replace(resolution, style_size=value))
+        return style_size(changed, content, style, size)
+
+    for key, size in (("content", of_content(last)), ("style", of_style(last))):
+        if max(size) > MAX_SIDE:
+            given, change = _smaller(config)
+            yield f"{given}: {key} gets {_x(size)}, more than {MAX_SIDE} pixels on a side; {change}"
+            return
+    key, size = "content", of_content(first)
+    if min(size) < least:
+        given, change = _level_change(config, _first(lambda s: min(of_content(s)) >= least))
+    elif min(size := of_style(first)) < least:
+        key = "style"
+        if min(of_style(last)) >= least:
+            given, change = _level_change(config, _first(lambda s: min(of_style(s)) >= least))
+        else:
+            value = _first(lambda value: min(of_style(first, value)) >= least)
+            given, change = _style_change(config, value)
+    else:
+        return
+    name = "a square" if (content if key == "content" else style) == (1, 1) else f"the {key}"
+    where = "" if first == last else " at the first level"
+    yield (
+        f"{given}: {need} at least {least} pixels on the shorter side, and {name} image gets "
+        f"{_x(size)}{where}; {change}"
+    )
+
+
+def _first(fits: Callable[[int], bool]) -> int:
+    """Find the least number for which ``fits``; MAX_SIDE + 1 if it is larger."""
+    return bisect_left(range(MAX_SIDE + 1), True, lo=1, key=fits)
+
+
+def _smaller(config: Config) -> tuple[str, str]:
+    """Return what made a side longer than MAX_SIDE, and what to do."""
+    resolution = config.resolution
+    if resolution.size_mode is not SizeMode.longest:
+        return f"size={config.size}", "use resolution.size_mode=longest"
+    largest = int(resolution.style_scale * MAX_SIDE / style_side(config, config.size))
+    given = f"resolution.style_scale={resolution.style_scale:g}"
+    return given, f"use resolution.style_scale={largest} or less"
+
+
+def _level_change(config: Config, size: int) -> tuple[str, str]:
+    """Return what made the first level smaller than ``size``, and what to do."""
+    resolution, given, changes = config.resolution, f"size={config.size}", [f"size={size}"]
+    if size > MAX_SIDE:
+        return given, "crop the image"
+    if size <= config.size:
+        given, changes = f"resolution.min_size={resolution.min_size}", []
+    if resolution.sizes:
+        given = typed("resolution.sizes", resolution.sizes)
+        larger = [entry for entry in resolution.sizes if entry > size]
+        return given, f"use {' '.join([typed('resolution.sizes', [size, *larger]), *changes])}"
+    if resolution.pyramid and resolution.min_size < size:
+        changes.append(f"resolution.min_size={size}")
+    return given, f"use {' and '.join(changes)} or more"
+
+
+def _style_change(config: Config, value: int) -> tuple[str, str]:
+    """Return what made the style image small, and what to do so that its size is ``value``."""
+    resolution = config.resolution
+    given, change = f"size={config.size}", f"use resolution.style_size={value} or more"
+    if resolution.style_size is not None:
+        given = f"resolution.style_size={resolution.style_size}"
+    elif resolution.style_scale != 1:
+        given = f"resolution.style_scale={resolution.style_scale:g}"
+        scale = ceil(1000 * resolution.style_scale * value / config.size + 0.01) / 1000
+        change = f"use resolution.style_scale={scale:g} or more"
+    if value <= MAX_SIDE:
+        return given, change
+    return (
+        given,
+        "crop the image" if resolution.enlarge_style else "use resolution.enlarge_style=true",
+    )
+
+
+def _x(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def _images_folder(images: str | None) -> Iterator[str]:

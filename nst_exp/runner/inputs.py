@@ -12,6 +12,7 @@ from nst_exp.images import LoadedImage, load_image, resolve_image, save_image
 from nst_exp.images.lookup import ResolvedImage
 from nst_exp.images.size import content_size, style_side, style_size
 from nst_exp.images.tensors import to_array, to_tensor
+from nst_exp.images.validate import wrong_sizes
 from nst_exp.results.record import SAVED_INPUTS
 from nst_exp.utils.errors import ConfigError
 
@@ -34,6 +35,11 @@ class Inputs:
         """Return the width and height of the style image at a level."""
         content, style = (self.loaded[key].original_size for key in ("content", "style"))
         return style_size(self.config, content, style, level_size)
+
+    def wrong_sizes(self, least: int) -> list[str]:
+        """Describe the image that has fewer than ``least`` pixels on its shorter side."""
+        content, style = (self.loaded[key].original_size for key in ("content", "style"))
+        return list(wrong_sizes(self.config, content, style, least, "the network needs"))
 
     def tensors(self, level_size: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return content, style, and the image to start from, if any, all (1, 3, H, W)."""

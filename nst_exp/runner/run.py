@@ -16,6 +16,7 @@ from torch import Tensor
 from nst_exp.config.pyramid import Level, build_levels
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict
+from nst_exp.core.encoder import ImageTooSmall
 from nst_exp.images import load_image
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.lock import folder_lock
@@ -230,7 +231,10 @@ class _Run:
         if self.module is None:
             last = self.inputs.content_size(config.size)
             warn_if_scarce(self.network.encoder, config, last, device)
-        module = build_module(level, config, self.inputs, self.network, self.module, device)
+        try:
+            module = build_module(level, config, self.inputs, self.network, self.module, device)
+        except ImageTooSmall as error:  # of networks whose least size is not known earlier
+            raise ConfigError(self.inputs.wrong_sizes(error.least) or error.problems) from error
         self.module = module
         if level.index == 0 and not resumed:
             self.recorder.record_image(module.image(), 0)

@@ -2,7 +2,7 @@
 
 from nst_exp.config.schema import Config
 from nst_exp.config.validate import combination_problems, size_problems, value_problems
-from nst_exp.images.validate import file_problems
+from nst_exp.images.validate import file_problems, image_size_problems
 from nst_exp.utils.errors import ConfigError
 
 
@@ -13,6 +13,8 @@ def validate(config: Config) -> None:
         ConfigError: With every problem found.
     """
     values = list(value_problems(config))
-    sizes = [] if values else size_problems(config)  # they compute with the values
+    sizes = [] if values else list(size_problems(config))  # they compute with the values
+    if not values and not sizes:
+        sizes = list(image_size_problems(config))
     if problems := [*values, *file_problems(config), *combination_problems(config), *sizes]:
         raise ConfigError(problems)

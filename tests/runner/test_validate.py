@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from helpers_run import picture
 
 from nst_exp.app.api import make_config
 from nst_exp.runner.validate import validate
@@ -19,6 +21,16 @@ def test_all_problems_come_in_one_error() -> None:
     assert keys == ["steps=0", "content=nope", "loss.style.layers", "trainer.precision=16-mixed"]
     with pytest.raises(ConfigError, match=r"^size=8: relu5_1 needs at least 16 pixels"):
         validate(make_config(["size=8"]))
+    with pytest.raises(ConfigError, match=r"^resolution\.sizes=\[9,8\]: must increase"):
+        validate(make_config(["resolution=pyramid", "resolution.sizes=[9,8]"]))
+
+
+def test_least_sizes_are_known_before_any_work(tmp_path: Path) -> None:
+    wide = picture(tmp_path / "wide.jpg", (2000, 200))
+    words = [f"content={wide}", "resolution=pyramid", "size=1024"]
+    with pytest.raises(ConfigError, match=r"^resolution\.min_size=128: relu5_1 .* min_size=155"):
+        validate(make_config(words))
+    validate(make_config([*words, "resolution.min_size=155"]))
 
 
 @pytest.mark.parametrize("module", ["nst_exp", "nst_exp.app.main", "nst_exp.runner.validate"])
