@@ -28,7 +28,7 @@ def test_all_problems_come_in_one_error() -> None:
 def test_least_sizes_are_known_before_any_work(tmp_path: Path) -> None:
     wide = picture(tmp_path / "wide.jpg", (2000, 200))
     words = [f"content={wide}", "resolution=pyramid", "size=1024"]
-    with pytest.raises(ConfigError, match=r"^resolution\.min_size=128: relu5_1 .* min_size=155"):
+    with pytest.raises(ConfigError, match=r"^resolution\.min_size=128: relu5_1 .*min_size=155"):
         validate(make_config(words))
     validate(make_config([*words, "resolution.min_size=155"]))
 
