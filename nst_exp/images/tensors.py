@@ -66,7 +66,7 @@ def _average(image: Image.Image, size: tuple[int, int]) -> Tensor:
 
 def _average_columns(values: Tensor, length: int) -> Tensor:
     # Differences of the integral, which is linear within an old pixel.
-    edges = torch.linspace(0, len(values), length + 1, dtype=torch.float64)
+    edges = values.new_tensor(range(length + 1)) * (len(values) / length)
     first = edges.long().clamp(max=len(values) - 1)
     sums = values.cumsum(0) - values  # up to each old pixel
     integral = sums[first] + (edges - first)[:, None] * values[first]
