@@ -13,8 +13,10 @@ from nst_exp.config.schema import (
     LBFGS,
     Config,
     ContentLoss,
+    InitKind,
     LineSearch,
     Statistic,
+    StyleFit,
     StyleLoss,
 )
 from nst_exp.utils.suggest import as_utf8, did_you_mean
@@ -111,11 +113,47 @@ def _layers(config: Config) -> Iterator[str]:
                 yield problem
 
 
+def objective_notes(config: Config) -> Iterator[str]:
+    """Yield a line if neither content nor style is optimized, or the first image is the result.
+
+    ``combination_problems`` refuses an objective without any term.
+    """
+    (content, style), tv = _weighted(config), config.loss.tv.weight
+    weights = f"alpha={config.alpha:g} beta={config.beta:g}"
+    kind, resolution = config.init.kind, config.resolution
+    same_shape = resolution.style_fit is StyleFit.content and resolution.style_scale == 1
+    starts_at_minimum = {
+        InitKind.content: content and not style,
+        InitKind.blend: content and not style and config.init.noise_ratio == 0,
+        InitKind.style: style and not content and same_shape and not resolution.style_size,
+    }
+    if not (content or style):
+        yield (
+            f"{weights}: content and style have the weight 0; only loss.tv.weight={tv:g} is "
+            "minimized, which smooths the first image"
+        )
+    elif starts_at_minimum.get(kind) and not tv and not resolution.pyramid:
+        yield (
+            f"{weights}: init={kind} is already the minimum, so the result is that image; set the "
+            "weight that is 0, or choose another init"
+        )
+
+
+def _weighted(config: Config) -> tuple[bool, bool]:
+    """Tell whether the content and the style have a weight."""
+    loss = config.loss
+    styles = [(config.beta, loss.style.weights)]
+    styles += [(config.beta * term.weight, term.weights) for term in loss.more.values()]
+    content, *style = (
+        bool(weight and (any(layers) or not layers))
+        for weight, layers in [(config.alpha, loss.content.weights), *styles]
+    )
+    return content, any(style)
+
+
 def _objective(config: Config) -> Iterator[str]:
     loss = config.loss
-    parts = [(config.alpha, loss.content.weights), (config.beta, loss.style.weights)]
-    parts += [(config.beta * term.weight, term.weights) for term in loss.more.values()]
-    if loss.tv.weight == 0 and not any(w and (any(ws) or not ws) for w, ws in parts):
+    if not any(_weighted(config)) and not loss.tv.weight:
         yield (
             f"alpha={config.alpha:g} beta={config.beta:g}: nothing to optimize, since content and "
             "style both have the weight 0; set one of alpha and beta, and weights of its layers"
