@@ -1,5 +1,7 @@
 """Random feature maps, and references in float64 that more than one test of core uses."""
 
+from collections.abc import Callable
+from math import floor
 from typing import Any, cast
 
 import torch
@@ -29,6 +31,30 @@ def exact_wasserstein2(features: Tensor, style: Tensor) -> Tensor:
     nuclear = torch.linalg.svdvals(root.T @ joined).sum()
     spread = joined.square().sum() + root.square().sum() - 2 * nuclear
     return ((x.mean(dim=1) - y.mean(dim=1)).square().sum() + spread) / n
+
+
+def linear(distance: float) -> float:
+    return max(0.0, 1.0 - distance)
+
+
+def cubic(distance: float) -> float:
+    """Keys' kernel with a = -3/4."""
+    if distance < 1:
+        return 1.25 * distance**3 - 2.25 * distance**2 + 1
+    return max(0.0, 2 - distance) ** 2 * 0.75 * (1 - distance)
+
+
+def resampled(image: Tensor, height: int, width: int, kernel: Callable[[float], float]) -> Tensor:
+    """Interpolate (1, C, h, w) between pixel centers; pixels beyond the border repeat it."""
+    for axis, size in ((2, height), (3, width)):
+        n = image.shape[axis]
+        weights = torch.zeros(size, n, dtype=image.dtype)
+        for index in range(size):
+            place = (index + 0.5) * n / size - 0.5
+            for k in range(floor(place) - 1, floor(place) + 3):
+                weights[index, min(max(k, 0), n - 1)] += kernel(abs(place - k))
+        image = (image.transpose(axis, -1) @ weights.T).transpose(axis, -1)
+    return image
 
 
 class NewtonSchulzRoot(torch.autograd.Function):

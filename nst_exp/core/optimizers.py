@@ -109,12 +109,14 @@ def carries_state(settings: schema.Optimizer) -> bool:
 def carry_adam_state(state: dict[str, Tensor], height: int, width: int) -> dict[str, Tensor]:
     """Resample Adam's state of one level, (1, 3, h, w), to the next level's size.
 
-    Bilinear for both moments: with weights that are never negative, second moments stay positive
-    and no step becomes longer than those of the previous level. (Bicubic undershoots to 0 next to
-    large values, and Adam divides by their root.)
+    As crowsonkb/style-transfer-pytorch does: the mean of the gradients bicubically, that of their
+    squares bilinearly, since bicubic undershoots to 0 next to large values and Adam divides by the
+    root. The gradients of both levels must belong to the same multiple of the loss.
     """
-    size = height, width
+    modes = {"exp_avg": "bicubic", "exp_avg_sq": "bilinear"}
     return {
-        name: interpolate(value, size=size, mode="bilinear") if value.dim() else value.clone()
+        name: interpolate(value, size=(height, width), mode=modes[name])
+        if name in modes
+        else value.clone()
         for name, value in state.items()
     }

@@ -73,17 +73,13 @@ def _average_columns(values: Tensor, length: int) -> Tensor:
     return integral.diff(dim=0) * (length / len(values))
 
 
-def resize(image: Tensor, height: int, width: int) -> Tensor:
-    """Resample a float image (N, C, H, W) to (N, C, height, width): bicubic, antialiased.
+def enlarge(image: Tensor, height: int, width: int) -> Tensor:
+    """Resample a float image (N, C, H, W) to (N, C, height, width), clamped to 0..1.
 
-    Returns ``image`` itself if the size is the same. Bicubic overshoots at edges by up to about a
-    tenth of the step. Nothing is clamped, so values may leave 0..1 and gradients pass.
+    Bicubic with a = -0.75 and without antialiasing, as crowsonkb/style-transfer-pytorch enlarges
+    the image from level to level.
     """
-    if image.shape[-2:] == (height, width):
-        return image
-    return interpolate(
-        image, size=(height, width), mode="bicubic", align_corners=False, antialias=True
-    )
+    return interpolate(image, size=(height, width), mode="bicubic").clamp(0.0, 1.0)
 
 
 def to_array(image: Tensor) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from nst_exp.core.init_image import starting_image
 from nst_exp.core.objective import build_objective
 from nst_exp.core.optimizers import carries_state, carry_adam_state
 from nst_exp.core.targets import whole_image
-from nst_exp.images.tensors import resize
+from nst_exp.images.tensors import enlarge
 from nst_exp.runner.inputs import Inputs
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network
@@ -43,7 +43,7 @@ def build_module(
     if before is None:
         image = starting_image(config.init, content, start, config.seed)
     else:
-        image = resize(before.result_image().float().cpu(), *content.shape[2:])
+        image = enlarge(before.result_image().float().cpu(), *content.shape[2:])
     module = StyleTransfer(image, encoder, objective, config.optimizer, config.resolution.averaging)
     if dtype is torch.float64:  # Lightning would do it after it has restored a checkpoint
         module.double()
@@ -54,4 +54,5 @@ def build_module(
             adam = cast(torch.optim.Optimizer, before.optimizers(use_pl_optimizer=False))
             state = adam.state[before.parameter.values]
             module.carried_state = carry_adam_state(state, *content.shape[2:])
+            module.loss_scale = before.loss_scale  # the unit of the gradients in that state
     return module

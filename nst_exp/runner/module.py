@@ -64,7 +64,7 @@ class StyleTransfer(pl.LightningModule):
         improved_step: Step of the level that last decreased the lowest total.
         averaged: Number of images in ``average``.
         level: Index of the pyramid's level.
-        carried_state: Adam's state of the level before, resampled.
+        carried_state: Adam's state of the level before, resampled, which goes with its loss_scale.
     """
 
     best_values: Tensor
@@ -84,7 +84,7 @@ class StyleTransfer(pl.LightningModule):
         self.parameter = ImageParameter(image, settings.parametrization)
         self.encoder, self.objective = encoder, objective
         self.settings, self.averaging = settings, averaging
-        self.loss_scale = 0.0  # fixed at the first evaluation
+        self.loss_scale = 0.0  # fixed at the first evaluation, if it is not carried
         self.evaluations = 0
         self.restarts = 0
         self.losses: Losses | None = None
@@ -95,6 +95,7 @@ class StyleTransfer(pl.LightningModule):
         self.register_buffer("best_values", values, persistent=False)
         self.register_buffer("average", torch.zeros_like(values), persistent=False)
         self.averaged = 0
+        self._add_to_average()
         self.carried_state: dict[str, Any] | None = None
         self.level = 0
         self._step_lowest = float("inf")
@@ -124,8 +125,9 @@ class StyleTransfer(pl.LightningModule):
         if bad := _not_finite(losses):
             raise Diverged(bad)
         total = float(losses.total.detach())
-        if not self.loss_scale:
+        if self.start_total == float("inf"):
             self.start_total = total
+        if not self.loss_scale:
             # Bounded, since a total of nothing but rounding errors must not be amplified.
             self.loss_scale = SCALED_LOSS_AT_START / max(total, 1e-6) if total > 0 else 1.0
         if total < self._step_lowest:
@@ -161,9 +163,7 @@ class StyleTransfer(pl.LightningModule):
             self.improved_step, self.improved_total = step, self.best_total
         if self.settings.clamp:
             self.parameter.set_image(self.image().clamp(0.0, 1.0))
-        if self.averaging:
-            self.average.mul_(self.averaging).add_(self.image(), alpha=1.0 - self.averaging)
-            self.averaged += 1
+        self._add_to_average()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return the image's values alone."""
@@ -194,10 +194,7 @@ class StyleTransfer(pl.LightningModule):
 
     def result_image(self) -> Tensor:
         """Return the current image, or the average of the iterates if that is asked for."""
-        if not self.averaged:
-            return self.image()
-        weight = 1.0 - float(self.averaging**self.averaged)
-        return self.average / weight
+        return self.average.clone() if self.averaged else self.image()
 
     @torch.no_grad()
     def best_image(self) -> Tensor:
@@ -208,8 +205,18 @@ class StyleTransfer(pl.LightningModule):
         """Restore the image with the lowest total so far."""
         with torch.no_grad():
             self.parameter.values.copy_(self.best_values)
-            self.average.zero_()
         self.averaged = 0
+        self._add_to_average()
+
+    def _add_to_average(self) -> None:
+        """Add the current image, also that of the start, to the average of the iterates.
+
+        It is an exponential moving average without bias, as Adam's moments.
+        """
+        if self.averaging:
+            self.averaged += 1
+            weight = (1.0 - self.averaging) / (1.0 - self.averaging**self.averaged)
+            self.average.lerp_(self.image(), weight)
 
     def _restart(self, where: str, step: int, optimizer: Any) -> None:
         """Restore the best image and shorten the step; ``where`` names what is not finite.

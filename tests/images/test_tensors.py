@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from helpers_core import cubic, resampled
 from image_files import noise
 from PIL import Image
 
 from nst_exp.config.schema import Filter
-from nst_exp.images.tensors import resize, to_array, to_tensor
+from nst_exp.images.tensors import enlarge, to_array, to_tensor
 
 
 def wave(width: int, height: int) -> np.ndarray:
@@ -100,25 +101,13 @@ def test_cubic_interpolation_without_antialiasing(size: tuple[int, int]) -> None
     assert np.abs(found - found.round()).max() < 1e-4
 
 
-def test_resize_keeps_place_and_gradients() -> None:
-    start = torch.tensor(wave(320, 240)).permute(2, 0, 1)[None].float().requires_grad_()
-    assert resize(start, 240, 320) is start
-    for height, width in ((120, 160), (480, 640), (100, 90)):
-        result = resize(start, height, width)
-        expected = torch.tensor(wave(width, height)).permute(2, 0, 1)[None]
-        assert (result - expected)[..., 3:-3, 3:-3].abs().max() < 3e-3
-    result.sum().backward()
-    assert start.grad is not None
-    assert start.grad.sum().item() == pytest.approx(3 * 100 * 90, rel=1e-4)
-
-
-def test_resize_overshoots_as_much_as_documented_and_does_not_alias() -> None:
-    step = torch.zeros(1, 3, 8, 64)
-    step[..., 32:] = 1
-    assert 1.01 < resize(step, 32, 256).max() < 1.1
-    stripes = torch.zeros(1, 3, 64, 64)
-    stripes[..., ::2] = 1
-    assert (resize(stripes, 16, 16) - 0.5).abs()[..., 2:-2].max() < 0.02
+def test_enlarging_is_bicubic_and_clamped() -> None:
+    image = torch.from_numpy(noise(14, 9)).permute(2, 0, 1)[None] / 255
+    expected = resampled(image.double(), 13, 20, cubic)
+    assert expected.min() < -0.01  # else clamping does nothing
+    found = enlarge(image, 13, 20)
+    torch.testing.assert_close(found.double(), expected.clamp(0, 1), rtol=0, atol=1e-6)  # float32
+    assert torch.equal(enlarge(image, 9, 14), image)
 
 
 def test_to_array_clips_but_keeps_nan() -> None:

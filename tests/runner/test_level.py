@@ -1,0 +1,73 @@
+"""A level that starts from the one before."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from helpers_core import cubic, linear, resampled
+from helpers_run import TINY
+from torch import Tensor
+
+from nst_exp.app.api import make_config
+from nst_exp.config.pyramid import build_levels
+from nst_exp.results.record import Record
+from nst_exp.runner.inputs import load_inputs
+from nst_exp.runner.level import build_module
+from nst_exp.runner.module import StyleTransfer
+from nst_exp.runner.network import make_network
+from nst_exp.runner.trainer import make_trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
+SIZES, STEPS, DECAY, LR, EPS = [40, 52, 64], 4, 0.9, 0.02, 1e-20
+PYRAMID = [
+    *("resolution=pyramid", f"resolution.sizes={SIZES}", f"size={SIZES[-1]}"),
+    *(f"steps={3 * STEPS}", "resolution.shares=[1]", f"resolution.averaging={DECAY}"),
+    *("optimizer=adam", f"optimizer.lr={LR}", "optimizer.parametrization.pixel_scale=1"),
+    f"optimizer.eps={EPS}",  # so that the scale of the loss does not count
+]
+
+
+def plain_adam(modules: list[StyleTransfer]) -> list[Tensor]:
+    """The average of each level by torch's Adam; from level to level as crowsonkb's program."""
+    image, state, averages = modules[0].start, None, []
+    for module in modules:
+        height, width = module.start.shape[2:]
+        if state is not None:
+            image = resampled(averages[-1], height, width, cubic).clamp(0, 1)
+        image = image.detach().clone().requires_grad_()
+        optimizer = torch.optim.Adam([image], lr=LR, eps=EPS)
+        if state is not None:
+            for name, kernel in (("exp_avg", cubic), ("exp_avg_sq", linear)):
+                state[name] = resampled(state[name], height, width, kernel)
+            optimizer.state[image] = state
+        average, weight = (1 - DECAY) * image.detach(), DECAY
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            module.evaluate(image).total.backward()
+            optimizer.step()
+            with torch.no_grad():
+                image.clamp_(0, 1)
+            average, weight = DECAY * average + (1 - DECAY) * image.detach(), DECAY * weight
+        state = optimizer.state[image]
+        averages.append(average / (1 - weight))
+    return averages
+
+
+def test_levels_follow_plain_adam_of_the_unscaled_loss() -> None:
+    """In float64, over three levels whose losses differ: start, moments, their unit, averages."""
+    config = make_config([*TINY, *PYRAMID, "trainer.precision=64-true"])
+    inputs = load_inputs(config)
+    network = make_network(config, inputs, Record(None, config))
+    modules: list[StyleTransfer] = []
+    for level in build_levels(config.resolution, config.size, config.steps):
+        before = modules[-1] if modules else None
+        module = build_module(level, config, inputs, network, before, torch.device("cpu"))
+        module.start = module.image()
+        make_trainer(config.trainer, level.steps, []).fit(module)
+        modules.append(module)
+    totals = [module.start_total for module in modules]
+    assert all(abs(one / other - 1) > 0.1 for one, other in pairwise(totals))
+    for module, expected in zip(modules, plain_adam(modules), strict=True):
+        found = module.result_image()
+        # Images are handed over in float32, and Adam's first step has the sign of the gradient.
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
