@@ -35,7 +35,7 @@ def apply_diff(path: Path, diff: str) -> None:
 
 EXPECTED = {
     "A statistic of style": lambda record, out: "third/relu1" in record["losses"],
-    "A loss term": lambda record, out: record["losses"]["laplacian"] > 0,
+    "A loss term": lambda record, out: record["losses"]["saturation"] > 0,
     "A backbone": lambda record, out: record["config"]["backbone"]["name"] == "densenet121",
     "An experiment": lambda record, out: record["layers"]["style"] == ["relu1", "fire3"],
     "A logger": lambda record, out: len((out / "losses.jsonl").read_text().splitlines()) == 5,

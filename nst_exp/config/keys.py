@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar, cast
 
+from nst_exp.utils.suggest import as_utf8
+
 T = TypeVar("T")
 
 
@@ -72,3 +74,11 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Key]]:
                 yield from walk(node, f"{path}.{entry}.")
         else:
             yield path, value, f.metadata["key"]
+
+
+def typed(key: str, value: Any) -> str:
+    """Format ``KEY=VALUE`` as a user types it."""
+    if isinstance(value, list):
+        entries = [f"{entry:g}" if isinstance(entry, float) else str(entry) for entry in value]
+        return f"{key}=[{as_utf8(','.join(entries))}]"
+    return f"{key}={as_utf8(str(value))}"

@@ -6,22 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from nst_exp.config import layer_names
-from nst_exp.config.keys import Key, walk
-from nst_exp.config.loss_layers import resolve_layers
+from nst_exp.config.keys import Key, typed, walk
 from nst_exp.config.pyramid import build_levels
-from nst_exp.config.schema import (
-    LBFGS,
-    Config,
-    ContentLoss,
-    InitKind,
-    LineSearch,
-    Statistic,
-    StyleFit,
-    StyleLoss,
-)
+from nst_exp.config.schema import LBFGS, Config, LineSearch
+from nst_exp.config.validate_terms import term_problems
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
-NAMES_OF_TERMS = ("content", "style", "tv", "range", "total")  # those of loss.more must differ
+# Those of loss.more must differ.
+NAMES_OF_TERMS = ("content", "style", "tv", "laplacian", "range", "total")
 CHAINS = (*layer_names.VGG_BLOCKS, "alexnet")  # chains of layers, which can be normalized
 
 
@@ -36,7 +28,7 @@ def value_problems(config: Any, prefix: str = "") -> Iterator[str]:
 
 def combination_problems(config: Config) -> Iterator[str]:
     """Yield a line for each value that does not fit the others."""
-    yield from _layers(config)
+    yield from term_problems(config)
     yield from _objective(config)
     yield from _backbone(config)
     yield from _optimizer(config)
@@ -67,14 +59,6 @@ def size_problems(config: Config) -> Iterator[str]:
         )
 
 
-def typed(key: str, value: Any) -> str:
-    """Format ``KEY=VALUE`` as a user types it."""
-    if isinstance(value, list):
-        entries = [f"{entry:g}" if isinstance(entry, float) else str(entry) for entry in value]
-        return f"{key}=[{as_utf8(','.join(entries))}]"
-    return f"{key}={as_utf8(str(value))}"
-
-
 def _value_problem(info: Key, value: Any) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return "must be a finite number"
@@ -86,74 +70,12 @@ def _value_problem(info: Key, value: Any) -> str | None:
     return f"must be {info.allowed()}{near}"
 
 
-def _layers(config: Config) -> Iterator[str]:
-    loss = resolve_layers(config.loss, config.backbone)
-    terms: dict[str, ContentLoss | StyleLoss] = {
-        "loss.content": loss.content,
-        "loss.style": loss.style,
-        **{f"loss.more.{name}": term for name, term in loss.more.items()},
-    }
-    for name, term in terms.items():
-        used, weights, key = term.layers, term.weights, f"{name}.layers"
-        wasserstein2 = isinstance(term, StyleLoss) and term.statistic is Statistic.wasserstein2
-        if wasserstein2 and term.relative:
-            yield f"{name}.relative=true: not with {name}.statistic=wasserstein2; leave it out"
-        if not used and (config.alpha if isinstance(term, ContentLoss) else config.beta) > 0:
-            yield f"{key}=[]: backbone.name={config.backbone.name} has no default; name a layer"
-        if len(set(used)) < len(used):
-            twice = next(layer for layer in used if used.count(layer) > 1)
-            yield f"{typed(key, used)}: '{twice}' is given twice; remove one"
-        if weights and len(weights) != len(used):
-            yield (
-                f"{typed(f'{name}.weights', weights)}: has {len(weights)} entries for "
-                f"{len(used)} layers ({', '.join(used)}); give one for each layer"
-            )
-        for layer in dict.fromkeys(used):
-            if problem := layer_names.layer_problem(config.backbone.name, layer, key):
-                yield problem
-
-
-def objective_notes(config: Config) -> Iterator[str]:
-    """Yield a line if neither content nor style is optimized, or the first image is the result.
-
-    ``combination_problems`` refuses an objective without any term.
-    """
-    (content, style), tv = _weighted(config), config.loss.tv.weight
-    weights = f"alpha={config.alpha:g} beta={config.beta:g}"
-    kind, resolution = config.init.kind, config.resolution
-    same_shape = resolution.style_fit is StyleFit.content and resolution.style_scale == 1
-    starts_at_minimum = {
-        InitKind.content: content and not style,
-        InitKind.blend: content and not style and config.init.noise_ratio == 0,
-        InitKind.style: style and not content and same_shape and not resolution.style_size,
-    }
-    if not (content or style):
-        yield (
-            f"{weights}: content and style have the weight 0; only loss.tv.weight={tv:g} is "
-            "minimized, which smooths the first image"
-        )
-    elif starts_at_minimum.get(kind) and not tv and not resolution.pyramid:
-        yield (
-            f"{weights}: init={kind} is already the minimum, so the result is that image; set the "
-            "weight that is 0, or choose another init"
-        )
-
-
-def _weighted(config: Config) -> tuple[bool, bool]:
-    """Tell whether the content and the style have a weight."""
-    loss = config.loss
-    styles = [(config.beta, loss.style.weights)]
-    styles += [(config.beta * term.weight, term.weights) for term in loss.more.values()]
-    content, *style = (
-        bool(weight and (any(layers) or not layers))
-        for weight, layers in [(config.alpha, loss.content.weights), *styles]
-    )
-    return content, any(style)
-
-
 def _objective(config: Config) -> Iterator[str]:
     loss = config.loss
-    if not any(_weighted(config)) and not loss.tv.weight:
+    parts = [(config.alpha, loss.content.weights), (config.beta, loss.style.weights)]
+    parts += [(config.beta * term.weight, term.weights) for term in loss.more.values()]
+    others = loss.tv.weight or any(loss.laplacian.weights)
+    if not others and not any(w and (any(ws) or not ws) for w, ws in parts):
         yield (
             f"alpha={config.alpha:g} beta={config.beta:g}: nothing to optimize, since content and "
             "style both have the weight 0; set one of alpha and beta, and weights of its layers"

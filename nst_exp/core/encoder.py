@@ -14,6 +14,7 @@ from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from nst_exp.config import layer_names, schema
+from nst_exp.config.loss_layers import RGB
 from nst_exp.core.pooling import LEAF_MODULES, replace_pooling
 from nst_exp.core.preprocessing import Preprocessing
 from nst_exp.core.random_weights import draw_weights
@@ -43,7 +44,10 @@ class Encoder(nn.Module):
         channels_last: bool = True,
         map_scale: float = 1.0,
     ) -> None:
-        """Wrap a trunk that returns {node: feature map}; ``nodes`` has the node of each layer."""
+        """Wrap a trunk that returns {node: feature map}; ``nodes`` has the node of each layer.
+
+        The layer "rgb" is the image itself.
+        """
         super().__init__()
         self.trunk, self.nodes, self.map_scale = trunk, dict(nodes), map_scale
         self.preprocessing = Preprocessing(convention)
@@ -62,6 +66,7 @@ class Encoder(nn.Module):
         maps = self.trunk(x)
         if self.map_scale != 1.0:
             maps = {node: values * self.map_scale for node, values in maps.items()}
+        maps = {**maps, RGB: image}
         return {layer: maps[node] for layer, node in self.nodes.items()}
 
 
@@ -107,6 +112,8 @@ def build_encoder(
         _load_weights(trunk, state_dict, settings.name, layers)
     if winograd:
         accelerate(trunk)
+    if RGB in layers:
+        nodes[RGB] = RGB
     return Encoder(trunk, nodes, settings.input, channels_last, settings.map_scale)
 
 
@@ -191,7 +198,7 @@ def _resolve_layers(model: nn.Module, name: str, layers: Sequence[str]) -> dict[
     _, nodes = get_graph_node_names(
         model, tracer_kwargs={"leaf_modules": LEAF_MODULES}, suppress_diff_warning=True
     )
-    found = {layer: table.get(layer, layer) for layer in layers}
+    found = {layer: table.get(layer, layer) for layer in layers if layer != RGB}
     problems = [
         f"backbone={name} has no layer '{layer}'{did_you_mean(layer, [*table, *nodes])}\n"
         f"    its layers: {', '.join(table or nodes)}"

@@ -10,8 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from nst_exp.config import schema
+from nst_exp.config.loss_layers import RGB
 from nst_exp.core.targets import Features, Region
-from nst_exp.core.terms import ContentTerm, RangeTerm, StyleTerm, Term, VariationTerm
+from nst_exp.core.terms import (
+    ContentTerm,
+    LaplacianTerm,
+    RangeTerm,
+    StyleTerm,
+    Term,
+    VariationTerm,
+    variation_of_style,
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,14 @@ class Objective(nn.Module):
                     total = total + term.weight * sums[term.name]
         return Losses(total, sums, layers)
 
+    def start_step(self, step: int) -> bool:
+        """Prepare for a step of the level, counted from 0; tell whether it changes the objective.
+
+        What a term draws at random follows from the seed and the step alone.
+        """
+        changes = [term.start_step(step) for term in cast(Iterable[Term], self.terms)]
+        return any(changes)
+
 
 def build_objective(
     loss: schema.Loss,
@@ -63,19 +80,31 @@ def build_objective(
     content_maps: Features,
     regions: Sequence[Region],
     content_masks: Features | None = None,
+    seed: int = 0,
 ) -> Objective:
     """Build the objective of a config: alpha * content + beta * style + total variation + range.
 
     ``loss`` names the layers of each term. The style is ``loss.style`` and the weighted terms of
     ``loss.more``; both compare each region with its styles. ``content_masks`` are weights of the
-    positions of the content.
+    positions of the content. What terms draw at random follows from ``seed``.
     """
+    of_styles = regions, content_maps, seed
+    more = loss.more.items()
+    edges = loss.laplacian.weights
     return Objective(
         [
-            ContentTerm(loss.content, alpha, content_maps, content_masks),
-            StyleTerm("style", loss.style, beta, regions),
-            *(StyleTerm(n, term, beta * term.weight, regions) for n, term in loss.more.items()),
-            VariationTerm(loss.tv),
+            ContentTerm(loss.content, alpha, content_maps, content_masks, seed),
+            StyleTerm("style", loss.style, beta, *of_styles),
+            *(StyleTerm(name, term, beta * term.weight, *of_styles) for name, term in more),
+            VariationTerm(loss.tv, _variation_factor(regions) if loss.tv.auto else 1.0),
+            *([LaplacianTerm(loss.laplacian, content_maps[RGB])] if edges else []),
             RangeTerm(loss.range_weight),
         ]
     )
+
+
+def _variation_factor(regions: Sequence[Region]) -> float:
+    """Average the factor on total variation over the styles of all regions."""
+    styles = [(region.share * style.weight, style) for region in regions for style in region.styles]
+    total = sum(weight for weight, _ in styles)
+    return sum(w * variation_of_style(style.maps[RGB]) for w, style in styles) / total

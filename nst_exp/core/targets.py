@@ -46,13 +46,24 @@ class Target(nn.Module):
     size: Tensor
 
     def __init__(
-        self, statistic: Statistic, summary: Summary, weights: Tensor | None, share: float = 1.0
+        self,
+        statistic: Statistic,
+        summary: Summary,
+        weights: Tensor | None,
+        share: float = 1.0,
+        content: Summary | None = None,
     ) -> None:
+        """Prepare the summary of a target; ``content`` is that of the content image."""
         super().__init__()
         self.share = share
         self.coverage = 1.0 if weights is None else float(weights.mean())  # part of the positions
+        self.raw = len(summary) if statistic.redraw else 0  # parts needed to prepare it again
+        for index, part in enumerate(summary[: self.raw]):
+            self.register_buffer(f"raw{index}", part.clone(), persistent=False)
         parts = statistic.prepare_target(summary)
-        size = parts[0].square().sum()
+        if content is not None:
+            parts = statistic.freeze(parts, content)
+        size = statistic.size(parts)
         # All features of a layer may be 0 for a blank image: there is nothing to divide by.
         size = torch.where(size > 0, size, torch.ones_like(size))
         self.register_buffer("size", size, persistent=False)
@@ -65,13 +76,22 @@ class Target(nn.Module):
         """Return the prepared summary."""
         return tuple(self.get_buffer(f"part{index}") for index in range(self.parts))
 
+    def prepare_again(self, statistic: Statistic) -> None:
+        """Prepare the target for new random choices of the statistic."""
+        raw = tuple(self.get_buffer(f"raw{index}") for index in range(self.raw))
+        for index, part in enumerate(statistic.prepare_target(raw)):
+            self.get_buffer(f"part{index}").copy_(part)
 
-def style_targets(statistic: Statistic, region: Region, layer: str) -> Iterator[Target]:
+
+def style_targets(
+    statistic: Statistic, region: Region, layer: str, content: Features | None = None
+) -> Iterator[Target]:
     """Make the targets of a region at a layer.
 
     An additive statistic has one: that of the positions of all styles together, weighted. Its Gram
     matrix is the weighted mean of the styles' Gram matrices. Other statistics have one for each
-    style. A region without positions at the layer has none.
+    style. A region without positions at the layer has none. ``content`` has the content image's
+    maps, for statistics whose targets depend on it.
 
     Raises:
         ValueError: If the statistic has no weights of positions and the region has.
@@ -80,9 +100,10 @@ def style_targets(statistic: Statistic, region: Region, layer: str) -> Iterator[
     if not statistic.additive:
         if weights is not None or any(style.masks for style in region.styles):
             raise ValueError("the statistic has no weights of positions")
+        start = None if content is None else statistic.summarize(content[layer].detach())
         for style in region.styles:
             summary = statistic.summarize(style.maps[layer].detach())
-            yield Target(statistic, summary, None, region.share * style.weight)
+            yield Target(statistic, summary, None, region.share * style.weight, start)
         return
     maps, masks = _together(region.styles, layer)
     if (masks is None or masks.sum() > 0) and (weights is None or weights.sum() > 0):

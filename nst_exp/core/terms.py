@@ -4,17 +4,27 @@ Symbols as in Gatys, Ecker and Bethge (CVPR 2016): feature maps F (image) and P 
 channels and M positions, Gram matrices G (image) and A (style).
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool2d, pad
 
 from nst_exp.config import schema
+from nst_exp.config.loss_layers import compared_layers
 from nst_exp.config.schema import TVKind
-from nst_exp.core.statistics import FeatureMap, Statistic, build_statistic
-from nst_exp.core.targets import Features, Region, Target, style_targets
+from nst_exp.core.layer_maps import read_maps, read_masks
+from nst_exp.core.statistics import (
+    CrossGram,
+    FeatureMap,
+    SelfSimilarity,
+    Statistic,
+    build_statistic,
+)
+from nst_exp.core.targets import Features, Region, Style, Target, style_targets
+from nst_exp.utils.errors import ConfigError
 
 
 class Term(nn.Module, ABC):
@@ -32,54 +42,75 @@ class Term(nn.Module, ABC):
             The loss without its weight, and the losses of the layers by their logged name.
         """
 
+    def start_step(self, step: int) -> bool:
+        """Prepare for a step of the level, counted from 0; tell whether it changes the loss."""
+        return False
+
 
 class LayerTerm(Term):
     """A weighted sum over layers of the distances of a statistic to its targets."""
-
-    power = 0.0  # of M, in a distance of statistics that are averaged over positions
 
     def __init__(
         self,
         name: str,
         settings: schema.ContentLoss | schema.StyleLoss,
         weight: float,
-        statistic: Statistic,
+        statistics: Sequence[Statistic],
         targets: Iterable[Sequence[Target]],
     ) -> None:
         """Compare with ``targets``, those of each layer; every layer's shares should sum to 1."""
         super().__init__(name, weight)
-        self.settings, self.statistic, self.layers = settings, statistic, settings.layers
-        self.layer_weights = settings.weights or [1.0] * len(settings.layers)
+        self.settings, self.statistics = settings, statistics
+        self.layers = compared_layers(settings)
+        weights = [] if settings.hypercolumn else settings.weights  # those are in its map
+        self.layer_weights = weights or [1.0] * len(self.layers)
         self.targets = nn.ModuleList(nn.ModuleList(of_layer) for of_layer in targets)
 
     def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum over the layers; each layer's own loss is without its weight."""
         total = image.new_zeros(())
         losses: dict[str, Tensor] = {}
-        of_layers = cast(Iterable[Iterable[Target]], self.targets)
-        for layer, weight, targets in zip(self.layers, self.layer_weights, of_layers, strict=True):
-            values = features[layer].to(image.dtype)
+        maps = read_maps(features, self.settings)
+        for layer, weight, statistic, targets in self._by_layer():
+            values = maps[layer].to(image.dtype)
             loss = image.new_zeros(())
             for target in targets:
-                loss = loss + target.share * self._distance(values, target).to(image.dtype)
+                distance = self._distance(statistic, values, target)
+                loss = loss + target.share * distance.to(image.dtype)
             losses[f"{self.name}/{layer}"] = loss
             total = total + weight * loss
         return total, losses
 
-    def _distance(self, features: Tensor, target: Target) -> Tensor:
+    def start_step(self, step: int) -> bool:
+        """Draw the random choices of the statistics again if it is time."""
+        changes = False
+        for _, _, statistic, targets in self._by_layer():
+            if statistic.redraw:
+                draw, steps_since = divmod(step, statistic.redraw)
+                changes |= step > 0 and steps_since == 0
+                if draw != statistic.draw:
+                    statistic.draw = draw
+                    for target in targets:
+                        target.prepare_again(statistic)
+        return changes
+
+    def _by_layer(self) -> Iterator[tuple[str, float, Statistic, Iterable[Target]]]:
+        targets = cast(Iterable[Iterable[Target]], self.targets)
+        return zip(self.layers, self.layer_weights, self.statistics, targets, strict=True)
+
+    def _distance(self, statistic: Statistic, features: Tensor, target: Target) -> Tensor:
         a, b, c = self.settings.a, self.settings.b, self.settings.c
-        summary = self.statistic.summarize(features, target.weights)
-        distance = self.statistic.distance(summary, target.summary())
-        if self.statistic.normalized:
+        summary = statistic.summarize(features, target.weights)
+        distance = statistic.distance(summary, target.summary())
+        if statistic.normalized:
             return c * distance
         if self.settings.relative:
             return distance / target.size
-        channels, positions = features.shape[1], self._positions(features, target)
-        scale: float = c * positions ** (self.power - b) / channels**a
+        channels, positions = statistic.extent(features)
+        if isinstance(self.settings, schema.StyleLoss):
+            positions *= target.coverage
+        scale: float = c * positions ** (statistic.power - b) / channels**a
         return distance * scale
-
-    def _positions(self, features: Tensor, target: Target) -> float:
-        return features.shape[2] * features.shape[3]
 
 
 class ContentTerm(LayerTerm):
@@ -94,15 +125,23 @@ class ContentTerm(LayerTerm):
         weight: float,
         content: Features,
         masks: Features | None = None,
+        seed: int = 0,
     ) -> None:
-        """Compare with the maps of ``content``; ``masks`` are weights of the positions by layer."""
-        statistic = FeatureMap()
-        weights = {layer: masks[layer] if masks else None for layer in settings.layers}
-        targets = (
-            [Target(statistic, statistic.summarize(content[layer].detach(), mask), mask)]
-            for layer, mask in weights.items()
-        )
-        super().__init__("content", settings, weight, statistic, targets)
+        """Compare with the maps of ``content``; ``masks`` are weights of the positions by layer.
+
+        Random choices follow from ``seed``.
+        """
+        layers, maps = compared_layers(settings), read_maps(content, settings)
+        weights = read_masks(masks, settings) if masks else dict.fromkeys(layers)
+        draws = settings.samples, seed, settings.redraw
+        similar = settings.kind is schema.ContentKind.self_similarity
+        statistics = [SelfSimilarity(*draws) if similar else FeatureMap() for _ in layers]
+        targets = []
+        for layer, statistic in zip(layers, statistics, strict=True):
+            mask = weights[layer]
+            summary = statistic.summarize(maps[layer].detach(), mask)
+            targets.append([Target(statistic, summary, mask)])
+        super().__init__("content", settings, weight, statistics, targets)
 
 
 class StyleTerm(LayerTerm):
@@ -114,37 +153,104 @@ class StyleTerm(LayerTerm):
     each times its share; M is the number of positions of the region.
     """
 
-    power = 2.0
-
     def __init__(
-        self, name: str, settings: schema.StyleLoss, weight: float, regions: Sequence[Region]
+        self,
+        name: str,
+        settings: schema.StyleLoss,
+        weight: float,
+        regions: Sequence[Region],
+        content: Features | None = None,
+        seed: int = 0,
     ) -> None:
         """Compare each region with its styles.
+
+        ``content`` has the maps of the content image, which terms with ``frozen`` need. Random
+        choices follow from ``seed``.
 
         Raises:
             ValueError: If the statistic has no weights of positions and a region has.
         """
-        statistic = build_statistic(settings)
+        layers, maps = compared_layers(settings), regions[0].styles[0].maps
+        statistics: list[Statistic] = []
+        for layer in layers:
+            first, pair, _ = layer.partition(":")
+            cross = pair and CrossGram(maps[first].shape[1], settings.shift)
+            statistics.append(cross or build_statistic(settings, seed))
+        joined = [_read_region(region, settings) for region in regions]
+        start = read_maps(content or {}, settings) if settings.frozen else None
         targets = [
-            [target for region in regions for target in style_targets(statistic, region, layer)]
-            for layer in settings.layers
+            [
+                target
+                for region in joined
+                for target in style_targets(statistic, region, layer, start)
+            ]
+            for layer, statistic in zip(layers, statistics, strict=True)
         ]
-        super().__init__(name, settings, weight, statistic, targets)
+        super().__init__(name, settings, weight, statistics, targets)
 
-    def _positions(self, features: Tensor, target: Target) -> float:
-        return super()._positions(features, target) * target.coverage
+
+def _read_region(region: Region, settings: schema.StyleLoss) -> Region:
+    """Replace the network's maps and masks by those that a term compares."""
+    styles = [
+        Style(
+            read_maps(style.maps, settings),
+            style.weight,
+            read_masks(style.masks, settings) if style.masks else None,
+        )
+        for style in region.styles
+    ]
+    masks = read_masks(region.masks, settings) if region.masks else None
+    return Region(styles, masks, region.share)
 
 
 class VariationTerm(Term):
     """How much neighboring pixels differ."""
 
-    def __init__(self, settings: schema.TVLoss) -> None:
-        super().__init__("tv", settings.weight)
+    def __init__(self, settings: schema.TVLoss, factor: float = 1.0) -> None:
+        super().__init__("tv", settings.weight * factor)
         self.settings = settings
 
     def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
         """Measure the total variation of the image."""
         return total_variation(image, self.settings), {}
+
+
+class LaplacianTerm(Term):
+    """Sum over pools of weight * mean (L(x) - L(content))^2: the edges of the content image.
+
+    Li et al. 2017, "Laplacian-Steered Neural Style Transfer": the images are averaged over squares
+    of pool x pool pixels; L is the sum over R, G and B of the 3 x 3 Laplacian, 4 times a value
+    minus its four neighbors, where all of them exist.
+    """
+
+    content: Tensor
+
+    def __init__(self, settings: schema.LaplacianLoss, content: Tensor) -> None:
+        """Keep the edges of ``content``, (1, 3, H, W) in 0..1.
+
+        Raises:
+            ConfigError: If a pool leaves no value with four neighbors.
+        """
+        super().__init__("laplacian", 1.0)
+        self.settings = settings
+        for pool in settings.pools:
+            height, width = (side // pool for side in content.shape[2:])
+            if min(height, width) < 3:
+                raise ConfigError(
+                    f"loss.laplacian.pools: {pool} leaves {width}x{height} values of the image, "
+                    "and 3x3 are the least; use a smaller one"
+                )
+        self.register_buffer("content", content.detach().clone(), persistent=False)
+
+    def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compare the Laplacians of the image with the content's."""
+        total = image.new_zeros(())
+        difference = (image - self.content).sum(dim=1, keepdim=True)
+        for pool, weight in zip(self.settings.pools, self.settings.weights, strict=True):
+            x = avg_pool2d(difference, pool)
+            neighbors = x[..., 2:, 1:-1] + x[..., :-2, 1:-1] + x[..., 1:-1, 2:] + x[..., 1:-1, :-2]
+            total = total + weight * (4.0 * x[..., 1:-1, 1:-1] - neighbors).square().mean()
+        return total, {}
 
 
 class RangeTerm(Term):
@@ -195,3 +301,17 @@ def total_variation(image: Tensor, settings: schema.TVLoss) -> Tensor:
     else:
         total = dx.square().sum() + dy.square().sum()
     return total / image.numel() if mean else total
+
+
+def variation_of_style(image: Tensor) -> float:
+    """Compute the factor on the weight of total variation from a style image (1, 3, H, W) in 0..1.
+
+    10 / (1 + exp(1e4 * noise - 25)), where the noise is the median of (dx^2 + dy^2) / 2 over pixels
+    and channels: from 10 for smooth images to 0 for rough ones. From the program of Luan et al.
+    2018, "Deep Painterly Harmonization", for the losses of Risser, Wilmot and Barnes 2017.
+    """
+    corner = image[..., :-1, :-1]
+    dx, dy = image[..., :-1, 1:] - corner, image[..., 1:, :-1] - corner
+    squares = (dx.square() + dy.square()) / 2.0
+    noise = float(squares.median()) if squares.numel() else 0.0  # of a line of pixels
+    return 10.0 / (1.0 + math.exp(min(1e4 * noise - 25.0, 700.0)))

@@ -4,7 +4,7 @@ from typing import cast
 
 import torch
 
-from nst_exp.config.loss_layers import style_layers
+from nst_exp.config.loss_layers import content_layers, style_layers
 from nst_exp.config.pyramid import Level
 from nst_exp.config.schema import Config
 from nst_exp.core.init_image import starting_image
@@ -37,8 +37,9 @@ def build_module(
         loss,
         config.alpha,
         config.beta,
-        network.maps(content.to(device, dtype), loss.content.layers, "content"),
+        network.maps(content.to(device, dtype), content_layers(loss), "content"),
         whole_image(network.maps(style.to(device, dtype), style_layers(loss), "style")),
+        seed=config.seed,
     )
     if before is None:
         image = starting_image(config.init, content, start, config.seed)

@@ -146,6 +146,8 @@ class StyleTransfer(pl.LightningModule):
     ) -> None:
         """Do one iteration, with divergence guard, clamping and averaging."""
         step = int(self.global_step) + 1
+        if self.objective.start_step(step - 1):
+            self._begin_again(optimizer)
         while True:
             self._step_lowest = float("inf")
             evaluations = self.evaluations
@@ -180,6 +182,7 @@ class StyleTransfer(pl.LightningModule):
                 getattr(self, name).copy_(value)
             else:
                 setattr(self, name, value)
+        self.objective.start_step(max(0, int(checkpoint["global_step"]) - 1))
 
     def evaluate(self, image: Tensor) -> Losses:
         """Evaluate the objective at an image (1, 3, H, W)."""
@@ -217,6 +220,12 @@ class StyleTransfer(pl.LightningModule):
             self.averaged += 1
             weight = (1.0 - self.averaging) / (1.0 - self.averaging**self.averaged)
             self.average.lerp_(self.image(), weight)
+
+    def _begin_again(self, optimizer: Any) -> None:
+        """Discard what belongs to the objective before this step: totals, and L-BFGS's memory."""
+        self.best_total = self.improved_total = float("inf")
+        if isinstance(self.settings, config.LBFGS):
+            getattr(optimizer, "optimizer", optimizer).state.clear()
 
     def _restart(self, where: str, step: int, optimizer: Any) -> None:
         """Restore the best image and shorten the step; ``where`` names what is not finite.

@@ -16,7 +16,6 @@ from torch import Tensor
 from nst_exp.config.pyramid import Level, build_levels
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict
-from nst_exp.config.validate import objective_notes
 from nst_exp.core.encoder import ImageTooSmall
 from nst_exp.images import load_image
 from nst_exp.images.tensors import to_array, to_tensor
@@ -129,8 +128,6 @@ class _Run:
         config = self.config
         if config.trainer.threads is not None:
             torch.set_num_threads(config.trainer.threads)
-        for note in objective_notes(config):
-            log.warning(note)
         self.inputs = load_inputs(config)
         earlier = self._open_folder()
         if earlier.get("status") == "done":
@@ -158,11 +155,10 @@ class _Run:
     def _open_folder(self) -> dict[str, Any]:
         """Begin the record; return that of an earlier run with the same settings, or {}."""
         config, folder, inputs = self.config, self.folder, self.inputs
-        hashes = [image.sha256 for image in inputs.loaded.values()]
-        fingerprint = compute_fingerprint(config, hashes)
+        fingerprint = compute_fingerprint(config, [i.sha256 for i in inputs.loaded.values()])
         earlier: dict[str, Any] = {}
         if folder is not None:
-            earlier = open_folder(folder, config, hashes)
+            earlier = open_folder(folder, fingerprint, config.overwrite)
             for place in ("", "snapshots", "inputs"):
                 remove_leftovers(folder / place)
         if earlier.get("status") == "done":

@@ -6,13 +6,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from nst_exp.config.keys import walk
-from nst_exp.config.schema import LBFGS, Adam, Config
-from nst_exp.config.validate import (
-    combination_problems,
-    objective_notes,
-    size_problems,
-    value_problems,
-)
+from nst_exp.config.schema import LBFGS, Adam, Config, Statistic, StyleLoss
+from nst_exp.config.validate import combination_problems, size_problems, value_problems
+from nst_exp.config.validate_terms import OF_POSITIONS, term_problems
+from nst_exp.core.statistics import build_statistic
 
 
 def config_of(words: str) -> Config:
@@ -66,6 +63,8 @@ def test_mutable_defaults_are_copied() -> None:
     assert Config().loss.style.layers == []
 
 
+NEIGHBORS = "loss.style.statistic=neighbors"
+SIMILAR = "loss.content.kind=self_similarity"
 WASSERSTEIN = "loss.style.statistic=wasserstein2"
 PYRAMID = "resolution.pyramid=true"
 RESNET = "backbone.name=resnet18 backbone.style_layers=[maxpool] alpha=0 backbone.content_layers=[]"
@@ -79,7 +78,6 @@ RESNET = "backbone.name=resnet18 backbone.style_layers=[maxpool] alpha=0 backbon
         ("alpha=0 beta=0", "alpha=0 beta=0: nothing to optimize"),
         ("alpha=0 loss.style.weights=[0,0]", "alpha=0 beta=5: nothing to optimize"),
         ("alpha=0 beta=0 loss.tv.weight=1", ""),
-        ("alpha=0 beta=0 loss.range_weight=1", "alpha=0 beta=0: nothing to optimize"),
         ("loss.style.layers=[relu9_1]", "loss.style.layers: vgg16 has no layer 'relu9_1'"),
         ("loss.content.layers=[relu4_9]", "vgg16 has no layer 'relu4_9'; did you mean 'relu4_"),
         ("loss.content.layers=[bn1_1]", "its layers: conv1_1, relu1_1, "),
@@ -98,6 +96,42 @@ RESNET = "backbone.name=resnet18 backbone.style_layers=[maxpool] alpha=0 backbon
         ("init.noise_mean=[-0.1]", ""),
         (WASSERSTEIN, ""),
         (f"{WASSERSTEIN} loss.style.relative=true", "loss.style.relative=true: not with loss."),
+        (f"{NEIGHBORS} loss.style.relative=true", ""),
+        (
+            f"{NEIGHBORS} loss.style.metric=cosine loss.style.relative=true",
+            "statistic=neighbors; use",
+        ),
+        ("loss.style.patch=3", "loss.style.patch=3: only read with loss.style.statistic=neighbors"),
+        ("loss.style.metric=cosine", "loss.style.metric=cosine: only read with loss.style.stat"),
+        ("loss.style.root_iterations=9", "only read with loss.style.statistic=wasserstein2"),
+        (f"{NEIGHBORS} loss.style.redraw=5", "statistic=sliced or relaxed_emd or palette"),
+        (f"{NEIGHBORS} loss.style.patch=3 loss.style.stride=2 loss.style.frozen=true", ""),
+        ("loss.more.x.shift=-1 loss.more.x.statistic=mean", "loss.more.x.shift=-1.0: only read"),
+        ("loss.more.x.statistic=palette", "more.x.layers=[relu1_1,relu2_1]: palette compares"),
+        ("loss.more.x.statistic=palette loss.more.x.layers=[rgb]", ""),
+        (
+            "loss.content.samples=9",
+            "loss.content.samples=9: only read with loss.content.kind=self_",
+        ),
+        (f"{SIMILAR} loss.content.samples=9 loss.content.hypercolumn=4", ""),
+        (
+            f"{SIMILAR} loss.content.relative=true",
+            "loss.content.relative=true: not with loss.content",
+        ),
+        ("loss.style.layers=[relu1_1,relu1_1:relu2_1]", ""),
+        ("loss.style.layers=[relu1_1:relu9_1]", "loss.style.layers: vgg16 has no layer 'relu9_1'"),
+        ("loss.style.layers=[relu1_1:relu1_2:relu2_1]", "are more than two layers; name a pair"),
+        ("loss.style.layers=[rgb:relu2_1] loss.style.hypercolumn=2", "is a pair of layers, which"),
+        (f"{NEIGHBORS} loss.style.layers=[rgb:relu2_1]", "is a pair of layers, which only"),
+        ("loss.content.layers=[rgb:relu2_1]", "is a pair of layers, which only statistic=gram"),
+        ("loss.content.layers=[rgb]", ""),
+        (
+            "loss.content.layers=[rgb] loss.style.layers=[rgb]",
+            "layers=[rgb]: the network is not used",
+        ),
+        ("loss.laplacian.weights=[1,2]", "laplacian.weights=[1,2]: has 2 entries for 1 pools"),
+        ("loss.laplacian.weights=[1] alpha=0 beta=0", ""),
+        ("loss.more.laplacian.weight=1", "loss.more.laplacian: this name has another meaning"),
         ("loss.more.std.layers=[relu9_1]", "loss.more.std.layers: vgg16 has no layer 'relu9_1'"),
         ("loss.more.std.weights=[1]", "=[1]: has 1 entries for 2 layers (relu1_1, relu2_1)"),
         ("loss.more.tv.weight=1", "loss.more.tv: this name has another meaning"),
@@ -123,29 +157,12 @@ def test_combinations(words: str, said: str) -> None:
     assert [said in line for line in found] == [True] * bool(said), found
 
 
-TV = "loss.tv.weight=2"
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("", ""),
-        ("alpha=0", ""),
-        ("beta=0 init.kind=noise", ""),
-        (f"beta=0 {TV}", ""),
-        ("beta=0 resolution.pyramid=true", ""),  # each level adds detail
-        ("beta=0", "alpha=1 beta=0: init=content is already the minimum"),
-        ("beta=0 loss.range_weight=1", "init=content is already the minimum"),
-        ("loss.style.weights=[0,0]", "init=content is already the minimum"),
-        ("beta=0 init.kind=blend init.noise_ratio=0", "init=blend is already the minimum"),
-        ("alpha=0 init.kind=style", ""),  # of another shape
-        ("alpha=0 init.kind=style resolution.style_fit=content", "init=style is already the"),
-        (f"alpha=0 beta=0 {TV}", "alpha=0 beta=0: content and style have the weight 0; only loss."),
-        (f"alpha=0 loss.style.weights=[0,0] {TV} init.kind=noise", "only loss.tv.weight=2 is min"),
-        (f"loss.content.weights=[0] beta=0 {TV}", "only loss.tv.weight=2 is minimized"),
-    ],
-)
-def test_objective_without_content_and_style_or_at_its_end(words: str, said: str) -> None:
-    lines = list(objective_notes(config_of(words)))
-    assert len(lines) == bool(said)
-    assert said in "".join(lines)
+def test_tables_of_statistics_agree_with_the_classes() -> None:
+    """The config knows without torch which have no weights of positions, and which read a, b."""
+    for kind in Statistic:
+        term = StyleLoss(["rgb"], statistic=kind, relative=True)
+        statistic = build_statistic(term)
+        assert statistic.additive == (kind not in OF_POSITIONS)
+        config = Config()
+        config.loss.style, config.loss.content.layers = term, ["relu1_1"]
+        assert any("relative" in line for line in term_problems(config)) == statistic.normalized

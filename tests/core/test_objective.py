@@ -13,8 +13,9 @@ from nst_exp.config import schema
 from nst_exp.config.schema import ContentLoss, StyleLoss, TVKind
 from nst_exp.core.objective import Losses, build_objective
 from nst_exp.core.statistics import build_statistic
-from nst_exp.core.targets import Target, whole_image
-from nst_exp.core.terms import total_variation
+from nst_exp.core.targets import Region, Style, Target, whole_image
+from nst_exp.core.terms import LaplacianTerm, total_variation, variation_of_style
+from nst_exp.utils.errors import ConfigError
 
 MakeImage = Callable[..., Tensor]
 SIDES = (TVKind.l1, TVKind.l2, TVKind.l2_nine)  # compare pixels that have one neighbor only
@@ -135,11 +136,11 @@ def test_objective_is_the_sum_of_its_terms(
     assert_gradient(lambda x: case(x).total, case.image)
 
 
-@pytest.mark.parametrize("statistic", list(schema.Statistic))
+@pytest.mark.parametrize("statistic", [s for s in schema.Statistic if s.name != "palette"])
 def test_a_statistic_is_scaled_by_the_formula(
     statistic: schema.Statistic, tiny_encoder: nn.Module, random_image: MakeImage
 ) -> None:
-    """c M^2 distance / (N^a M^b) per position; of Wasserstein-2 c times the distance."""
+    """c M^p distance / (N^a M^b), p being 2 per position; c times a normalized distance."""
     loss = settings(tv=0.0, excess=0.0)
     loss.style.statistic = statistic
     case = Case(tiny_encoder, random_image, loss, alpha=0.0)
@@ -149,7 +150,7 @@ def test_a_statistic_is_scaled_by_the_formula(
         target = kind.prepare_target(kind.summarize(style[layer]))
         distance = float(kind.distance(kind.summarize(image[layer]), target))
         n, (height, width) = image[layer].shape[1], image[layer].shape[2:]
-        scale = (height * width) ** 2 / (n**2 * (height * width) ** 2)
+        scale = (height * width) ** (2 if kind.additive else 1) / (n**2 * (height * width) ** 2)
         expected += 5.0 * weight * 0.25 * distance * (1.0 if kind.normalized else scale)
     assert float(case(case.image).total) == pytest.approx(expected, rel=1e-12)
 
@@ -229,3 +230,55 @@ def test_losses_stay_single_precision_under_autocast(
         halved = objective(image, {layer: m.bfloat16() for layer, m in features.items()})
     assert mixed.as_floats() == plain.as_floats()  # nothing was rounded to half precision
     assert {halved.total.dtype, *(term.dtype for term in halved.layers.values())} == {torch.float32}
+
+
+def test_laplacian_of_the_content(random_image: MakeImage) -> None:
+    """Loops over the pixels of the averaged images, which leave out what does not fill a square."""
+    image, content = (random_image(10, 13, seed, torch.float64) for seed in (1, 2))
+
+    def naive(x: Tensor, pool: int) -> Tensor:
+        _, _, height, width = x.shape
+        rows = [
+            [
+                x[0, :, pool * i : pool * (i + 1), pool * j : pool * (j + 1)].mean(dim=(1, 2)).sum()
+                for j in range(width // pool)
+            ]
+            for i in range(height // pool)
+        ]
+        y, spots = torch.stack([torch.stack(row) for row in rows]), []
+        for i, j in itertools.product(*(range(1, n - 1) for n in y.shape)):
+            spots.append(4 * y[i, j] - y[i - 1, j] - y[i + 1, j] - y[i, j - 1] - y[i, j + 1])
+        return torch.stack(spots)
+
+    def expected(x: Tensor) -> Tensor:
+        pairs = ((2.0, 1), (3.0, 2), (0.5, 3))
+        return sum(w * (naive(x, p) - naive(content, p)).square().mean() for w, p in pairs)
+
+    term = LaplacianTerm(schema.LaplacianLoss([1, 2, 3], [2.0, 3.0, 0.5]), content)
+    variable = image.clone().requires_grad_()
+    found = term(variable, {})[0]
+    torch.testing.assert_close(found, expected(variable), rtol=1e-12, atol=0)
+    gradients = (torch.autograd.grad(value, variable)[0] for value in (found, expected(variable)))
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-13)
+    assert_gradient(lambda x: term(x, {})[0], image)
+    assert float(term(content, {})[0]) == 0.0
+    with pytest.raises(ConfigError, match="pools: 4 leaves 3x2 values of the image"):
+        LaplacianTerm(schema.LaplacianLoss([4], [1.0]), content)
+
+
+def test_weight_of_the_variation_follows_from_the_style(random_image: MakeImage) -> None:
+    """10 for a smooth image, 0 for a rough one, 5 where 1e4 * noise is 25."""
+    smooth = torch.full((1, 3, 8, 8), 0.3)
+    ramp = torch.arange(8) * 0.05 * torch.ones(1, 3, 8, 1)  # dx^2 = 0.0025, dy^2 = 0
+    factors = [variation_of_style(x) for x in (smooth, random_image(8, 8), ramp * 2**0.5)]
+    assert factors == pytest.approx([10.0, 0.0, 5.0], abs=1e-3)
+    assert variation_of_style(smooth[..., :1, :]) == factors[0]
+    loss, maps = settings(tv=0.3), {"rgb": smooth}
+    loss.content.layers, loss.style.layers, loss.tv.auto = [], [], True
+    loss.content.weights = loss.style.weights = []
+    rough = {"rgb": random_image(8, 8)}
+    both = [Region([Style(maps, 0.25), Style(rough, 0.75)])]
+    for regions, factor in ((whole_image(maps), 10.0), (both, 2.5)):
+        objective = build_objective(loss, 1.0, 1.0, {}, regions)
+        weights = {term.name: term.weight for term in objective.terms}
+        assert weights["tv"] == pytest.approx(0.3 * factor, rel=1e-5)

@@ -11,18 +11,20 @@ from torch import Tensor
 from nst_exp.app.api import make_config
 from nst_exp.config import schema
 from nst_exp.core.encoder import build_encoder
-from nst_exp.core.statistics import Statistic, build_statistic
+from nst_exp.core.statistics import CrossGram, Statistic, build_statistic
 from nst_exp.core.statistics.moments import Wasserstein2
 from nst_exp.images import load_image, named_images
 from nst_exp.images.tensors import to_tensor
 from nst_exp.weights import load_weights
 
-KINDS = list(schema.Statistic)
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 def build(kind: schema.Statistic) -> Statistic:
     return build_statistic(schema.StyleLoss(statistic=kind))
+
+
+KINDS = [kind for kind in schema.Statistic if build(kind).additive]  # functions of sums
 
 
 def distance(statistic: Statistic, features: Tensor, style: Tensor) -> Tensor:
@@ -45,6 +47,7 @@ def naive_summary(kind: schema.Statistic, features: Tensor, weights: Tensor) -> 
         schema.Statistic.covariance: [covariance],
         schema.Statistic.mean: [mean],
         schema.Statistic.std: [covariance.diagonal().sqrt()],
+        schema.Statistic.moments_l1: [mean, covariance],
         schema.Statistic.wasserstein2: [mean, covariance + ridge],
     }[kind]
 
@@ -127,6 +130,43 @@ def test_dead_and_repeated_channels_have_a_finite_gradient(
         (gradient,) = torch.autograd.grad(distance(statistic, variable, target), variable)
         assert torch.isfinite(gradient).all()
         assert float(gradient.abs().max()) < 10.0
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gram_matrices_with_a_shift_and_of_two_layers(weighted: bool) -> None:
+    """Sums of products over the positions, each with its share."""
+    one, two = random_maps(1, 3), random_maps(2, 5)
+    weights = random_maps(3, 1).abs() if weighted else torch.ones(1, 1, 5, 6).double()
+    shares = weights.flatten() / weights.sum()
+    for first, second, statistic in (
+        (one, one, build_statistic(schema.StyleLoss(shift=-1.5))),
+        (one, two, CrossGram(3, -1.5)),
+    ):
+        rows, others = (x[0].flatten(1).T - 1.5 for x in (first, second))
+        pairs = zip(shares, rows, others, strict=True)
+        expected = sum(share * torch.outer(x, y) for share, x, y in pairs)
+        features = torch.cat([one, two], dim=1) if second is two else one
+        (found,) = statistic.summarize(features, weights if weighted else None)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
+    assert CrossGram(3).extent(features) == (15**0.5, 30)
+    variable = features.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: CrossGram(3, -1.5).summarize(x, weights), variable)
+
+
+def test_moments_l1_is_the_mean_absolute_difference() -> None:
+    """In value and gradient; numpy's covariances divide by M."""
+    features, style = random_maps(1), random_maps(2, 4, 7, 3)
+
+    def naive(x: Tensor, y: Tensor) -> Tensor:
+        x, y = (values[0].flatten(1) for values in (x, y))
+        spread = torch.cov(x, correction=0) - torch.cov(y, correction=0)
+        return sum(abs(v) for v in x.mean(1) - y.mean(1)) / 4 + sum(spread.abs().flatten()) / 16
+
+    statistic = build(schema.Statistic.moments_l1)
+    found, of_found = value_and_gradient(partial(distance, statistic), features, style)
+    value, gradient = value_and_gradient(naive, features, style)
+    assert found == pytest.approx(value, rel=1e-12)
+    torch.testing.assert_close(of_found, gradient, rtol=1e-11, atol=1e-14)
 
 
 def value_and_gradient(function: Distance, features: Tensor, style: Tensor) -> tuple[float, Tensor]:

@@ -55,6 +55,9 @@ class Poisoned(nn.Module):
         bad = {"style/relu2": losses.layers["style/relu2"] * float("nan")}
         return replace(losses, total=losses.total * float("nan"), layers=losses.layers | bad)
 
+    def start_step(self, step: int) -> bool:
+        return self.objective.start_step(step)
+
 
 @pytest.fixture
 def make(tiny_encoder: nn.Module, random_image: MakeImage) -> Make:
@@ -267,6 +270,35 @@ def test_steps_of_any_length_are_survived(settings: config.Optimizer, make: Make
 
 
 # Progress and milestones
+
+
+@pytest.mark.parametrize("name", ["wolfe", "adam"])
+def test_an_objective_that_changes_is_a_new_start(name: str, make: Make) -> None:
+    """L-BFGS forgets gradients of the objective before; totals of both are not compared."""
+    module = make(OPTIMIZERS[name])
+    evaluate, changed = module.evaluate, [False, False, False, True, False]
+    factors = iter([1.0, 5.0])
+    factor = next(factors)
+
+    def start_step(step: int) -> bool:
+        nonlocal factor
+        factor = next(factors) if changed[step] else factor
+        return changed[step]
+
+    def scaled(image: Tensor) -> Losses:
+        losses = evaluate(image)
+        return replace(losses, total=losses.total * factor)
+
+    module.evaluate = scaled  # type: ignore[method-assign]
+    module.objective.start_step = start_step  # type: ignore[method-assign]
+
+    def progress(module: StyleTransfer) -> tuple[int, int]:
+        state = module.optimizers().state[module.parameter.values]  # type: ignore[union-attr]
+        return module.improved_step, int(state.get("n_iter", state.get("step")))
+
+    steps, iterations = zip(*fit(module, 5, progress), strict=True)
+    assert steps == (1, 2, 3, 4, 5)
+    assert iterations == ((1, 2, 3, 1, 2) if name == "wolfe" else (1, 2, 3, 4, 5))
 
 
 def test_a_decrease_within_rounding_is_no_better_step(make: Make) -> None:

@@ -1,5 +1,6 @@
 """The Gram matrix of Gatys et al.: products of all pairs of channels, summed over positions."""
 
+import math
 from typing import Any, cast
 
 import torch
@@ -33,11 +34,43 @@ def gram_matrix(features: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 class Gram(Statistic):
-    """The Gram matrix per position, shape (N, N)."""
+    """The Gram matrix of F + shift per position, shape (N, N).
+
+    Novak and Nikulin 2016, "Improving the Neural Algorithm of Artistic Style": a shift of -1 keeps
+    the products of features that are near 0 from vanishing.
+    """
+
+    def __init__(self, shift: float = 0.0) -> None:
+        self.shift = shift
 
     def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
         """Summarize a feature map (1, N, H, W)."""
-        return (gram_matrix(features, weights),)
+        return (gram_matrix(features + self.shift if self.shift else features, weights),)
+
+
+class CrossGram(Statistic):
+    """The products of the channels of two layers per position, shape (N_1, N_2).
+
+    Novak and Nikulin 2016. The maps of both layers are one after the other in the channels of one
+    map, those of the first layer are ``channels`` many. N is the geometric mean of both numbers.
+    """
+
+    def __init__(self, channels: int, shift: float = 0.0) -> None:
+        self.channels, self.shift = channels, shift
+
+    def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
+        """Summarize a feature map (1, N_1 + N_2, H, W)."""
+        check_batch(features)
+        features = features + self.shift
+        if weights is not None:
+            features = features * (weights / weights.mean()).sqrt()
+        rows = features[0].flatten(1)
+        return (rows[: self.channels] @ rows[self.channels :].T / rows.shape[1],)
+
+    def extent(self, features: Tensor) -> tuple[float, float]:
+        """Return N and M."""
+        channels, positions = super().extent(features)
+        return math.sqrt(self.channels * (channels - self.channels)), positions
 
 
 class _GramMatrix(torch.autograd.Function):

@@ -18,9 +18,18 @@ class Statistic(ABC):
     """Whether the summary is a function of sums over positions. Such a statistic can be computed
     block by block, and with a weight for each position."""
 
-    normalized: ClassVar[bool] = False
+    normalized: bool = False
     """Whether the distance needs no division by the numbers of channels and positions: the keys
     a, b and relative of the loss do not apply then."""
+
+    power: float = 2.0
+    """Power of the number of positions M in the distance of summaries that are not per position."""
+
+    redraw = 0
+    """Steps after which the random choices of the statistic are drawn again; 0 is never."""
+
+    draw = 0
+    """Index of the random choices in use: they follow from the seed and this number."""
 
     @abstractmethod
     def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
@@ -43,6 +52,40 @@ class Statistic(ABC):
         """Measure the distance to a prepared target: the sum of squared differences."""
         return (summary[0] - target[0]).square().sum()
 
+    def freeze(self, target: Summary, content: Summary) -> Summary:
+        """Fix what a prepared target has to do with the summary of the content image."""
+        return target
+
+    def size(self, target: Summary) -> Tensor:
+        """Measure a prepared target: by this a relative distance is divided."""
+        return target[0].square().sum()
+
+    def extent(self, features: Tensor) -> tuple[float, float]:
+        """Return the numbers of channels N and positions M by which a distance is normalized."""
+        return features.shape[1], features.shape[2] * features.shape[3]
+
+
+class PositionStatistic(Statistic):
+    """A statistic of the positions one by one, which are not averaged: it cannot weight them."""
+
+    additive = False
+    power = 1.0
+
+    def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
+        """Return the positions as rows, (M, N).
+
+        Raises:
+            ValueError: If there are weights, or more than one image in the batch.
+        """
+        check_batch(features)
+        if weights is not None:
+            raise ValueError("the statistic has no weights of positions")
+        return (self.vectors(features),)
+
+    def vectors(self, features: Tensor) -> Tensor:
+        """Return what is compared at each position of a map (1, N, H, W), one row each."""
+        return features[0].flatten(1).T
+
 
 def check_batch(features: Tensor) -> None:
     """Refuse the feature maps of more than one image."""
@@ -54,6 +97,7 @@ class FeatureMap(Statistic):
     """The feature map itself, with which the content is compared."""
 
     additive = False
+    power = 0.0
 
     def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
         """Return the feature map, each position times the root of its weight."""

@@ -38,6 +38,25 @@ class Covariance(Statistic):
         return (mean_and_covariance(features, weights)[1],)
 
 
+class MomentsL1(Statistic):
+    """Mean absolute differences of the means, and of the covariances, of the channels.
+
+    The moment loss of Kolkin, Salavon and Shakhnarovich 2019 (STROTSS).
+    """
+
+    normalized = True
+
+    def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
+        """Summarize a feature map (1, N, H, W)."""
+        return mean_and_covariance(features, weights)
+
+    def distance(self, summary: Summary, target: Summary) -> Tensor:
+        """Measure the distance to a target."""
+        (mean, covariance), (target_mean, target_covariance) = summary, target
+        spread = (covariance - target_covariance).abs().mean()
+        return (mean - target_mean).abs().mean() + spread
+
+
 class Wasserstein2(Statistic):
     """The 2-Wasserstein distance of normal distributions with the maps' mean and covariance.
 

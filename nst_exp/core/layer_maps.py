@@ -1,0 +1,39 @@
+"""Maps that a term makes of the network's: pairs of layers, and hypercolumns."""
+
+import torch
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
+
+from nst_exp.config import schema
+from nst_exp.config.loss_layers import HYPERCOLUMN, RGB
+from nst_exp.core.targets import Features
+
+
+def read_maps(features: Features, settings: schema.ContentLoss | schema.StyleLoss) -> Features:
+    """Return the maps (1, N, h, w) of the layers of a term, by the names that the term uses.
+
+    Of a pair "relu1_1:relu2_1" the second map is enlarged to the first one's grid (nearest) and
+    appended to its channels. Of hypercolumns each layer's map, times the layer's weight, is resized
+    bilinearly to 1/k of the image's size, and all are joined.
+    """
+    if settings.hypercolumn:
+        size = [max(1, side // settings.hypercolumn) for side in features[RGB].shape[2:]]
+        weights = settings.weights or [1.0] * len(settings.layers)
+        parts = [
+            interpolate(features[layer] * weight, size=size, mode="bilinear", align_corners=False)
+            for layer, weight in zip(settings.layers, weights, strict=True)
+        ]
+        return {HYPERCOLUMN: torch.cat(parts, dim=1)}
+    maps = {}
+    for layer in settings.layers:
+        first, *second = (features[name] for name in layer.split(":"))
+        larger = [interpolate(values, size=first.shape[2:]) for values in second]
+        maps[layer] = torch.cat([first, *larger], dim=1) if larger else first
+    return maps
+
+
+def read_masks(masks: Features, settings: schema.ContentLoss | schema.StyleLoss) -> Features:
+    """Return the weights (1, 1, h, w) of the positions of the maps that ``read_maps`` returns."""
+    if settings.hypercolumn:
+        height, width = (max(1, side // settings.hypercolumn) for side in masks[RGB].shape[2:])
+        return {HYPERCOLUMN: adaptive_avg_pool2d(masks[RGB], (height, width))}
+    return {layer: masks[layer.split(":")[0]] for layer in settings.layers}
