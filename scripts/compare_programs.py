@@ -88,6 +88,7 @@ class Case:
     work: Path  # for what the program writes
     size: int
     steps: list[int]  # at the first level and at each later one
+    double: bool = True  # in float64, so that no difference is due to rounding
 
 
 @contextlib.contextmanager
@@ -99,7 +100,8 @@ def recorded_program(
     ``to_rgb`` converts the gradient of the program's image to that of RGB in 0..1.
     """
     trace, count = Trace(), 0
-    features = make_layers(cfgs["E"])
+    dtype = torch.float64 if case.double else torch.float32
+    features = make_layers(cfgs["E"]).to(dtype)
     features.load_state_dict(
         {name.removeprefix("features."): w for name, w in torch.load(case.weights).items()}
     )
@@ -122,6 +124,10 @@ def recorded_program(
         return step
 
     with contextlib.ExitStack() as stack:
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(dtype)
+        if case.double:
+            stack.enter_context(mock.patch.object(torch, "FloatTensor", torch.DoubleTensor))
         for optimizer in (torch.optim.Adam, torch.optim.LBFGS):
             stack.enter_context(mock.patch.object(optimizer, "step", record_step(optimizer.step)))
         stack.enter_context(mock.patch.object(models, "vgg19", vgg19))
@@ -134,6 +140,7 @@ def recorded_program(
 def record_ours(case: Case, experiment: str, *overrides: str) -> Trace:
     """Run an experiment and record its evaluations."""
     trace, evaluate = Trace(), StyleTransfer.evaluate
+    precision = "64-true" if case.double else "32-true"
 
     def recording(module: StyleTransfer, image: Tensor) -> Any:
         losses = evaluate(module, image)
@@ -148,6 +155,7 @@ def record_ours(case: Case, experiment: str, *overrides: str) -> Trace:
             *(f"+experiment={experiment}", f"content={case.content}", f"style={case.style}"),
             *(f"backbone.file={case.weights}", "backbone.fallback=null", "init=content"),
             *("logging.metrics=false", "logging.progress=false", f"size={case.size}"),
+            f"trainer.precision={precision}",
             *(overrides or [f"steps={EVALUATIONS}"]),
         ]
     )
@@ -236,12 +244,13 @@ class Program:
 
     compare: Callable[[Case], tuple[Trace, Trace]]
     caffe: bool  # whether it is made for Caffe's weights, or else for torchvision's
+    double: bool = True  # whether it can run in float64
 
 
 PROGRAMS = {
     "crowsonkb": Program(crowsonkb, caffe=False),
     "neural-style-pt": Program(neural_style_pt, caffe=True),
-    "gordic": Program(gordic, caffe=False),
+    "gordic": Program(gordic, caffe=False, double=False),
     "pystiche": Program(pystiche, caffe=False),
 }
 
@@ -347,7 +356,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 weights = work / "vgg19.pth"
                 torch.save(substitute_weights(program.caffe), weights)
             content = given.content or work / "content.png"
-            case = Case(place, content, given.style, weights, work, given.size, given.steps)
+            case = Case(
+                *(place, content, given.style, weights, work, given.size, given.steps),
+                double=program.double,
+            )
             print("|", " | ".join([name, *describe(*program.compare(case))]), "|", flush=True)
 
 
