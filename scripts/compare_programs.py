@@ -6,18 +6,16 @@ DIR is the folder that the program is imported from: a checkout of its repositor
 the folder that its package from PyPI is installed in.
 
     --crowsonkb        github.com/crowsonkb/style-transfer-pytorch
-    --neural-style-pt  github.com/ProGamerGov/neural-style-pt, or neural-style from PyPI
+    --gatys-notebook   github.com/leongatys/PytorchNeuralStyleTransfer
     --gordic           github.com/gordicaleksa/pytorch-neural-style-transfer
+    --neural-style-pt  github.com/ProGamerGov/neural-style-pt, or neural-style from PyPI
     --pystiche         pystiche 1.0.1 from PyPI
 
-The program's own code reads and resizes the images, evaluates and steps; only its weights are
-replaced. Both sides start from the content image. Printed are relative differences: of the total at
-the first evaluation, of the gradient there (by its norm), the largest among the totals of the first
-five evaluations and among those at the first step of each level, and whether the sizes and the
-steps of all levels are the same.
-
-Without files, VGG-19 gets the weights of Oxford's VGG-16, and the identity for the three
-convolutions that VGG-16 lacks: its maps are those of VGG-16.
+The program's own code reads and resizes the images, evaluates and steps; only the weights are
+replaced, by the same ones on both sides. Both start from the content image. Printed are relative
+differences: of the total at the first evaluation, of the gradient there (by its norm), the largest
+of the first five totals, and of the totals at the first step of each further level; and the sizes
+and steps of the levels.
 """
 
 import argparse
@@ -25,27 +23,29 @@ import contextlib
 import functools
 import importlib
 import io
+import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
 from PIL import Image, ImageOps
-from torch import Tensor, nn
-from torchvision import models
+from torch import Tensor
+from torchvision import models, transforms
 from torchvision.models.vgg import cfgs, make_layers
 
 from nst_exp.app.api import make_config
-from nst_exp.core.preprocessing import IMAGENET_STD
+from nst_exp.config.schema import InputConvention
+from nst_exp.core.random_weights import draw_weights
 from nst_exp.images import named_images
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.run import run
-from nst_exp.weights import load_weights
 
 EVALUATIONS = 5
 
@@ -63,59 +63,50 @@ class Level:
     totals: list[float] = field(default_factory=list)
 
 
-@dataclass
-class Trace:
-    """The evaluations of one run."""
-
-    levels: list[Level] = field(default_factory=list)
-
-    def add(self, image: Tensor, total: float, gradient: Callable[[], Tensor]) -> None:
-        """Append the evaluation at an image (1, 3, H, W)."""
-        size = image.shape[3], image.shape[2]
-        if not self.levels or self.levels[-1].size != size:
-            self.levels.append(Level(size, gradient().detach().clone()))
-        self.levels[-1].totals.append(total)
+def add(trace: list[Level], image: Tensor, total: float, gradient: Callable[[], Tensor]) -> None:
+    """Append the evaluation at an image (1, 3, H, W)."""
+    size = image.shape[3], image.shape[2]
+    if not trace or trace[-1].size != size:
+        trace.append(Level(size, gradient().detach().clone()))
+    trace[-1].totals.append(total)
 
 
 @dataclass
 class Case:
-    """The files and numbers that both sides of a comparison get."""
+    """What both sides of a comparison get."""
 
-    folder: Path  # of the program
+    program: Path
     content: Path
     style: Path
     weights: Path  # of VGG-19 under torchvision's names
     work: Path  # for what the program writes
     size: int
-    steps: list[int]  # at the first level and at each later one
-    double: bool = True  # in float64, so that no difference is due to rounding
+    steps: list[int]  # of a pyramid: at the first level and at each further one
+    double: bool  # in float64, so that no difference is due to rounding
 
 
 @contextlib.contextmanager
-def recorded_program(
+def recorded(
     case: Case, to_rgb: Callable[[Tensor], Tensor], limit: int | None = EVALUATIONS
-) -> Iterator[Trace]:
+) -> Iterator[list[Level]]:
     """Record what torch's optimizers evaluate, and end the program after ``limit`` evaluations.
 
     ``to_rgb`` converts the gradient of the program's image to that of RGB in 0..1.
     """
-    trace, count = Trace(), 0
+    trace: list[Level] = []
     dtype = torch.float64 if case.double else torch.float32
     features = make_layers(cfgs["E"]).to(dtype)
-    features.load_state_dict(
-        {name.removeprefix("features."): w for name, w in torch.load(case.weights).items()}
-    )
+    state = torch.load(case.weights)
+    features.load_state_dict({name.removeprefix("features."): state[name] for name in state})
     vgg19 = mock.Mock(return_value=SimpleNamespace(features=features))
 
     def record_step(original: Callable[..., Any]) -> Callable[..., Any]:
         def step(optimizer: torch.optim.Optimizer, closure: Callable[[], Any]) -> Any:
             def evaluate() -> Any:
-                nonlocal count
                 result, image = closure(), optimizer.param_groups[0]["params"][0]
                 total = float(torch.as_tensor(result).detach())
-                trace.add(image, total, lambda: to_rgb(image.grad))
-                count += 1
-                if count == limit:
+                add(trace, image, total, lambda: to_rgb(image.grad))
+                if sum(len(level.totals) for level in trace) == limit:
                     raise Enough
                 return result
 
@@ -131,72 +122,79 @@ def recorded_program(
         for optimizer in (torch.optim.Adam, torch.optim.LBFGS):
             stack.enter_context(mock.patch.object(optimizer, "step", record_step(optimizer.step)))
         stack.enter_context(mock.patch.object(models, "vgg19", vgg19))
-        stack.enter_context(mock.patch.object(sys, "path", [str(case.folder), *sys.path]))
+        stack.enter_context(mock.patch.object(sys, "path", [str(case.program), *sys.path]))
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.suppress(Enough))
         yield trace
 
 
-def record_ours(case: Case, experiment: str, *overrides: str) -> Trace:
+def record_ours(case: Case, experiment: str, *overrides: str) -> list[Level]:
     """Run an experiment and record its evaluations."""
-    trace, evaluate = Trace(), StyleTransfer.evaluate
-    precision = "64-true" if case.double else "32-true"
+    trace, evaluate = list[Level](), StyleTransfer.evaluate
 
     def recording(module: StyleTransfer, image: Tensor) -> Any:
         losses = evaluate(module, image)
         if image.requires_grad:
             total = losses.total
             gradient = functools.partial(torch.autograd.grad, total, image, retain_graph=True)
-            trace.add(image, float(total.detach()), lambda: gradient()[0])
+            add(trace, image, float(total.detach()), lambda: gradient()[0])
         return losses
 
-    config = make_config(
-        [
-            *(f"+experiment={experiment}", f"content={case.content}", f"style={case.style}"),
-            *(f"backbone.file={case.weights}", "backbone.fallback=null", "init=content"),
-            *("logging.metrics=false", "logging.progress=false", f"size={case.size}"),
-            f"trainer.precision={precision}",
-            *(overrides or [f"steps={EVALUATIONS}"]),
-        ]
-    )
+    exact = ["trainer.precision=64-true"]
+    if not case.double:  # torch's own convolutions, as the program
+        exact = ["trainer.winograd=false", "trainer.channels_last=false"]
+    settings = [
+        *(f"+experiment={experiment}", f"content={case.content}", f"style={case.style}"),
+        *(f"size={case.size}", f"steps={EVALUATIONS}", "init=content"),
+        *(f"backbone.file={case.weights}", "backbone.fallback=null"),
+        *("logging.metrics=false", "logging.progress=false"),
+    ]
     with mock.patch.object(StyleTransfer, "evaluate", recording):
-        run(config)
+        run(make_config([*settings, *exact, *overrides]))
     return trace
 
 
-def crowsonkb(case: Case) -> tuple[Trace, Trace]:
+Traces = tuple[list[Level], list[Level]]
+
+
+def crowsonkb(case: Case) -> Traces:
     """All levels from 128 to ``case.size``."""
-    with recorded_program(case, lambda gradient: gradient, limit=None) as theirs:
+    with recorded(case, lambda gradient: gradient, limit=None) as theirs:
         program = importlib.import_module("style_transfer.style_transfer").StyleTransfer()
-        images = [Image.open(path).convert("RGB") for path in (case.content, case.style)]
-        first, later = case.steps
-        program.stylize(
-            *(images[0], images[1:]),
-            **{"end_scale": case.size, "initial_iterations": first, "iterations": later},
-        )
-    total = sum(len(level.totals) for level in theirs.levels)
+        content, style = (Image.open(path).convert("RGB") for path in (case.content, case.style))
+        numbers = {"initial_iterations": case.steps[0], "iterations": case.steps[1]}
+        program.stylize(content, [style], end_scale=case.size, **numbers)
+    total = sum(len(level.totals) for level in theirs)
     shares = ",".join(map(str, case.steps))
     return theirs, record_ours(case, "crowsonkb", f"steps={total}", f"resolution.shares=[{shares}]")
 
 
-def neural_style_pt(case: Case) -> tuple[Trace, Trace]:
+def gatys_notebook(case: Case) -> Traces:
     """The first evaluations of L-BFGS."""
-    arguments = [
-        *("neural_style", "-content_image", str(case.content), "-style_image", str(case.style)),
-        *("-model_file", str(case.weights), "-disable_check", "-gpu", "c", "-init", "image"),
-        *("-image_size", str(case.size), "-output_image", str(case.work / "out.png")),
+    cells = json.loads((case.program / "NeuralStyleTransfer.ipynb").read_text("utf-8"))["cells"]
+    lines = [
+        line for cell in cells if cell["cell_type"] == "code" for line in [*cell["source"], "\n"]
     ]
+    source = "".join(line for line in lines if not line.startswith("%"))  # no magic commands
+    for folder in ("Images", "Models"):
+        (case.work / folder).mkdir(exist_ok=True)
+    shutil.copy(case.content, case.work / "Images" / "Tuebingen_Neckarfront.jpg")
+    shutil.copy(case.style, case.work / "Images" / "vangogh_starry_night.jpg")
+    names = [f"conv{block}_{i + 1}" for block, n in enumerate((2, 2, 4, 4, 4), 1) for i in range(n)]
+    tensors = iter(torch.load(case.weights).values())
+    state = {f"{name}.{part}": next(tensors) for name in names for part in ("weight", "bias")}
+    torch.save(state, case.work / "Models" / "vgg_conv.pth")
     with (
-        mock.patch.object(sys, "argv", arguments),
-        recorded_program(case, lambda gradient: gradient.flip(1) * 255) as theirs,
+        contextlib.chdir(case.work),
+        mock.patch.object(transforms, "Scale", transforms.Resize, create=True),  # its name today
+        recorded(case, lambda gradient: gradient.flip(1) * 255) as theirs,
     ):
-        # The package on PyPI has a folder of this name, the repository a file.
-        is_package = (case.folder / "neural_style").is_dir()
-        importlib.import_module("neural_style" + ".neural_style" * is_package).main()
-    return theirs, record_ours(case, "neural_style_pt")
+        code = source.replace("img_size = 512", f"img_size = {case.size}", 1)
+        exec(code, {"imshow": mock.Mock(), "show": mock.Mock()})
+    return theirs, record_ours(case, "gatys_notebook")
 
 
-def gordic(case: Case) -> tuple[Trace, Trace]:
+def gordic(case: Case) -> Traces:
     """The first evaluations of L-BFGS with its line search."""
     config = {
         **{"content_images_dir": "", "style_images_dir": "", "output_img_dir": str(case.work)},
@@ -205,17 +203,34 @@ def gordic(case: Case) -> tuple[Trace, Trace]:
         **{"optimizer": "lbfgs", "model": "vgg19", "init_method": "content", "saving_freq": -1},
         **{"img_format": (4, ".jpg")},
     }
-    with recorded_program(case, lambda gradient: gradient * 255) as theirs:
+    with recorded(case, lambda gradient: gradient * 255) as theirs:
         importlib.import_module("neural_style_transfer").neural_style_transfer(config)
     return theirs, record_ours(case, "gordic")
 
 
-def pystiche(case: Case) -> tuple[Trace, Trace]:
-    """The first evaluations of L-BFGS; the losses are those of its command's defaults."""
+def neural_style_pt(case: Case) -> Traces:
+    """The first evaluations of L-BFGS."""
+    arguments = [
+        *("neural_style", "-content_image", str(case.content), "-style_image", str(case.style)),
+        *("-model_file", str(case.weights), "-disable_check", "-gpu", "c", "-init", "image"),
+        *("-image_size", str(case.size), "-output_image", str(case.work / "out.png")),
+    ]
+    with (
+        mock.patch.object(sys, "argv", arguments),
+        recorded(case, lambda gradient: gradient.flip(1) * 255) as theirs,
+    ):
+        # The package on PyPI has a folder of this name, the repository a file.
+        is_package = (case.program / "neural_style").is_dir()
+        importlib.import_module("neural_style" + ".neural_style" * is_package).main()
+    return theirs, record_ours(case, "neural_style_pt")
+
+
+def pystiche(case: Case) -> Traces:
+    """The first evaluations of L-BFGS, with the defaults of its command."""
     for name, urls in (("alexnet", {"alexnet": ""}), ("vgg", {"vgg19": ""})):
         # Newer releases of torchvision lack the name that pystiche imports; it is not used.
         vars(importlib.import_module(f"torchvision.models.{name}")).setdefault("model_urls", urls)
-    with recorded_program(case, lambda gradient: gradient) as theirs:
+    with recorded(case, lambda gradient: gradient) as theirs:
         enc, loss, optim, data = (
             importlib.import_module(f"pystiche.{name}") for name in ("enc", "loss", "optim", "data")
         )
@@ -238,86 +253,67 @@ def pystiche(case: Case) -> tuple[Trace, Trace]:
     return theirs, record_ours(case, "pystiche")
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """How a program is compared."""
 
-    compare: Callable[[Case], tuple[Trace, Trace]]
-    caffe: bool  # whether it is made for Caffe's weights, or else for torchvision's
-    double: bool = True  # whether it can run in float64
+    compare: Callable[[Case], Traces]
+    weights: InputConvention  # that the program is made for
+    double: bool = True  # whether it runs in float64
 
 
 PROGRAMS = {
-    "crowsonkb": Program(crowsonkb, caffe=False),
-    "neural-style-pt": Program(neural_style_pt, caffe=True),
-    "gordic": Program(gordic, caffe=False, double=False),
-    "pystiche": Program(pystiche, caffe=False),
+    "crowsonkb": Program(crowsonkb, InputConvention.imagenet),
+    "gatys-notebook": Program(gatys_notebook, InputConvention.caffe),
+    "gordic": Program(gordic, InputConvention.imagenet_255, double=False),
+    "neural-style-pt": Program(neural_style_pt, InputConvention.caffe),
+    "pystiche": Program(pystiche, InputConvention.imagenet, double=False),
 }
 
 
-def substitute_weights(caffe: bool) -> dict[str, Tensor]:
-    """Return VGG-16's weights for VGG-19, on the scale of Caffe's or of torchvision's input."""
-    vgg16 = load_weights(make_config(["backbone=vgg16"]).backbone).state_dict
-    convolutions = [name for name in vgg16 if name.startswith("features.") and "weight" in name]
-    known = iter(sorted(convolutions, key=lambda name: int(name.split(".")[1])))
-    state: dict[str, Tensor] = {}
-    layers = [i for i, m in enumerate(make_layers(cfgs["E"])) if isinstance(m, nn.Conv2d)]
-    for number, index in enumerate(layers):
-        if number in (7, 11, 15):  # conv3_4, conv4_4, conv5_4
-            weight = torch.zeros_like(state[f"features.{index - 2}.weight"])
-            weight = nn.init.dirac_(torch.empty(weight.shape[0], weight.shape[0], 3, 3))
-            bias = torch.zeros(weight.shape[0])
-        else:
-            name = next(known)
-            weight, bias = vgg16[name], vgg16[name.replace("weight", "bias")]
-        state |= {f"features.{index}.weight": weight, f"features.{index}.bias": bias}
-    if not caffe:
-        scale = 255.0 * sum(IMAGENET_STD) / 3
-        deviations = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
-        first = state["features.0.weight"].flip(1)  # BGR in 0..255 to normalized RGB
-        state["features.0.weight"] = first * (255.0 * deviations / scale)
-        state |= {name: b / scale for name, b in state.items() if name.endswith("bias")}
-    return state
+def save_weights(path: Path, convention: InputConvention) -> Path:
+    """Save random weights of VGG-19 under torchvision's names."""
+    features = make_layers(cfgs["E"])
+    draw_weights(features, convention, seed=0)
+    torch.save({f"features.{name}": w for name, w in features.state_dict().items()}, path)
+    return path
 
 
-def substitute_content(path: Path) -> None:
-    """Write a photograph of 1280 x 854: a packaged one, mirrored into four."""
+def save_content(path: Path) -> Path:
+    """Save a photograph of 1280 x 854: a packaged one, mirrored into four."""
     with Image.open(named_images()["summer_palace"]) as image:
         width, height = image.size
         large = Image.new("RGB", (2 * width, 2 * height))
-        for corner, part in (((0, 0), image), ((width, 0), ImageOps.mirror(image))):
-            large.paste(part, corner)
-            large.paste(ImageOps.flip(part), (corner[0], height))
+        for x, part in ((0, image), (width, ImageOps.mirror(image))):
+            large.paste(part, (x, 0))
+            large.paste(ImageOps.flip(part), (x, height))
     large.save(path)
+    return path
 
 
-def relative(theirs: float, ours: float) -> float:
-    """Return the difference relative to the program's value."""
-    return abs(ours - theirs) / abs(theirs)
+def describe(theirs: list[Level], ours: list[Level]) -> list[str]:
+    """Return the cells of a program's row."""
 
+    def relative(one: Tensor | float, other: Tensor | float) -> float:
+        one, other = torch.as_tensor(one), torch.as_tensor(other)
+        return float((one - other).norm() / one.norm())
 
-def describe(theirs: Trace, ours: Trace) -> list[str]:
-    """Return the cells of a row: objective, gradient, first evaluations, first steps, levels."""
-    ours.levels[0].totals = ours.levels[0].totals[: len(theirs.levels[0].totals)]
-    first, own = theirs.levels[0], ours.levels[0]
-    sizes = [[f"{w}x{h}" for w, h in (level.size for level in t.levels)] for t in (theirs, ours)]
-    steps = [[len(level.totals) for level in t.levels] for t in (theirs, ours)]
-    cells = [f"{relative(first.totals[0], own.totals[0]):.1e}"]
-    if first.size == own.size:
-        difference = torch.linalg.vector_norm(own.gradient - first.gradient)
-        cells.append(f"{float(difference / torch.linalg.vector_norm(first.gradient)):.1e}")
+    first, own = theirs[0], ours[0]
+    if own.size == first.size:
+        gradient = f"{relative(first.gradient, own.gradient):.0e}"
     else:
-        cells.append("-")
-    pairs = zip(first.totals[:EVALUATIONS], own.totals[:EVALUATIONS], strict=True)
-    cells.append(f"{max(relative(*pair) for pair in pairs):.1e}")
-    later = [
-        relative(a.totals[0], b.totals[0])
-        for a, b in zip(theirs.levels[1:], ours.levels[1:], strict=False)
+        gradient = "-"
+    totals = list(zip(first.totals, own.totals, strict=False))
+    later = [relative(a.totals[0], b.totals[0]) for a, b in zip(theirs, ours, strict=False)][1:]
+    sizes = [", ".join(f"{level.size[0]}x{level.size[1]}" for level in t) for t in (theirs, ours)]
+    steps = [", ".join(f"{len(level.totals)}" for level in t) for t in (theirs, ours)]
+    return [
+        f"{relative(*totals[0]):.0e}",
+        gradient,
+        f"{max(relative(*pair) for pair in totals[:EVALUATIONS]):.0e}",
+        ", ".join(f"{value:.0e}" for value in later) or "-",
+        sizes[0] if sizes[0] == sizes[1] else f"{sizes[0]}; here {sizes[1]}",
+        "-" if not later else steps[0] if steps[0] == steps[1] else f"{steps[0]}; here {steps[1]}",
     ]
-    cells.append(", ".join(f"{value:.1e}" for value in later) or "-")
-    cells.append("equal: " + ", ".join(sizes[0]) if sizes[0] == sizes[1] else f"{sizes}")
-    cells.append("equal: " + ", ".join(map(str, steps[0])) if steps[0] == steps[1] else f"{steps}")
-    return cells
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -327,40 +323,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     for name in PROGRAMS:
         parser.add_argument(f"--{name}", type=Path, metavar="DIR")
-    parser.add_argument("--content", type=Path, help="photograph, here 1280 px wide")
+    parser.add_argument("--content", type=Path, help="default: a photograph of 1280 px")
     parser.add_argument("--style", type=Path, default=named_images()["starry_night"])
-    parser.add_argument("--caffe", type=Path, help="file with Caffe's VGG-19")
-    parser.add_argument("--torchvision", type=Path, help="file with torchvision's VGG-19")
+    parser.add_argument("--weights", type=Path, help="file of VGG-19; default: random weights")
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument(
-        "--steps",
-        type=int,
-        nargs=2,
-        default=[20, 10],
-        help="crowsonkb's at the first level and at each later one; its own are 1000 500",
-    )
+    help_steps = "of crowsonkb's first level and of each further one; its defaults are 1000 500"
+    parser.add_argument("--steps", type=int, nargs=2, default=[20, 10], help=help_steps)
     given = parser.parse_args(arguments)
-    print("| program | objective | gradient | five evaluations | first steps | sizes | steps |")
+    print(
+        "| program | objective | gradient | first five evaluations | levels' starts | sizes | steps |"
+    )
     print("|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        if given.content is None:
-            substitute_content(work / "content.png")
-        for name, program in PROGRAMS.items():
-            place = getattr(given, name.replace("-", "_"))
-            if place is None:
-                print(f"{name}: skipped; --{name} DIR compares it", file=sys.stderr)
-                continue
-            weights = given.caffe if program.caffe else given.torchvision
-            if weights is None:
-                weights = work / "vgg19.pth"
-                torch.save(substitute_weights(program.caffe), weights)
-            content = given.content or work / "content.png"
-            case = Case(
-                *(place, content, given.style, weights, work, given.size, given.steps),
-                double=program.double,
-            )
-            print("|", " | ".join([name, *describe(*program.compare(case))]), "|", flush=True)
+    for name, (compare, convention, double) in PROGRAMS.items():
+        folder = getattr(given, name.replace("-", "_"))
+        if folder is None:
+            print(f"{name}: skipped; --{name} DIR compares it", file=sys.stderr)
+            continue
+        with tempfile.TemporaryDirectory() as temporary:
+            work = Path(temporary)
+            content = given.content or save_content(work / "content.png")
+            weights = given.weights or save_weights(work / "vgg19.pth", convention)
+            images = content.resolve(), given.style.resolve(), weights.resolve()
+            case = Case(folder.resolve(), *images, work, given.size, given.steps, double)
+            print("|", " | ".join([name, *describe(*compare(case))]), "|", flush=True)
 
 
 if __name__ == "__main__":
