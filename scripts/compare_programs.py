@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 import torch
@@ -180,7 +180,8 @@ def gatys_notebook(case: Case) -> Traces:
         (case.work / folder).mkdir(exist_ok=True)
     shutil.copy(case.content, case.work / "Images" / "Tuebingen_Neckarfront.jpg")
     shutil.copy(case.style, case.work / "Images" / "vangogh_starry_night.jpg")
-    names = [f"conv{block}_{i + 1}" for block, n in enumerate((2, 2, 4, 4, 4), 1) for i in range(n)]
+    blocks = enumerate((2, 2, 4, 4, 4), 1)
+    names = [f"conv{block}_{i + 1}" for block, depth in blocks for i in range(depth)]
     tensors = iter(torch.load(case.weights).values())
     state = {f"{name}.{part}": next(tensors) for name in names for part in ("weight", "bias")}
     torch.save(state, case.work / "Models" / "vgg_conv.pth")
@@ -253,27 +254,20 @@ def pystiche(case: Case) -> Traces:
     return theirs, record_ours(case, "pystiche")
 
 
-class Program(NamedTuple):
-    """How a program is compared."""
-
-    compare: Callable[[Case], Traces]
-    weights: InputConvention  # that the program is made for
-    double: bool = True  # whether it runs in float64
-
-
 PROGRAMS = {
-    "crowsonkb": Program(crowsonkb, InputConvention.imagenet),
-    "gatys-notebook": Program(gatys_notebook, InputConvention.caffe),
-    "gordic": Program(gordic, InputConvention.imagenet_255, double=False),
-    "neural-style-pt": Program(neural_style_pt, InputConvention.caffe),
-    "pystiche": Program(pystiche, InputConvention.imagenet, double=False),
+    "crowsonkb": crowsonkb,
+    "gatys-notebook": gatys_notebook,
+    "gordic": gordic,
+    "neural-style-pt": neural_style_pt,
+    "pystiche": pystiche,
 }
+FLOAT32 = ["gordic", "pystiche"]  # the others run in float64
 
 
-def save_weights(path: Path, convention: InputConvention) -> Path:
-    """Save random weights of VGG-19 under torchvision's names."""
+def save_weights(path: Path) -> Path:
+    """Save random weights of VGG-19 under torchvision's names; maps keep the scale of the input."""
     features = make_layers(cfgs["E"])
-    draw_weights(features, convention, seed=0)
+    draw_weights(features, InputConvention.imagenet, seed=0)
     torch.save({f"features.{name}": w for name, w in features.state_dict().items()}, path)
     return path
 
@@ -298,17 +292,14 @@ def describe(theirs: list[Level], ours: list[Level]) -> list[str]:
         return float((one - other).norm() / one.norm())
 
     first, own = theirs[0], ours[0]
-    if own.size == first.size:
-        gradient = f"{relative(first.gradient, own.gradient):.0e}"
-    else:
-        gradient = "-"
+    same = own.size == first.size
     totals = list(zip(first.totals, own.totals, strict=False))
     later = [relative(a.totals[0], b.totals[0]) for a, b in zip(theirs, ours, strict=False)][1:]
     sizes = [", ".join(f"{level.size[0]}x{level.size[1]}" for level in t) for t in (theirs, ours)]
     steps = [", ".join(f"{len(level.totals)}" for level in t) for t in (theirs, ours)]
     return [
         f"{relative(*totals[0]):.0e}",
-        gradient,
+        f"{relative(first.gradient, own.gradient):.0e}" if same else "-",
         f"{max(relative(*pair) for pair in totals[:EVALUATIONS]):.0e}",
         ", ".join(f"{value:.0e}" for value in later) or "-",
         sizes[0] if sizes[0] == sizes[1] else f"{sizes[0]}; here {sizes[1]}",
@@ -334,7 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "| program | objective | gradient | first five evaluations | levels' starts | sizes | steps |"
     )
     print("|---|---|---|---|---|---|---|")
-    for name, (compare, convention, double) in PROGRAMS.items():
+    for name, compare in PROGRAMS.items():
         folder = getattr(given, name.replace("-", "_"))
         if folder is None:
             print(f"{name}: skipped; --{name} DIR compares it", file=sys.stderr)
@@ -342,9 +333,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             work = Path(temporary)
             content = given.content or save_content(work / "content.png")
-            weights = given.weights or save_weights(work / "vgg19.pth", convention)
+            weights = given.weights or save_weights(work / "vgg19.pth")
             images = content.resolve(), given.style.resolve(), weights.resolve()
-            case = Case(folder.resolve(), *images, work, given.size, given.steps, double)
+            case = Case(
+                folder.resolve(), *images, work, given.size, given.steps, name not in FLOAT32
+            )
             print("|", " | ".join([name, *describe(*compare(case))]), "|", flush=True)
 
 
