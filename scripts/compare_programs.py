@@ -321,10 +321,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help_steps = "of crowsonkb's first level and of each further one; its defaults are 1000 500"
     parser.add_argument("--steps", type=int, nargs=2, default=[20, 10], help=help_steps)
     given = parser.parse_args(arguments)
-    print(
-        "| program | objective | gradient | first five evaluations | levels' starts | sizes | steps |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    columns = "objective", "gradient", "first five evaluations", "levels' starts", "sizes", "steps"
+    print("|", " | ".join(["program", *columns]), "|\n|" + "---|" * (len(columns) + 1))
     for name, compare in PROGRAMS.items():
         folder = getattr(given, name.replace("-", "_"))
         if folder is None:
