@@ -1,15 +1,21 @@
 """From Hydra's composed config to a typed ``Config``; every key and value is compared with it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -46,6 +52,30 @@ def register() -> None:
     OmegaConf.register_new_resolver("nst_job_folder", _job_folder, replace=True)
 
 
+@contextmanager
+def own_hydra() -> Iterator[None]:
+    """Compose with this package's schemas and resolvers; the caller's Hydra is restored afterwards.
+
+    Hydra merges a file with the schema of the same name, so a caller's schemas called "config" or
+    "optimizer/adam" are out of its sight. The group "hydra" stays: plugins store their schemas in
+    it.
+    """
+    store, loaded = ConfigStore.instance(), GlobalHydra.instance()
+    job, version = JobRuntime.instance(), VersionBase.instance()
+    earlier = store.repo, loaded.hydra, job.conf, version.version_base
+    Plugins.instance()  # loads those that have not been loaded; they add to the store
+    resolvers = BaseContainer._resolvers  # OmegaConf has no public way to read them
+    store.repo, loaded.hydra, job.conf = {"hydra": store.repo["hydra"]}, None, job.conf.copy()
+    BaseContainer._resolvers = dict(resolvers)
+    try:
+        register()
+        yield
+    finally:
+        GlobalHydra.set_instance(loaded)  # Hydra leaves a copy
+        store.repo, loaded.hydra, job.conf, version.version_base = earlier
+        BaseContainer._resolvers = resolvers
+
+
 def _panel_value(key: str, *, _root_: DictConfig) -> Any:
     """Look up what the chosen panel sets: ``${panel:style}`` in an experiment's file."""
     return _root_.figure.panels[_root_.panel][key]
@@ -65,11 +95,11 @@ def make_config(overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: With every unknown key or preset and every value of a wrong type.
     """
-    register()
-    overrides = check_arguments(overrides)
     try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
-            return to_config(compose("config", overrides))
+        with own_hydra():
+            overrides = check_arguments(overrides)
+            with initialize_config_dir(version_base="1.3", config_dir=str(CONFIGS)):
+                return to_config(compose("config", overrides))
     except COMPOSITION_ERRORS as error:
         raise ConfigError(describe_error(error)) from error
 

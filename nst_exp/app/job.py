@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nst_exp.app.compose import register, to_config
+from nst_exp.app.compose import to_config
 from nst_exp.app.console import display_path, fail, install_console
 from nst_exp.app.sweep.launchers import another_job_failed, is_a
 from nst_exp.app.sweep.search import Objectives, objectives
@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 
 # Seconds to wait for the folder of a job: a process of an earlier launch may be about to leave it.
 LOCK_TIMEOUT = 60.0
-
-register()  # also in the processes of a launcher, which compose their jobs themselves
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,10 @@ def _sweep_job(
 
 
 def _run(config: Config, folder: Path, overrides: list[str], timeout: float) -> dict[str, Any]:
+    from nst_exp.runner.memory import keep_freed_memory
     from nst_exp.runner.run import run  # imports torch
 
+    keep_freed_memory()
     signals = threading.current_thread() is threading.main_thread()
     result = run(config, folder, handle_signals=signals, lock_timeout=timeout, overrides=overrides)
     losses = [f"{n} {result.losses[n]:.3e}" for n in ("total", "content", "style")]

@@ -11,7 +11,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
-from nst_exp.app.compose import COMPOSITION_ERRORS
+from nst_exp.app.compose import COMPOSITION_ERRORS, own_hydra
 from nst_exp.app.console import display_path, fail, install_console
 from nst_exp.app.from_image import expand
 from nst_exp.app.job import do_job
@@ -36,7 +36,7 @@ def main() -> None:
     sweep = set(_SWEEP) & set(sys.argv)
     hint = "; the same command with the same out=DIR does what is left" if sweep else ""
     try:
-        with stop_at_once():
+        with stop_at_once(), own_hydra():
             code = _command(sys.argv[1:])
     except SignalReceived as stop:  # outside of a run, which logs it itself
         log.error(f"stopped by {stop}{hint}")

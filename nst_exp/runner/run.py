@@ -2,6 +2,7 @@
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -28,13 +29,13 @@ from nst_exp.runner.evaluate import evaluate
 from nst_exp.runner.inputs import Inputs, load_inputs
 from nst_exp.runner.level import build_module
 from nst_exp.runner.logger import log_settings
-from nst_exp.runner.memory import keep_freed_memory, warn_if_scarce
+from nst_exp.runner.memory import warn_if_scarce
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network, make_network
 from nst_exp.runner.resume import CHECKPOINT, Checkpoints, ResumePoint, Stopped, read_checkpoint
 from nst_exp.runner.save_image import save_run_image
 from nst_exp.runner.stopping import early_end, same_command
-from nst_exp.runner.trainer import check_device, make_trainer, quiet_libraries
+from nst_exp.runner.trainer import check_device, default_torch, make_trainer, quiet_libraries
 from nst_exp.utils.atomic_files import remove_leftovers
 from nst_exp.utils.errors import ConfigError, Interrupted
 from nst_exp.utils.signals import StopRequest, stop_requests
@@ -80,10 +81,12 @@ def run(
         NumericalError: If the optimization diverged in spite of restarts.
         Interrupted: If ``handle_signals`` is set and a signal came.
     """
-    check_device(config.trainer)
     record = Record(folder, config, overrides=list(overrides))
     collector = _WarningCollector(record.warnings)
     with ExitStack() as stack:
+        stack.enter_context(quiet_libraries())
+        check_device(config.trainer)
+        stack.enter_context(default_torch(config.trainer.threads))
         request = stack.enter_context(stop_requests(handle_signals))
         logging.getLogger("nst_exp").addHandler(collector)
         stack.callback(logging.getLogger("nst_exp").removeHandler, collector)
@@ -126,23 +129,19 @@ class _Run:
     def execute(self) -> Result:
         """Load the inputs, do the levels that are not done yet, and save the result."""
         config = self.config
-        if config.trainer.threads is not None:
-            torch.set_num_threads(config.trainer.threads)
         self.inputs = load_inputs(config)
         earlier = self._open_folder()
         if earlier.get("status") == "done":
             return self._reopen(earlier)
-        keep_freed_memory()
-        with quiet_libraries():
-            self.network = make_network(config, self.inputs, self.record)
-            point = read_checkpoint(self.checkpoint) if self.checkpoint and earlier else None
-            levels = build_levels(config.resolution, config.size, config.steps)
-            self._prepare(levels, point)
-            with self.progress.bar:
-                for level in levels[point.level if point else 0 :]:
-                    module = self._fit(level, point is not None and level.index == point.level)
-                    image, losses = select_final_image(module, level, config)
-            return self._finish(module, image, losses)
+        self.network = make_network(config, self.inputs, self.record)
+        point = read_checkpoint(self.checkpoint) if self.checkpoint and earlier else None
+        levels = build_levels(config.resolution, config.size, config.steps)
+        self._prepare(levels, point)
+        with self.progress.bar:
+            for level in levels[point.level if point else 0 :]:
+                module = self._fit(level, point is not None and level.index == point.level)
+                image, losses = select_final_image(module, level, config)
+        return self._finish(module, image, losses)
 
     def best_image(self) -> Tensor | None:
         """Return the image to save if the run ends early; None before the first evaluation."""
@@ -238,11 +237,13 @@ class _Run:
         self.module = module
         if level.index == 0 and not resumed:
             self.recorder.record_image(module.image(), 0)
+        handler = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, ckpt_path=self.checkpoint if resumed else None, weights_only=True)
         except Stopped:
             self._stop(module, level.first_step + trainer.global_step)
         except SystemExit as error:  # Lightning's answer to Ctrl-C, if the handler is not ours
+            signal.signal(signal.SIGINT, handler)  # which it may leave ignored
             raise KeyboardInterrupt from error
         return module
 

@@ -46,6 +46,10 @@ def early_end(
             if reason is error:
                 raise
             raise reason from error
+        except KeyboardInterrupt:  # of a caller that handles signals itself
+            if record.fingerprint is not None and record.status != "done":
+                record.save("interrupted")
+            raise
     except SignalReceived as received:
         message = f"stopped by {received}"
         if record.status == "done":

@@ -1,10 +1,11 @@
 """Lightning's Trainer, set up as the config asks for it."""
 
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -15,6 +16,9 @@ from pytorch_lightning.callbacks import Callback
 from nst_exp.config.schema import TrainerConfig
 from nst_exp.runner.resume import AtomicCheckpointIO
 from nst_exp.utils.errors import ConfigError
+
+# What Lightning sets or deletes in the environment.
+_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "CUDA_DEVICE_ORDER", "WORLD_SIZE")
 
 
 def check_device(settings: TrainerConfig) -> None:
@@ -74,8 +78,48 @@ def quiet_libraries() -> Iterator[None]:
     threading.excepthook = hook
     try:
         with warnings.catch_warnings():
+            if any(action == "error" for action, *_ in warnings.filters):
+                warnings.simplefilter("ignore")  # the caller means warnings of its own code
             warnings.filterwarnings("ignore", module="pytorch_lightning")
             yield
     finally:
         logger.setLevel(level)
         threading.excepthook = show
+
+
+@contextmanager
+def default_torch(threads: int | None) -> Iterator[None]:
+    """Use torch's defaults whatever the caller has set; what Lightning changes is restored.
+
+    Gradients are computed in float32 on the CPU where nothing else is said, without autocast, also
+    inside of ``torch.inference_mode()`` and the like. The number of threads is kept if it is None.
+    """
+    count, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    benchmark = torch.backends.cudnn.benchmark
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    variables = {name: os.environ.get(name) for name in _VARIABLES}
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        torch.set_default_dtype(torch.float32)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.backends.cudnn.benchmark = benchmark
+            if threads is not None:
+                torch.set_num_threads(count)
+            for name, value in variables.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value

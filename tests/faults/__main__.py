@@ -25,6 +25,7 @@ BLOCKS = (
     "disks",
     "divergences",
     "settings",
+    "threads",
     "images",
 )
 
