@@ -1,5 +1,6 @@
 """From Hydra's composed config to a typed ``Config``; every key and value is compared with it."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.paths import CONFIGS
 from nst_exp.utils.suggest import did_you_mean
 
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, RecursionError)
 
 
 @dataclass
@@ -82,7 +83,7 @@ def _panel_value(key: str, *, _root_: DictConfig) -> Any:
 
 
 def _folder(out: str | None, name: str, date: str, time: str) -> str:
-    return str(Path(out).expanduser()) if out else f"outputs/{name}/{date}_{time}"
+    return os.path.expanduser(out) if out else f"outputs/{name}/{date}_{time}"
 
 
 def _job_folder(sweep: str, number: Any, overrides: Sequence[str]) -> str:

@@ -86,6 +86,8 @@ def option_problems(options: dict[str, str]) -> Iterator[str]:
             yield f"--config-dir={value}: no such folder; name a folder of presets"
         elif name in ("--resolve", "--package") and "--cfg" not in options:
             yield f"{name}: only with --cfg job; add that, or leave it out"
+        elif name == "--package" and value not in (*known_keys(), "hydra", "_global_"):
+            yield f"--package={value}: no such section{did_you_mean(value, known_keys())}"
 
 
 def _unknown_option(name: str) -> str:
@@ -110,7 +112,18 @@ def hydra_problem(text: str, override: Override, sweep: bool) -> str | None:
     if not set(starts) & set(_KEYS) and text != "hydra.output_subdir=null":
         instead = next(filter(None, (_INSTEAD.get(f"hydra.{s}") for s in starts)), "leave it out")
         return f"{text}: cannot be set here; {instead}"
-    plugin = PLUGINS.get(text)
+    plugin, value, section = PLUGINS.get(text), override.value(), parts[0]
+    if override.is_delete() or (section in ("launcher", "sweeper") and value is None):
+        return f"{text}: cannot be removed; choose another one with hydra/{section}=NAME"
+    if key in ("hydra.launcher", "hydra.sweeper") or "_target_" in parts:
+        return f"{text}: choose one with hydra/{section}=NAME"
+    if key.startswith("hydra.sweeper.params"):
+        return f"{text}: vary a key on the command line: KEY=A,B"
+    names = value if isinstance(value, list) else [value]
+    if section == "verbose" and not all(isinstance(name, str | bool) for name in names):
+        return f"{text}: must be true, false or the names of loggers"
+    if section == "job" and (len(parts) < 3 or not (override.is_add() or override.is_force_add())):
+        return f"{text}: write +hydra.job.env_set.NAME=VALUE"
     if plugin and not is_installed(plugin):
         extra = plugin.partition("_")[0]
         return f"{text}: its plugin is not installed; pip install 'nst-exp[{extra}]'"

@@ -68,6 +68,8 @@ def describe_error(error: BaseException) -> str:
 
     It is mostly about a file of presets, since overrides are checked before.
     """
+    if isinstance(error, RecursionError):
+        return "too deep: a preset includes itself, or refers to itself; remove that"
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, MarkedYAMLError) and (mark := link.problem_mark or link.context_mark):

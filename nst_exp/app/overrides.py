@@ -23,12 +23,14 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from nst_exp.app.hydra_options import hydra_problem, option_problems, split_arguments
 from nst_exp.app.known_keys import (
     OPTIMIZERS,
     field_types,
     kinds_of,
+    known_keys,
     type_of,
     unknown_key,
 )
@@ -39,6 +41,8 @@ from nst_exp.config.validate import value_problems
 from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
+# What the parser raises, also for numbers of thousands of digits and deep brackets.
+UNREADABLE = (HydraException, ValueError, RecursionError)
 _MOST = 1000  # values of one key of a sweep that are checked
 # The values in a list: quoted, or whatever is between two separators.
 _LIST = re.compile(r"(?!\w+ ?\()")  # and no function, such as range(3)
@@ -91,8 +95,9 @@ class _Check:
         self.sweep = "--multirun" in options
         self.presets = {group: list(names) for group, names in groups().items()}
         own = Path(options["--config-dir"]).glob("*/*.yaml") if "--config-dir" in options else ()
-        for path in own:
-            self.presets.setdefault(path.parent.name, []).append(path.stem)
+        self.own = {(path.parent.name, path.stem): path for path in own}
+        for group, name in self.own:
+            self.presets.setdefault(group, []).append(name)
         self.parser = OverridesParser.create()
         self.out_of_bounds: list[str] = []  # a line for each value that its key does not allow
 
@@ -108,7 +113,7 @@ class _Check:
         single = kind is str and not self.sweep
         try:
             override = self.parser.parse_override(f"{name}={value}")
-        except HydraException:
+        except UNREADABLE:
             pass  # of a text, whatever it is
         else:
             if override.is_sweep_override() and not (self.sweep and _LIST.match(value)):
@@ -121,9 +126,10 @@ class _Check:
     def _quoted(self, text: str) -> str:
         try:
             value = self.parser.parse_override(f"text={text}").value()
-        except HydraException:
+        except UNREADABLE:
             return quote(text)
-        outer = isinstance(value, str) and text != (bare := text.strip()) and bare[0] not in "'\""
+        bare = text.strip()
+        outer = isinstance(value, str) and text != bare and bare[:1] not in ("'", '"')
         return quote(text) if isinstance(value, int | float) or outer else text
 
     def problems(self, text: str) -> Iterator[str]:
@@ -132,7 +138,7 @@ class _Check:
         key = typed.partition("=")[0].partition("@")[0]
         try:
             override = self.parser.parse_override(text)
-        except HydraException as error:
+        except UNREADABLE as error:
             yield self._unreadable(text, key, error)
             return
         if not key:
@@ -144,6 +150,12 @@ class _Check:
             yield "from_image: only on the command line, as from_image=IMAGE"
         elif key not in self.presets and type_of(key) is None:
             yield unknown_key(key)
+        elif override.package is not None and key not in self.presets:
+            yield f"{text}: only presets have a package; write {key}=VALUE"
+        elif ".fallback." in key:
+            yield f"{text}: is set by a preset; choose +backbone@backbone.fallback=NAME"
+        elif override.is_add() and key in known_keys() and not isinstance(override.value(), dict):
+            yield f"{text}: this key exists; leave out the plus sign"
         elif key == "optimizer.kind":
             yield f"{text}: is set by the preset; choose optimizer=adam or optimizer=lbfgs"
         elif override.is_delete():
@@ -165,6 +177,8 @@ class _Check:
             return f"{text}: cannot be read; write KEY=VALUE without blanks"
         if not known:
             return unknown_key(key)
+        if kind is str and re.search(r",\s*(,|$)", text):
+            return f"{text}: a value is empty; remove a comma, or {_quoted_form(text)}"
         if kind is None or kind is str:
             return f"{text}: cannot be read; {_quoted_form(text)}"
         return f"{text}: {expected(key, text, error)}"
@@ -185,17 +199,22 @@ class _Check:
             yield f"{text}: a sweep keeps the order of its values; leave shuffle out"
         elif isinstance(value, ChoiceSweep) and list(_converted(self._kind(key), value.list, "")):
             yield f"{text}: converts texts to numbers; list them, {key}=A,B"
-        elif not isinstance(value, Glob):
+        elif isinstance(value, Glob):
+            if key not in self.presets:
+                yield f"{text}: glob() is for presets; of files give the pattern, '{key}=DIR/*'"
+        else:
             for one in islice(override.sweep_string_iterator(), _MOST):
                 single = f"{key}={one}"
                 yield from self._value(single, key, self.parser.parse_override(single).value())
 
     def _kind(self, key: str) -> Any:
-        return str if key in self.presets else type_of(key)
+        is_text = key in self.presets or key.startswith("hydra.job.env_set.")
+        return str if is_text else type_of(key)
 
     def _value(self, text: str, key: str, value: Any) -> Iterator[str]:
         hint = type_of(key)
-        for name in _converted(hint, value, key) if isinstance(value, dict | list) else ():
+        nested = isinstance(value, dict) or (isinstance(value, list) and hint is not str)
+        for name in _converted(hint, value, key) if nested else ():
             yield f"{text}: {name} reads as a number; write quotation marks around this text"
         if "${" in text or (isinstance(value, dict) and (is_dataclass(hint) or hint is Any)):
             return  # checked when it is resolved
@@ -206,6 +225,13 @@ class _Check:
             elif value not in names and "/" not in value:
                 near = did_you_mean(value, names)
                 yield f"{key}={value}: no such preset{near}\n    presets: {', '.join(names)}"
+            elif path := self.own.get((key, value)):
+                try:
+                    OmegaConf.load(path)
+                except YAMLError:
+                    pass  # described with its line when the config is composed
+                except (OSError, ValueError) as reason:
+                    yield f"{path}: cannot be read ({reason}); write KEY: VALUE there, in UTF-8"
             return
         section, dot, name = key.rpartition(".")
         owner = type_of(section) if section else Config
@@ -213,6 +239,10 @@ class _Check:
             owner = OPTIMIZERS[kinds_of(key)[0]]
         if not is_dataclass(owner):
             return  # an entry of a dict
+        entries = value if isinstance(value, list) and hint == list[str] else []
+        if not all(isinstance(entry, str | int | float) for entry in entries):
+            yield f"{text}: every entry must be a single text"
+            return
         try:
             merged = OmegaConf.merge(OmegaConf.structured(owner), {name: value})
         except (OmegaConfBaseException, ValueError, TypeError) as error:

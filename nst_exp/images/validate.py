@@ -1,10 +1,12 @@
 """Checks of the config keys that name files: images, weights and the result; decodes nothing."""
 
 import os
+import shlex
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from glob import glob
 from math import ceil
 from pathlib import Path
 
@@ -181,7 +183,11 @@ def _image(key: str, value: str, images: str | None) -> Iterator[str]:
     elif find_entry(value) or find_image(value, images):
         return
     elif os.path.isdir(path):
-        yield f"{key}={value}: it is a folder; name one image in it"
+        every = _sweep(key, value.rstrip("/") + "/*")
+        yield f"{key}={value}: it is a folder; name one image in it, or {every}"
+    elif not os.path.lexists(path) and (found := glob(str(path))):
+        every = _sweep(key, value)
+        yield f"{key}={value}: no file of that name, but {len(found)} match; name one, or {every}"
     elif not os.path.lexists(path):  # whatever else is wrong is found when it is opened
         folder = images_folder(images)
         own = [Path(name).stem for name in file_names(folder)] if folder else []
@@ -194,9 +200,18 @@ def _image(key: str, value: str, images: str | None) -> Iterator[str]:
         )
 
 
+def _sweep(key: str, pattern: str) -> str:
+    """Return the words of a shell for a sweep over the files that match; names may have commas."""
+    parts = [part if set("*?[~") & set(part) else shlex.quote(part) for part in pattern.split("/")]
+    files = "/".join(parts).replace("''", "")
+    return f"""sweep over all: -m {key}="$(ls -d {files} | sed 's/.*/"&"/' | paste -sd,)\""""
+
+
 def _weights(file: str) -> Iterator[str]:
     path = Path(os.path.expanduser(file))
-    if not os.path.isfile(path):
+    if os.path.exists(path) and not os.path.isfile(path):
+        yield f"backbone.file={file}: it is a folder or a device; name a file of weights"
+    elif not os.path.isfile(path):
         near = did_you_mean(path.name, file_names(path.parent))
         yield f"backbone.file={file}: no such file{near or '; correct the path'}"
     if path.suffix.lower() not in WEIGHT_SUFFIXES:
@@ -204,6 +219,10 @@ def _weights(file: str) -> Iterator[str]:
 
 
 def _result(config: Config) -> Iterator[str]:
+    if config.out == "":
+        yield "out=: is empty; name a folder, or leave it out"
+    elif config.out and os.path.expanduser(config.out).startswith("~"):
+        yield f"out={config.out}: there is no such user; write ./~ for a folder of that name"
     name, suffix = config.image, Path(config.image).suffix.lower()
     if Path(name).name != name:
         yield f"image={name}: must be a file name without a folder; the folder is out=DIR"
@@ -220,7 +239,8 @@ def _result(config: Config) -> Iterator[str]:
 
 def _background(text: str) -> Iterator[str]:
     with suppress(ValueError):
-        if ImageColor.getrgb(text)[3:] in ((), (255,)):
+        color = ImageColor.getrgb(text)
+        if color[3:] in ((), (255,)) and max(color) <= 255:
             return
     near = did_you_mean(text, ImageColor.colormap) or "; use a name such as white, or #rrggbb"
     yield f"background={text}: must be an opaque color{near}"

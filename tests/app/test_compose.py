@@ -46,6 +46,23 @@ def test_mistake_in_a_file_of_presets(run_here, tmp_path: Path, text: str, said:
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff", "mine.yaml: cannot be read ('utf-8' codec"),
+        (b"3\n", "mine.yaml: cannot be read (Invalid loaded object type: int)"),
+        (b"defaults: [mine]\n", "too deep: a preset includes itself"),
+    ],
+)
+def test_file_that_is_no_preset(run_here, tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "mine.yaml").write_bytes(content)
+    code, _, err = run_here("--config-dir", str(tmp_path), "loss=mine")
+    assert code == 2
+    assert err.count("error: ") == len(err.splitlines()) == 1
+    assert said in err
+
+
 def test_a_panel_sets_what_the_experiment_leaves_to_it() -> None:
     for panel, style, ratio in (("B", "shipwreck", 1e-3), ("F", "composition_vii", 5e-4)):
         config = make_config(["+experiment=paper_fig3", f"panel={panel}"])

@@ -219,6 +219,10 @@ def test_search_whose_jobs_all_fail_has_a_report(run_here, tmp_path: Path) -> No
         (["hydra.sweeper.direction=[minimize,minimize,minimize]"], "3 directions"),
         (["hydra.sweeper.storage=sqlite:///x.db"], "this Optuna cannot use it"),
         (["beta=interval(-1,1)"], "beta=-1.0: must be at least 0"),
+        (["beta=interval(2,1)"], "beta=interval(2,1): the first number must be the smaller"),
+        (["beta=tag(log,interval(0,1))"], "log needs numbers greater than 0"),
+        (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0: must be at least 1"),
+        (["hydra.sweeper.direction=up"], "hydra.sweeper.direction=up: must be minimize, maximize"),
     ],
 )
 def test_impossible_search_is_refused(

@@ -26,7 +26,11 @@ MISTAKES = {
     "~contnt=a": "contnt: no such key; did you mean 'content'?",
     # a key that exists, in the wrong way
     "~seed": "~seed: cannot be removed; give another one, seed=...",
-    "+seed=1": "Could not append to config. An item is already at 'seed'.",
+    "+seed=1": "+seed=1: this key exists; leave out the plus sign",
+    "content@x=a": "content@x=a: only presets have a package; write content=VALUE",
+    "backbone.fallback.name=vgg11": "backbone.fallback.name=vgg11: is set by a preset; choose "
+    "+backbone@backbone.fallback=NAME",
+    "loss.style.layers=[[a]]": "loss.style.layers=[[a]]: every entry must be a single text",
     "experiment=nope": "experiment: needs a plus sign; write +experiment=nope",
     "optimizer.beta1=0.5": "optimizer.beta1: only with optimizer=adam",
     "optimizer=adam optimizer.history=3": "optimizer.history: only with optimizer=lbfgs",
@@ -105,10 +109,21 @@ MISTAKES = {
         )
     },
     "hydra/launcher=basic": "hydra/launcher=basic: only for a sweep; add -m",
+    "-m hydra/launcher=null": "hydra/launcher=null: cannot be removed; choose another one with "
+    "hydra/launcher=NAME",
+    "-m hydra.launcher._target_=a": "hydra.launcher._target_=a: choose one with "
+    "hydra/launcher=NAME",
+    "-m hydra.sweeper.params.a=1": "hydra.sweeper.params.a=1: vary a key on the command line: "
+    "KEY=A,B",
+    "hydra.verbose=3": "hydra.verbose=3: must be true, false or the names of loggers",
+    "hydra.job.env_set.A=b": "hydra.job.env_set.A=b: write +hydra.job.env_set.NAME=VALUE",
     "-m hydra.launcher.a=1,2": "hydra.launcher.a=1,2: a sweep cannot vary Hydra's own keys; give "
     "hydra.launcher.a one value",
     # sweeps
-    "-m content=a,,b": "content=a,,b: cannot be read; quote the value: 'content=\"a,,b\"'",
+    "-m content=a,,b": "content=a,,b: a value is empty; remove a comma, or quote the value: "
+    "'content=\"a,,b\"'",
+    "-m content=glob(*)": "content=glob(*): glob() is for presets; of files give the pattern, "
+    "'content=DIR/*'",
     "-m content=sort(1e3,2)": "content=sort(1e3,2): converts texts to numbers; list them, "
     "content=A,B",
     "-m beta=shuffle(1,2)": "beta=shuffle(1,2): a sweep keeps the order of its values; leave "

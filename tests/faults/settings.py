@@ -1,4 +1,4 @@
-"""Wrong command lines, and names with one slip of the fingers.
+"""Wrong and nasty command lines, and names with one slip of the fingers.
 
 Each runs in a forked process in which neither the network nor a run can be reached.
 """
@@ -57,6 +57,137 @@ alpha=-1 steps=0 content=nope.png   | alpha=-1 | steps=0 | content=nope.png
 --config-dir own +experiment=zero   | steps=0
 -m --config-dir own +experiment=grid | steps=0
 """
+# Nothing of this may end in a traceback.
+NASTY = r"""
+""
+=
++
+~
+--
+-x=3
+--seed 3
+--cfg
+--cfg job --package nope
+--cfg job --resolve 'content=${nope}'
+--info nope
+--config-dir nope
+--config-path own --config-name config
+--experimental-rerun x
+~~seed=1
++++seed=1
++content=a
+content@x=a
+loss@x=tutorial
+@loss=a
+a/b/c=d
+loss..tv=1
+loss.tv.weight.x=1
+loss.tv=[1]
+loss=[tutorial]
+loss='{a: 1}'
+loss=..
+loss=/etc/passwd
+loss=${x}
++experiment=quick,fine
++experiment=???
+content='"'
+content='"a'
+content={
+content='[[[['
+content='{a:'
+content='{a:1}'
+content='a,(,b'
+'content=${'
+'content=${content}'
+'content=${loss}'
+'content=${oc.env:NOPE}'
+'content=${hydra:run.dir}'
+'content=${oc.decode:"{"}'
+'content=${oc.create:1}'
+content=???
+'content= '
+content=own
+content=*
+content=http://x/y.jpg
+content=~nobody-x/a
+out=~nobody-x/a
+out=
+out=[a]
+size=${content}
+size='\${steps}'
+size=-0
+size=99999999999999999999
+size=1e2
+size=true
+size='1 2'
+seed=-1
+alpha=1e400
+alpha=1,5
+loss.style.layers=[[a]]
+loss.style.layers=[{a:1}]
+loss.style.layers=[null]
+loss.style.layers=[relu1_1
+loss.style.layers=${content}
+loss.style.weights=[nan]
++loss.more=3
++loss.more.a={nope:1}
+loss.more=[]
+optimizer={kind:[a]}
+optimizer.milestones=3
+init={kind:file,file:1_2}
+backbone.fallback.name=x
+backbone.sources=[1]
+backbone.sources=[{kind:ftp}]
+backbone.sources.0.url=x
+backbone.file=own
+background='rgb(999999999999,0,0)'
+background=[1,2,3]
+image=..
+image=a/b.png
+images=nope
+panel=[a]
+figure.panels=3
+-m out=a,b
+-m content=own,
+-m seed=range(3,1)
+-m seed=choice(1,
+-m seed=nope(1)
+-m seed=shuffle(1,2)
+-m seed=interval(1,2)
+-m content=glob(*)
+-m loss=glob(zzz*)
+-m loss=tutorial,null
+-m hydra/launcher=null
+-m hydra/sweeper=nope
+-m hydra.sweeper=null
+-m ~hydra.launcher
+-m hydra.launcher._target_=os.system
+-m hydra.sweeper.max_batch_size=0
+-m hydra.sweeper.params={seed:1}
+-m +hydra.sweeper.params.seed=3
+hydra.run.dir=x
+hydra.verbose=3
+hydra.verbose=[1]
+hydra.job.env_set=3
+hydra.mode=MULTIRUN
+hydra={}
+from_image=
+from_image=own
+from_image=/dev/null
+from_image=a from_image=b
+-m from_image=a,b
+--config-dir own loss=bin
+--config-dir own loss=list
+--config-dir own loss=self
+--config-dir own loss=number
+--config-dir own loss=deep
+--config-dir own loss=folder
+"""
+FILES = {
+    **{"bin": b"\xff\xfe\x00", "list": b"- 1\n", "self": b"defaults: [self]\n", "number": b"3\n"},
+    "deep": b"tv: {weight: {a: 1}}\n",
+}
+LONG = ("seed=" + "9" * 10_000, "loss.style.layers=" + "[" * 500 + "]" * 500, "x" * 100_000 + "=1")
 TYPOS, RIGHT = 100, 0.9  # of which so many must be answered with the name that was meant
 
 
@@ -71,12 +202,19 @@ def inject(scale: float, folder: Path) -> Outcome:
     own.mkdir(parents=True)
     for name, text in PRESETS.items():
         (own / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n", encoding="utf-8")
+    (own.parent / "loss" / "folder.yaml").mkdir(parents=True)
+    for name, content in FILES.items():
+        (own.parent / "loss" / f"{name}.yaml").write_bytes(content)
     wrong = [line.split("|") for line in WRONG.strip().splitlines()]
     count = part(len(wrong), scale)
     for line, *words in [wrong[i * len(wrong) // count] for i in range(count)]:
         answer, problems = _answer(shlex.split(line), folder)
         missing = [f"no {w.strip()!r}" for w in words if w.strip() not in answer]
         outcome.expect(line.strip(), [*problems, *missing])
+    nasty = [*map(shlex.split, NASTY.strip().splitlines()), *([text] for text in LONG)]
+    count = part(len(nasty), scale)
+    for arguments in [nasty[i * len(nasty) // count] for i in range(count)]:
+        outcome.expect(str(arguments)[:80], _answer(arguments, folder)[1])
     missed = []
     count = part(TYPOS, scale)
     for argument, meant in typos(count):

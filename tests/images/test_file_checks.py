@@ -1,10 +1,14 @@
 """Config keys that name files: what is refused before any work."""
 
+import shutil
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from nst_exp.app.overrides import check_arguments
 from nst_exp.config.schema import Config, InitKind
 from nst_exp.images.validate import file_problems
 
@@ -24,6 +28,10 @@ def problems(**values: object) -> list[str]:
         ({"content": "chelse"}, "content=chelse: no such file; did you mean 'chelsea'?"),
         ({"style": ""}, "style=: is empty; name an image file, or one of summer_palace"),
         ({"content": "/"}, "content=/: it is a folder; name one"),
+        ({"backbone__file": "/"}, "backbone.file=/: it is a folder or a device; name a file"),
+        ({"background": "rgb(256,0,0)"}, "background=rgb(256,0,0): must be an opaque color"),
+        ({"out": ""}, "out=: is empty; name a folder, or leave it out"),
+        ({"out": "~nobody-of-that-name"}, "there is no such user; write ./~ for a folder"),
         ({"content": "x" * 300}, "no such file"),  # too long for any file system
         ({"content": "~nobody-of-that-name/a.jpg"}, "no such file"),
         ({"init__kind": InitKind.file}, "name the image with init.file=PATH"),
@@ -79,3 +87,23 @@ def test_folder_of_images_must_be_one(tmp_path: Path, monkeypatch: pytest.Monkey
     (line,) = problems()
     assert line.startswith(f"NST_EXP_DATA={tmp_path}/none: ")
     assert problems(images=str(tmp_path)) == []  # the key has priority
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the advice is for a shell")
+@pytest.mark.parametrize("asked", ["my photos", "my photos/*", "my photos/*.jpg", "m*/?*.jpg"])
+def test_advised_sweep_over_files_works_when_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["a (1).jpg", "it's.jpg", "ü,x.jpg", "1e3.jpg"]
+    Path("my photos").mkdir()
+    for name in names:
+        Path("my photos", name).touch()
+    (problem,) = problems(content=asked)
+    command = f"printf '%s\\n' {problem.partition('sweep over all: ')[2]}"
+    typed = subprocess.check_output(["bash", "-c", command], text=True).splitlines()
+    *_, content = check_arguments(typed)
+    parser = OverridesParser.create()
+    jobs = parser.parse_override(content).sweep_string_iterator()
+    found = [parser.parse_override(f"content={job}").value() for job in jobs]
+    assert sorted(found) == sorted(f"my photos/{name}" for name in names)

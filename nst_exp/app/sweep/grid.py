@@ -47,6 +47,9 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
         OutputError: If the plan cannot be written.
     """
     folder, sweeper = Path(config.hydra.sweep.dir), config.hydra.sweeper
+    for name in ("max_batch_size", "n_trials", "n_jobs"):
+        if (count := sweeper.get(name)) is not None and count < 1:
+            raise ConfigError(f"hydra.sweeper.{name}={count}: must be at least 1")
     params = sweeper.get("params") or {}  # an experiment's own sweep, before that of the command
     texts = keep_texts([f"{key}={value}" for key, value in params.items()])
     for text in texts:
@@ -66,7 +69,7 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
             )
         grid = list(map(list, itertools.product(*_choices(overrides))))  # as the sweeper does
     else:
-        prepare_search(sweeper)
+        prepare_search(sweeper, overrides)
         _typed(config, [choices[0] for choices in _choices(overrides)])
     problems: dict[str, list[str]] = {}
     jobs: list[SweepJob] = []
@@ -102,7 +105,7 @@ def _choices(overrides: Sequence[Override]) -> list[list[str]]:
         else:
             values = [override.get_value_element_as_str()]
         if not values:
-            raise ConfigError(f"{override.input_line}: has no values; list them, {key}=1,2,3")
+            raise ConfigError(f"{override.input_line}: has no values; list them, {key}=A,B,C")
         found[key] = [f"{key}={one}" for one in values]
     return list(found.values())
 

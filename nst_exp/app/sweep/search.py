@@ -2,9 +2,10 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import ListConfig
 
 from nst_exp.app.sweep.launchers import is_a
@@ -15,14 +16,28 @@ log = logging.getLogger(__name__)
 Objectives = float | list[float]
 
 
-def prepare_search(sweeper: Any) -> None:
+def prepare_search(sweeper: Any, overrides: Sequence[Override]) -> None:
     """Refuse settings with which Optuna would fail in the middle, and keep its log short.
 
     Args:
         sweeper: That section of Hydra's config.
+        overrides: Those of the command.
     """
     if not is_a(sweeper, "OptunaSweeper"):
         return
+    for override in overrides:
+        interval = override.value()
+        if isinstance(interval, IntervalSweep) and interval.start is not None and interval.end:
+            if interval.start > interval.end:
+                raise ConfigError(f"{override.input_line}: the first number must be the smaller")
+            if "log" in interval.tags and interval.start <= 0:
+                raise ConfigError(f"{override.input_line}: log needs numbers greater than 0")
+    given = sweeper.direction if isinstance(sweeper.direction, ListConfig) else [sweeper.direction]
+    if not given or {getattr(d, "name", d) for d in given} - {"minimize", "maximize"}:
+        raise ConfigError(
+            f"hydra.sweeper.direction={sweeper.direction}: must be minimize, maximize, or a list "
+            "of two of them"
+        )
     if isinstance(sweeper.direction, ListConfig) and len(sweeper.direction) > 2:
         raise ConfigError(
             f"hydra.sweeper.direction: has {len(sweeper.direction)} directions; give two, "
