@@ -49,23 +49,30 @@ def file_problems(config: Config) -> Iterator[str]:
     yield from _background(config.background)
 
 
+def own_sizes(config: Config) -> tuple[Size, Size]:
+    """Read width and height of the content's and the style's file, upright.
+
+    (1, 1) stands for a file that is not there yet or cannot be read: loading it raises the error.
+    """
+    found: list[Size] = []
+    for key, value in (("content", config.content), ("style", config.style)):
+        found.append((1, 1))
+        if image := find_image(value, config.images):
+            with suppress(ConfigError):
+                found[-1] = read_size(image.path, key=key, max_megapixels=config.max_megapixels)
+    return found[0], found[1]
+
+
 def image_size_problems(config: Config) -> Iterator[str]:
     """Yield a message if content or style becomes too small for the layers, or too large.
 
-    Every value must be within its bounds. Least sizes are known here for the VGG networks only, and
-    an image that is not there yet, or cannot be read, counts as a square.
+    Every value must be within its bounds. Least sizes are known here for the VGG networks only.
     """
-    own: list[Size] = []
-    for key, value in (("content", config.content), ("style", config.style)):
-        own.append((1, 1))
-        if found := find_image(value, config.images):
-            with suppress(ConfigError):  # loading it raises the error
-                own[-1] = read_size(found.path, key=key, max_megapixels=config.max_megapixels)
     layers = layers_read(resolve_layers(config.loss, config.backbone))
     name, reflects = config.backbone.name, config.backbone.padding is Padding.reflect
     needs = [(least_size(name, layer, reflects), layer) for layer in layers]
     least, layer = max(needs, default=(1, ""))
-    yield from wrong_sizes(config, own[0], own[1], least, f"{layer} needs")
+    yield from wrong_sizes(config, *own_sizes(config), least, f"{layer} needs")
 
 
 def wrong_sizes(config: Config, content: Size, style: Size, least: int, need: str) -> Iterator[str]:
@@ -73,7 +80,7 @@ def wrong_sizes(config: Config, content: Size, style: Size, least: int, need: st
 
     Args:
         config: The config.
-        content: Width and height of the content's file, upright.
+        content: Width and height of the content's file, as ``own_sizes``.
         style: Those of the style's file.
         least: Pixels on the shorter side that the network needs.
         need: What needs them, for the message.

@@ -160,6 +160,8 @@ def test_sizes_come_from_the_headers_upright(tmp_path: Path, suffix: str) -> Non
     assert list(image_size_problems(config_of(f"{words} size=16"))) == []
     (line,) = image_size_problems(config_of(f"{words} size=15"))
     assert "the content image gets 150x15; use size=16 or more" in line
+    (line,) = image_size_problems(config_of(f"{words} size=16 backbone.padding=reflect"))
+    assert "relu5_1 needs at least 32 pixels" in line
     for damaged in (path.read_bytes()[:20], b"not an image"):  # loading it raises the error
         path.write_bytes(damaged)
         assert list(image_size_problems(config_of(f"{words} size=16"))) == []
