@@ -130,15 +130,18 @@ def test_every_part_is_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "levels"),
+    ("command", "levels"),
     [
+        ("crowsonkb size=256", [(128, 1000), (181, 500), (256, 500)]),
+        ("crowsonkb size=256 steps=300", [(128, 150), (181, 75), (256, 75)]),
+        ("crowsonkb resolution.pyramid=false", [(512, 1000)]),
         # Sizes by the root of two from 128 to 512; 1000 iterations for the first, 500 for others.
         ("crowsonkb", [(128, 1000), (181, 500), (256, 500), (362, 500), (512, 500)]),
         ("gatys_notebook_highres", [(512, 500), (800, 200)]),
     ],
 )
-def test_schedule_is_the_published_one(name: str, levels: list[tuple[int, int]]) -> None:
-    config = make(f"+experiment={name}")
+def test_schedule_is_the_published_one(command: str, levels: list[tuple[int, int]]) -> None:
+    config = make(*f"+experiment={command}".split())
     found = build_levels(config.resolution, config.size, config.steps)
     assert [(level.size, level.steps) for level in found] == levels
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nst_exp.config.schema import Resolution
+from nst_exp.config.schema import Config, Resolution
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,11 @@ class Level:
     first_step: int  # number of steps of the earlier levels
 
 
-def build_levels(resolution: Resolution, size: int, steps: int) -> list[Level]:
+def build_levels(resolution: Resolution, size: int, steps: int | None) -> list[Level]:
     """Build the levels of a run, from coarse to fine; without a pyramid only one.
 
-    Every level has at least one step, also if ``steps`` is smaller than the number of levels.
+    ``steps`` are divided by the shares; None takes each share as the steps of its level. Every
+    level has at least one step, also if ``steps`` is smaller than the number of levels.
     """
     sizes = _level_sizes(resolution, size)
     parts = _level_steps(resolution.shares or [1.0], steps, len(sizes))
@@ -26,6 +27,12 @@ def build_levels(resolution: Resolution, size: int, steps: int) -> list[Level]:
         Level(index, side, part, sum(parts[:index]))
         for index, (side, part) in enumerate(zip(sizes, parts, strict=True))
     ]
+
+
+def total_steps(config: Config) -> int:
+    """Return the steps of a run, over all levels."""
+    levels = build_levels(config.resolution, config.size, config.steps)
+    return sum(level.steps for level in levels)
 
 
 def _level_sizes(resolution: Resolution, size: int) -> list[int]:
@@ -44,9 +51,11 @@ def _divided(size: int, factor: float) -> int:
     return round(round(size / factor, 6))
 
 
-def _level_steps(shares: list[float], steps: int, levels: int) -> list[int]:
+def _level_steps(shares: list[float], steps: int | None, levels: int) -> list[int]:
     """Divide ``steps`` in proportion to ``shares``, whose last entry repeats."""
     shares = (shares + shares[-1:] * levels)[:levels]
+    if steps is None:
+        return [int(share) for share in shares]
     parts: list[int] = []
     for i in range(levels):
         # Rounding the running sums makes the parts add up to `steps` exactly.

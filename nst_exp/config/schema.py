@@ -240,7 +240,9 @@ class Resolution:
     sizes: list[int] = key([], "levels; the last is `size`; [] = by ratio", bounds=(1, 65_535))
     min_size: int = key(128, "smallest level made by ratio", bounds=(1, 65_535))
     ratio: float = key(2.0, "ratio of the sizes of two levels", bounds=(1.01, 65_535))
-    shares: list[float] = key([], "parts of `steps`; the last repeats; [] = equal", above=0)
+    shares: list[float] = key(
+        [], "parts of `steps`, or the steps of each level; the last repeats", above=0
+    )
     averaging: float = key(0.0, "decay of the averaged image; 0 = off", bounds=(0, 0.999999))
 
 
@@ -295,7 +297,9 @@ class Config:
     panel: str | None = key(None, "which panel of an experiment that has several")
     alpha: float = key(1.0, "weight of the content", bounds=(0, inf))
     beta: float = key(5.0, "weight of the style", bounds=(0, inf))
-    steps: int = key(150, "optimizer iterations, over all levels", bounds=(1, MANY))
+    steps: int | None = key(
+        150, "iterations, over all levels; null = those of resolution.shares", bounds=(1, MANY)
+    )
     seed: int = key(0, "seed of noise and random weights", bounds=(0, 2**32 - 1))
     size: int = key(384, "longest side in pixels; see resolution.size_mode", bounds=(1, 65_535))
     out: str | None = key(None, "folder of the run or sweep; null = outputs/<name>/<date>_<time>")

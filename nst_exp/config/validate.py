@@ -51,12 +51,23 @@ def size_problems(config: Config) -> Iterator[str]:
     if sizes and sizes[-1] != config.size:
         yield f"{listed}: the last level must be size={config.size}, not {sizes[-1]}"
         return
+    if config.steps is None:
+        yield from _shares_as_steps(resolution.shares)
+        return
     levels = build_levels(resolution, config.size, config.steps)
     if config.steps < len(levels):
         yield (
             f"steps={config.steps}: the {len(levels)} levels of the pyramid need at least one "
             f"step each; use steps={len(levels)} or more"
         )
+
+
+def _shares_as_steps(shares: list[float]) -> Iterator[str]:
+    listed = typed("resolution.shares", shares)
+    if not shares:
+        yield f"steps=null: {listed} gives no steps; give a number of steps"
+    elif any(share % 1 for share in shares):
+        yield f"{listed}: with steps=null, shares are whole numbers of steps; round them"
 
 
 def _value_problem(info: Key, value: Any) -> str | None:

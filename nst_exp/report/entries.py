@@ -14,7 +14,7 @@ from nst_exp.results.run_folder import RunFolder, find_run_folders, read_run_fol
 from nst_exp.results.sweep_plan import SweepJob, read_plan, split_overrides
 from nst_exp.utils.errors import ConfigError
 
-MEASURED = ("seconds", "evaluations", "width", "height")
+MEASURED = ("step", "seconds", "evaluations", "width", "height")
 _DEPTH = 2  # levels of folders above sweeps: outputs/sweep/DATE
 
 

@@ -67,6 +67,8 @@ def describe_settings(
 
 def _setting(run: RunFolder, key: str) -> str:
     value = run.config[key]
+    if key == "steps" and value is None:
+        value = run.record.get("step")  # that were done
     if key == "backbone":
         used = run.record.get("weights", {}).get("backbone", value["name"])  # after a fallback
         return f"{used} with random weights" if value["weights"] == "random" else str(used)

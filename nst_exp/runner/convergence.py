@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-from nst_exp.config.pyramid import Level
+from nst_exp.config.pyramid import Level, total_steps
 from nst_exp.config.schema import Config
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.utils.errors import NumericalError
@@ -59,7 +59,7 @@ def select_final_image(
         raise NumericalError(
             "the losses of the image are not finite; check alpha, beta and the layer weights"
         )
-    if level.first_step + level.steps == config.steps and losses["total"] > worst:
+    if level.first_step + level.steps == total_steps(config) and losses["total"] > worst:
         log.warning(
             "the total loss of the saved image, %.3e, is above that of the start, %.3e, because "
             "values outside 0..1 are cut off; loss.range_weight keeps the image in that range",

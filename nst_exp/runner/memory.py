@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nst_exp.config.pyramid import total_steps
 from nst_exp.config.schema import LBFGS, Config
 from nst_exp.core.encoder import Encoder
 
@@ -37,7 +38,7 @@ def estimate(encoder: Encoder, config: Config, width: int, height: int) -> int:
         maps *= 2
     images = IMAGES
     if isinstance(config.optimizer, LBFGS):
-        images += IMAGES_PER_STEP * min(config.optimizer.history, config.steps)
+        images += IMAGES_PER_STEP * min(config.optimizer.history, total_steps(config))
     return round(PEAK_FACTOR * maps) + images * IMAGE_BYTES * width * height
 
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nst_exp.config.pyramid import Level, build_levels
+from nst_exp.config.pyramid import Level, build_levels, total_steps
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict
 from nst_exp.core.encoder import ImageTooSmall
@@ -121,6 +121,7 @@ class _Run:
     def __init__(self, record: Record, request: StopRequest) -> None:
         self.record, self.request = record, request
         self.config, self.folder = record.config, record.folder
+        self.steps = total_steps(record.config)
         self.checkpoint = None if record.folder is None else record.folder / CHECKPOINT
         self.started = time.monotonic()  # earlier by the seconds of a run that is resumed
         self.module: StyleTransfer | None = None  # of the current level
@@ -197,14 +198,14 @@ class _Run:
         config, done = self.config, 0
         if point is not None:
             done = levels[point.level].first_step + point.step
-            log.info("resuming after step %d of %d", done, config.steps)
+            log.info("resuming after step %d of %d", done, self.steps)
             self.started -= point.seconds
             new = [line for line in point.warnings if line not in self.record.warnings]
             self.record.warnings.extend(new)
         sizes = [self.inputs.content_size(level.size) for level in levels]
-        visible = config.logging.progress and config.steps > done
+        visible = config.logging.progress and self.steps > done
         self.progress = Progress(levels, [w * h for w, h in sizes], done, visible)
-        self.recorder = Recorder(config.logging, self.folder, config.steps, done)
+        self.recorder = Recorder(config.logging, self.folder, self.steps, done)
         if self.recorder.writer is not None and point is None:
             log_settings(self.recorder.writer, replace(config, backbone=self.network.settings))
 
@@ -255,7 +256,7 @@ class _Run:
         path = save_run_image(module.result_image(), self.record)
         self.record.step, self.record.seconds = step, round(self._seconds(), 3)
         self.record.save("interrupted")
-        message = f"stopped after step {step} of {self.config.steps}"
+        message = f"stopped after step {step} of {self.steps}"
         if path is not None:
             message += f"; the image so far is {path}; {same_command(self.record)} resumes it"
         raise Interrupted(message, self.request.signal or 0)
@@ -270,7 +271,7 @@ class _Run:
         if self.request.signal is not None:  # it came after the last step
             if self.checkpoint is not None:
                 module.trainer.save_checkpoint(self.checkpoint)
-            self._stop(module, config.steps)
+            self._stop(module, self.steps)
         pixels = Image.fromarray((to_array(image) * 255.0).round().astype("uint8"))
         record.seconds, record.metrics = round(self._seconds(), 3), {}
         if config.logging.metrics:
@@ -281,7 +282,7 @@ class _Run:
                 to_tensor(saved, None), content, style, device, config.reference
             )
         self.recorder.record_result(image, losses, record.metrics)
-        record.losses, record.step = losses, config.steps
+        record.losses, record.step = losses, self.steps
         record.evaluations, record.restarts = module.evaluations, module.restarts
         record.width, record.height = image.shape[3], image.shape[2]
         record.device, record.threads = str(device), torch.get_num_threads()

@@ -148,6 +148,12 @@ RESNET = "backbone.name=resnet18 backbone.style_layers=[maxpool] alpha=0 backbon
         (f"{PYRAMID} resolution.sizes=[64,384]", ""),
         (f"{PYRAMID} resolution.sizes=[64,32,384]", "=[64,32,384]: must increase from level to"),
         (f"{PYRAMID} resolution.sizes=[64,128]", "the last level must be size=384, not 128"),
+        ("steps=null", "steps=null: resolution.shares=[] gives no steps; give a number"),
+        ("steps=null resolution.shares=[5]", ""),
+        (
+            f"{PYRAMID} steps=null resolution.shares=[5,0.5]",
+            "shares=[5,0.5]: with steps=null, shares",
+        ),
         (f"{PYRAMID} resolution.min_size=8 steps=3", "steps=3: the 6 levels of the pyramid need"),
     ],
 )

@@ -41,13 +41,17 @@ def test_levels_of_crowsonkb_for_every_size() -> None:
 @pytest.mark.parametrize(
     ("shares", "steps", "expected"),
     [
+        ([7.0, 2.0], None, [7, 2, 2]),
+        ([5.0, 1.0, 3.0, 4.0], None, [5, 1, 3]),
         ([], 100, [33, 34, 33]),
         ([2.0, 1.0], 400, [200, 100, 100]),  # the last share repeats
         ([1.0, 2.0, 3.0, 4.0], 30, [5, 10, 15]),  # more shares than levels
         ([1000.0, 1.0, 1.0], 10, [8, 1, 1]),
     ],
 )
-def test_steps_follow_the_shares(shares: list[float], steps: int, expected: list[int]) -> None:
+def test_steps_follow_the_shares(
+    shares: list[float], steps: int | None, expected: list[int]
+) -> None:
     levels = build_levels(Resolution(pyramid=True, shares=shares), 512, steps)
     assert [level.steps for level in levels] == expected
     assert levels[-1] == Level(2, 512, expected[2], expected[0] + expected[1])

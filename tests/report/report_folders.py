@@ -46,6 +46,7 @@ def write_job(
         "losses": {"total": 1.5 + index, "content": 0.5, "style": 0.25, "tv": 0.125, "x/relu": 9.0},
         "metrics": {"ssim": 0.5 + index / 100},
         "seconds": 2.5,
+        "step": 10,
         "evaluations": 12,
         "width": SIZE[0],
         "height": SIZE[1],

@@ -110,7 +110,7 @@ def test_texts_and_insets_of_a_figure(tmp_path: Path, monkeypatch: pytest.Monkey
     used = {"weights": {"backbone": "vgg11"}, "substituted": replaced}
     folders = [
         write_panel(tmp_path / "0", inputs=inputs, figure=asked, **used),
-        write_panel(tmp_path / "1", settings={"panel": "C", "size": 300}),
+        write_panel(tmp_path / "1", settings={"panel": "C", "size": 300, "steps": None}),
         write_panel(tmp_path / "002_beta=3"),
     ]
     draw = Mock(wraps=draw_grid)

@@ -159,13 +159,12 @@ def test_csv_has_everything_that_is_known(tmp_path: Path) -> None:
     write_report([sweep], sweep)
     first, second = read_csv(sweep / "results.csv")
     losses_and_metrics = "total_loss,content_loss,style_loss,tv_loss,ssim"
-    names = (
-        f"number,folder,status,style,{losses_and_metrics},pareto,seconds,evaluations,width,height"
-    )
+    measured = "step,seconds,evaluations,width,height"
+    names = f"number,folder,status,style,{losses_and_metrics},pareto,{measured}"
     assert ",".join(first) == f"{names},error"
     assert list(first.values())[:4] == ["0", "000", "done", 'a "quoted",\nvalue']
-    assert ",".join(list(first.values())[4:]) == "1.5,0.5,0.25,0.125,0.5,true,2.5,12,40,30,"
-    assert ",".join(second.values()) == "1,001,done,[a,b],,0.5,0.5,,,false,,12,40,30,"
+    assert ",".join(list(first.values())[4:]) == "1.5,0.5,0.25,0.125,0.5,true,10,2.5,12,40,30,"
+    assert ",".join(second.values()) == "1,001,done,[a,b],,0.5,0.5,,,false,10,,12,40,30,"
 
 
 @pytest.mark.parametrize("word", ["2", "long " * 30])
