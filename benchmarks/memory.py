@@ -23,6 +23,8 @@ RUNS = (
     "backbone=vgg16 size=384 steps=3 trainer.precision=bf16-mixed",
     "backbone=vgg16 size=256 steps=2 trainer.precision=64-true",
     "backbone=vgg16 size=256 steps=3 resolution.style_scale=3",
+    "backbone=vgg16 size=128 steps=2 resolution.style_scale=8",
+    "backbone=resnet50 size=64 steps=2 resolution.style_scale=16",
     "backbone=vgg19 size=384 steps=3",
     "backbone=squeezenet1_1 size=512 steps=3",
     "backbone=squeezenet1_1 size=1024 steps=3",
@@ -63,20 +65,28 @@ def _run(overrides: list[str]) -> tuple[int, int]:
     """What ``measure`` returns, of a run in this process."""
     from nst_exp.app.api import make_config
     from nst_exp.runner import memory
+    from nst_exp.runner.network import make_network
     from nst_exp.runner.run import run
 
     seen: dict[str, int] = {}
     estimate = memory.estimate
 
-    def watch(*arguments: Any) -> int:
+    def watch_estimate(*arguments: Any) -> int:
+        seen["expected"] = estimate(*arguments)
+        return seen["expected"]
+
+    def watch_network(*arguments: Any) -> Any:
+        network = make_network(*arguments)
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)  # what making the network has left
         seen["before"] = _status("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        seen["expected"] = estimate(*arguments)
-        return seen["expected"]
+        return network
 
-    with patch.object(memory, "estimate", watch):
+    with (
+        patch.object(memory, "estimate", watch_estimate),
+        patch("nst_exp.runner.run.make_network", watch_network),
+    ):
         run(make_config([*COMMON, *overrides]))
     return _status("VmHWM") - seen["before"], seen["expected"]
 

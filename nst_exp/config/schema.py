@@ -308,6 +308,7 @@ class Config:
     max_megapixels: float = key(178.0, "larger input files are refused", above=0)
     background: str = key("white", "color behind transparent pixels of the inputs")
     overwrite: bool = key(False, "start again in a folder that holds a finished run")
+    force: bool = key(False, "try a size that needs more memory than there is")
     fail_fast: bool = key(False, "stop a sweep at the first job that fails")
     backbone: Backbone = key(Backbone())
     reference: Backbone = key(Backbone(), "network for the metrics; keys as in `backbone`")

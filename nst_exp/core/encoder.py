@@ -92,8 +92,31 @@ def build_encoder(
         ConfigError: If the architecture or a layer does not exist.
         WeightsError: If a needed weight is missing.
     """
-    device = torch.device("cpu" if state_dict is None else "meta")
-    with device, torch.random.fork_rng(devices=[]):
+    trunk, nodes = _cut_network(settings, layers, "cpu" if state_dict is None else "meta", seed)
+    if state_dict is None:
+        draw_weights(trunk, settings.input, seed)
+    else:
+        _load_weights(trunk, state_dict, settings.name, layers)
+    if winograd:
+        accelerate(trunk)
+    return Encoder(trunk, nodes, settings.input, channels_last, settings.map_scale)
+
+
+def build_shadow(settings: schema.Backbone, layers: Sequence[str]) -> Encoder:
+    """Build the network on torch's device "meta", where only the shapes of maps are computed.
+
+    Raises:
+        ConfigError: If the architecture or a layer does not exist.
+    """
+    trunk, nodes = _cut_network(settings, layers, "meta", seed=0)
+    return Encoder(trunk, nodes, settings.input).to("meta")
+
+
+def _cut_network(
+    settings: schema.Backbone, layers: Sequence[str], device: str, seed: int
+) -> tuple[fx.GraphModule, dict[str, str]]:
+    """Return the network up to the last of ``layers``, and the node of each layer."""
+    with torch.device(device), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = new_model(settings.name).eval()
     replace_pooling(model, settings)
@@ -106,15 +129,9 @@ def build_encoder(
         suppress_diff_warning=True,
     ).eval()
     _protect_outputs(trunk)
-    if state_dict is None:
-        draw_weights(trunk, settings.input, seed)
-    else:
-        _load_weights(trunk, state_dict, settings.name, layers)
-    if winograd:
-        accelerate(trunk)
     if RGB in layers:
         nodes[RGB] = RGB
-    return Encoder(trunk, nodes, settings.input, channels_last, settings.map_scale)
+    return trunk, nodes
 
 
 def new_model(name: str) -> nn.Module:

@@ -20,7 +20,8 @@ RECORD = "result.json"
 _PACKAGES = ("nst-exp", "torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow")
 # Keys that do not change the image.
 KEYS_NOT_FINGERPRINTED = (
-    *("out", "overwrite", "logging", "panel", "figure", "images", "stand_ins", "fail_fast"),
+    *("out", "overwrite", "force", "fail_fast", "logging", "panel", "figure", "images"),
+    "stand_ins",
     "reference",  # measures the result
 )
 # A run that is a panel of a figure saves its inputs here, as it used them.

@@ -1,20 +1,25 @@
 """How much memory a run needs, what to say if the machine has less, and how it is reused."""
 
-import copy
 import ctypes
 import errno
 import logging
+import os
 import re
 import sys
+from bisect import bisect_left
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from nst_exp.config.loss_layers import layers_read, resolve_layers
 from nst_exp.config.pyramid import total_steps
 from nst_exp.config.schema import LBFGS, Config
-from nst_exp.core.encoder import Encoder
+from nst_exp.core.encoder import Encoder, build_shadow
+from nst_exp.images.size import Size, content_size, style_size
+from nst_exp.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +27,7 @@ IMAGE_BYTES = 12  # per pixel: three float32
 # Peak of an evaluation over the bytes of all maps, in-place layers counted too: gradients, Gram
 # matrices and the convolutions' workspaces included. Measured with benchmarks/memory.py.
 PEAK_FACTOR = 2.3
+STYLE_FACTOR = 0.5  # the same for the style image, of which no gradients are computed
 # Images that the optimizer and the module hold, and per step of L-BFGS's history: two, and what
 # the heap loses between them.
 IMAGES, IMAGES_PER_STEP = 20, 3
@@ -31,31 +37,105 @@ _HUGE_PAGE, _RESERVED = 2 * 2**20, 2 * 2**30  # only what is used becomes real m
 _CPU_MESSAGES = re.compile(r"not enough memory|can't allocate memory|bad alloc", re.IGNORECASE)
 
 
-def estimate(encoder: Encoder, config: Config, width: int, height: int) -> int:
-    """Estimate a run's peak memory in bytes, beside its weights, to a third from 512 pixels on."""
-    maps = _bytes_of_maps(encoder, width, height)
-    if config.trainer.precision == "64-true":
-        maps *= 2
+def check_memory(config: Config, content_own: Size, style_own: Size, device: torch.device) -> None:
+    """Compare what a run needs with what the device has, without loading weights.
+
+    Args:
+        config: Config of the run.
+        content_own: Width and height of the content image's file.
+        style_own: Width and height of the style image's file.
+        device: Where the run will compute.
+
+    Raises:
+        ConfigError: If the run needs more than there is in all, and ``force`` is not set. With less
+            than that, but more than is free, a warning is logged.
+    """
+    loss = resolve_layers(config.loss, config.backbone)
+    shadow = build_shadow(config.backbone, layers_read(loss))
+
+    def needed(size: int) -> int:
+        same = replace(config, size=size)
+        image = content_size(same, content_own, size)
+        style = style_size(same, content_own, style_own, size)
+        with suppress(RuntimeError):  # too small for the network, which is reported elsewhere
+            return estimate(shadow, same, image, style)
+        return 0
+
+    bytes_needed, free, total = needed(config.size), available(device), installed(device)
+    image = "{}x{}".format(*content_size(config, content_own, config.size))
+    style = "{}x{}".format(*style_size(config, content_own, style_own, config.size))
+    fact = (
+        f"size={config.size}: {image} pixels, with a style image of {style}, need about "
+        f"{bytes_needed / 1e9:.1f} GB of memory, and "
+    )
+    if total is not None and bytes_needed > total:
+        fact += f"{'the GPU' if device.type == 'cuda' else 'this machine'} has {total / 1e9:.1f} GB"
+        if config.force:
+            log.warning(f"{fact}; tried nevertheless, as force=true asks for")
+            return
+        largest = bisect_left(range(1, config.size), True, key=lambda size: needed(size) > total)
+        helps = largest > 0 and needed(largest) > 0  # and the network takes it
+        advice = f"use size={largest} or less" if helps else "lower resolution.style_size"
+        raise ConfigError(f"{fact}; {advice}, or force=true to try it")
+    if free is not None and bytes_needed > free:
+        log.warning(f"{fact}{free / 1e9:.1f} GB are free; {remedies(config)}")
+
+
+def estimate(encoder: Encoder, config: Config, image: Size, style: Size) -> int:
+    """Estimate a run's peak memory in bytes, beside its weights, to a third from 512 pixels on.
+
+    Args:
+        encoder: The network, on torch's device "meta".
+        config: Config of the run.
+        image: Width and height of the image.
+        style: Width and height of the style image.
+    """
     images = IMAGES
     if isinstance(config.optimizer, LBFGS):
         images += IMAGES_PER_STEP * min(config.optimizer.history, total_steps(config))
-    return round(PEAK_FACTOR * maps) + images * IMAGE_BYTES * width * height
+    maps, style_maps = (_bytes_of_maps(encoder, *size) for size in (image, style))
+    if config.trainer.precision == "64-true":
+        maps, style_maps = 2 * maps, 5 * style_maps  # each convolution unfolds its input
+    step = round(PEAK_FACTOR * maps) + images * IMAGE_BYTES * image[0] * image[1]
+    return max(step, round(STYLE_FACTOR * style_maps))
 
 
 def _bytes_of_maps(encoder: Encoder, width: int, height: int) -> int:
-    """Add up the outputs of all layers, by a pass on torch's device without memory."""
+    """Add up the outputs of all layers."""
     sizes: list[int] = []
 
     def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         sizes.append(output.nbytes)
 
-    shadow = copy.deepcopy(encoder).to("meta").train(False)  # which copies of fx modules forget
-    for module in shadow.modules():
-        if not list(module.children()):
-            module.register_forward_hook(add)
-    with torch.no_grad():
-        shadow(torch.empty(1, 3, height, width, device="meta"))
+    layers = [module for module in encoder.modules() if not list(module.children())]
+    handles = [layer.register_forward_hook(add) for layer in layers]
+    try:
+        with torch.no_grad():
+            encoder(torch.empty(1, 3, height, width, device="meta"))
+    finally:
+        for handle in handles:
+            handle.remove()
     return sum(sizes)
+
+
+def installed(device: torch.device) -> int | None:
+    """Return the bytes that a device has, or that a container or a cluster's job may use of them.
+
+    None if the system does not say.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    found: list[int] = []
+    with suppress(OSError, ValueError, AttributeError):  # Windows has no sysconf
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        own = next(line for line in lines if line.startswith("0::"))  # version 2
+        group = Path("/sys/fs/cgroup" + own.removeprefix("0::"))
+        for folder in (group, *group.parents):
+            with suppress(OSError, ValueError):  # no such file, or "max"
+                found.append(int((folder / "memory.max").read_text(encoding="ascii")))
+    return min(found, default=None)
 
 
 def available(device: torch.device) -> int | None:
@@ -68,20 +148,6 @@ def available(device: torch.device) -> int | None:
         return int(found) * 1024
     except (OSError, ValueError, StopIteration):
         return None
-
-
-def warn_if_scarce(
-    encoder: Encoder, config: Config, size: tuple[int, int], device: torch.device
-) -> None:
-    """Log a warning if a run will probably not fit; ``size`` is width and height."""
-    free, needed = available(device), 0
-    with suppress(RuntimeError):  # an image too small for the network raises ConfigError later
-        needed = estimate(encoder, config, *size)
-    if free is not None and needed > free:
-        log.warning(
-            "size=%d: %dx%d pixels need about %.1f GB of memory, and %.1f GB are free; %s",
-            *(config.size, *size, needed / 1e9, free / 1e9, remedies(config)),
-        )
 
 
 def remedies(config: Config) -> str:

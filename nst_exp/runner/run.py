@@ -22,20 +22,26 @@ from nst_exp.images import load_image
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.lock import folder_lock
 from nst_exp.results.record import RECORD, Record, compute_fingerprint, write_json
-from nst_exp.results.run_folder import open_folder
+from nst_exp.results.run_folder import check_compatible, open_folder
 from nst_exp.runner.callbacks import Progress, Recorder
 from nst_exp.runner.convergence import select_final_image
 from nst_exp.runner.evaluate import evaluate
 from nst_exp.runner.inputs import Inputs, load_inputs
 from nst_exp.runner.level import build_module
 from nst_exp.runner.logger import log_settings
-from nst_exp.runner.memory import warn_if_scarce
+from nst_exp.runner.memory import check_memory
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network, make_network
 from nst_exp.runner.resume import CHECKPOINT, Checkpoints, ResumePoint, Stopped, read_checkpoint
 from nst_exp.runner.save_image import save_run_image
 from nst_exp.runner.stopping import early_end, same_command
-from nst_exp.runner.trainer import check_device, default_torch, make_trainer, quiet_libraries
+from nst_exp.runner.trainer import (
+    check_device,
+    default_torch,
+    make_trainer,
+    memory_device,
+    quiet_libraries,
+)
 from nst_exp.utils.atomic_files import remove_leftovers
 from nst_exp.utils.errors import ConfigError, Interrupted
 from nst_exp.utils.signals import StopRequest, stop_requests
@@ -158,6 +164,11 @@ class _Run:
         fingerprint = compute_fingerprint(config, [i.sha256 for i in inputs.loaded.values()])
         earlier: dict[str, Any] = {}
         if folder is not None:
+            earlier = check_compatible(folder, fingerprint, config.overwrite)
+        if earlier.get("status") != "done":
+            content, style = (inputs.loaded[key].original_size for key in ("content", "style"))
+            check_memory(config, content, style, memory_device(config.trainer))
+        if folder is not None:
             earlier = open_folder(folder, fingerprint, config.overwrite)
             for place in ("", "snapshots", "inputs"):
                 remove_leftovers(folder / place)
@@ -228,9 +239,6 @@ class _Run:
         callbacks = [self.recorder, self.progress, checkpoints]
         trainer = make_trainer(config.trainer, level.steps, callbacks)
         device = trainer.strategy.root_device
-        if self.module is None:
-            last = self.inputs.content_size(config.size)
-            warn_if_scarce(self.network.encoder, config, last, device)
         try:
             module = build_module(level, config, self.inputs, self.network, self.module, device)
         except ImageTooSmall as error:  # of networks whose least size is not known earlier

@@ -42,10 +42,9 @@ def check_device(settings: TrainerConfig) -> None:
 
 def make_trainer(settings: TrainerConfig, steps: int, callbacks: list[Callback]) -> pl.Trainer:
     """Make a trainer for ``steps`` steps that leaves screen and files to the callbacks."""
-    on_gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
     return pl.Trainer(
         accelerator=settings.accelerator,
-        devices=[settings.device] if on_gpu else 1,
+        devices=[settings.device] if _on_cuda(settings) else 1,
         precision=cast(Any, settings.precision),
         deterministic=settings.deterministic,
         max_steps=steps,
@@ -58,6 +57,15 @@ def make_trainer(settings: TrainerConfig, steps: int, callbacks: list[Callback])
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def memory_device(settings: TrainerConfig) -> torch.device:
+    """Return the device whose memory a run uses; Apple's GPUs share the CPU's."""
+    return torch.device("cuda", settings.device) if _on_cuda(settings) else torch.device("cpu")
+
+
+def _on_cuda(settings: TrainerConfig) -> bool:
+    return settings.accelerator != "cpu" and torch.cuda.is_available()
 
 
 @contextmanager

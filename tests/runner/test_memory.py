@@ -1,7 +1,9 @@
 """What a run needs of memory, what there is, and what is logged if it does not fit."""
 
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,21 +13,23 @@ from benchmarks import memory as measurements
 from nst_exp.app.api import make_config
 from nst_exp.core.encoder import Encoder
 from nst_exp.runner import memory
-from nst_exp.runner.memory import available, estimate, is_out_of_memory
+from nst_exp.runner.memory import available, estimate, installed, is_out_of_memory
+from nst_exp.utils.errors import ConfigError
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 
 def test_estimate_is_made_of_maps_and_images(tiny_encoder: Encoder) -> None:
-    def needed(*overrides: str) -> int:
+    def needed(*overrides: str, style: tuple[int, int] = (20, 20)) -> int:
         config = make_config([*TINY, "steps=500", "optimizer=adam", *overrides])
-        return estimate(tiny_encoder, config, 20, 10)
+        return estimate(tiny_encoder.to("meta"), config, (20, 10), style)
 
     # conv1 has 4 channels, conv2 has 5 at half the size; the ReLUs are functions.
     maps, image = 4 * (4 * 200 + 5 * 50), 200 * 12
     assert needed() == round(2.3 * maps) + 20 * image
     assert needed("trainer.precision=64-true") == round(2.3 * 2 * maps) + 20 * image
     assert needed("optimizer=lbfgs", "optimizer.history=10") == needed() + 3 * 10 * image
+    assert needed(style=(400, 200)) == round(0.5 * 400 * maps)  # its own pass needs more
 
 
 @LINUX
@@ -37,10 +41,77 @@ def test_estimate_is_near_what_a_run_takes() -> None:
 
 
 @LINUX
-def test_available_memory_is_that_of_this_machine() -> None:
-    free = available(torch.device("cpu"))
+def test_memory_is_that_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    free, total = available(torch.device("cpu")), installed(torch.device("cpu"))
     assert free is not None
-    assert 2**20 < free <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert total is not None
+    assert total <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert free > 2**20
+
+
+@LINUX
+def test_memory_is_limited_by_every_control_group_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/proc/self/cgroup": "1:memory:/other\n0::/slurm/job_7/step_0\n",
+        "/sys/fs/cgroup/slurm/job_7/step_0/memory.max": "max\n",
+        "/sys/fs/cgroup/slurm/job_7/memory.max": "4000000\n",
+        "/sys/fs/cgroup/slurm/memory.max": "9000000\n",
+    }
+
+    def read_text(path: Path, encoding: str) -> str:
+        if str(path) not in files:
+            raise FileNotFoundError
+        return files[str(path)]
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert installed(torch.device("cpu")) == 4_000_000
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["resolution.size_mode=area", "resolution.style_scale=4"],
+        ["trainer.precision=64-true", "resolution=pyramid", "resolution.min_size=16"],
+    ],
+)
+def test_more_than_there_is_in_all_is_refused_before_any_work(
+    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size that is named fits, and the next one does not."""
+    folder, settings = tmp_path / "run", ["size=512", "steps=4", *overrides]
+    monkeypatch.setattr(memory, "installed", lambda device: 8 * 10**6)
+    with monkeypatch.context() as patched:
+        patched.setattr("nst_exp.runner.run.make_network", lambda *_: pytest.fail("loads weights"))
+        with pytest.raises(ConfigError) as caught:
+            tiny_run(folder, *settings)
+    assert not (folder / "result.json").exists()
+    found = re.fullmatch(
+        r"size=512: \d+x\d+ pixels, with a style image of \d+x\d+, need about \d\.\d GB of memory, "
+        r"and this machine has 0\.0 GB; use size=(\d+) or less, or force=true to try it",
+        str(caught.value),
+    )
+    assert found is not None
+    largest = int(found[1])
+    assert 16 <= largest < 512
+    assert tiny_run(folder, *settings, f"size={largest}").record["status"] == "done"
+    with pytest.raises(ConfigError, match=f"size={largest} or less"):
+        tiny_run(None, *settings, f"size={largest + 1}")
+
+
+def test_what_no_size_helps_is_refused_with_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "installed", lambda device: 8 * 10**6)
+    with pytest.raises(ConfigError, match=r"of 1024x808, .*; lower resolution\.style_size,"):
+        tiny_run(None, "resolution.style_size=1024")
+
+
+def test_force_tries_it_and_a_finished_run_is_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "installed", lambda device: 10**6)
+    (line,) = tiny_run(tmp_path, "steps=1", "force=true").record["warnings"]
+    assert line.endswith("and this machine has 0.0 GB; tried nevertheless, as force=true asks for")
+    assert tiny_run(tmp_path, "steps=1").record["status"] == "done"
 
 
 def test_too_little_memory_is_a_warning_before_the_first_step(
@@ -49,7 +120,10 @@ def test_too_little_memory_is_a_warning_before_the_first_step(
     """It names keys that the run has."""
     monkeypatch.setattr(memory, "available", lambda device: 10**6)
     (line,) = tiny_run(None, "steps=1").record["warnings"]
-    assert line.startswith("size=48: 48x32 pixels need about 0.0 GB of memory, and 0.0 GB are free")
+    start = (
+        "size=48: 48x32 pixels, with a style image of 48x38, need about 0.0 GB of memory, and 0.0"
+    )
+    assert line.startswith(start)
     assert line.endswith("lower size (now 48) or optimizer.history (now 50), or use optimizer=adam")
     double = ["optimizer=adam", "trainer.precision=64-true"]
     (line,) = tiny_run(None, "steps=1", *double).record["warnings"]
