@@ -167,6 +167,7 @@ def test_bug_in_a_job_leaves_its_traceback_there(
     code, _, err = run_here(*GRID, "seed=0,1")
     assert code == 1
     assert err.count("error: ZeroDivisionError: division by zero") == 2
+    assert "error: none of the jobs done, 2 failed; the same command with out=s" in err
     assert "Traceback" not in err
     for job in ("000_seed=0", "001_seed=1"):
         assert "Traceback" in (tmp_path / "s" / job / "nst_exp.log").read_text()

@@ -156,13 +156,12 @@ class SweepSession(Callback):
         folder = display_path(plan.folder)
         jobs = plan.folders or find_run_folders(folder)
         states = Counter(str(read_record(job).get("status", "not started")) for job in jobs)
-        others = [f"{n} {state}" for state, n in states.items() if state != "done"]
-        if others:
-            log.error(
-                f"{states['done']} jobs done, {', '.join(others)}; the same command with "
-                f"out={folder} does what is left"
-            )
+        done = states.pop("done", 0)
+        counts = [f"{done or 'none of the'} jobs done"]
+        counts += [f"{n} {state}" for state, n in states.items()]
+        if states or not done:
+            log.error(f"{', '.join(counts)}; the same command with out={folder} does what is left")
         report_sweep(folder, interrupted)
         write_figures_of([job for job in jobs if job.is_dir()], folder)
         self.lock.close()
-        return 1 if others else 0
+        return 1 if states or not done else 0
