@@ -1,5 +1,6 @@
 """Configs as plain values."""
 
+import json
 from dataclasses import asdict
 from enum import Enum
 from typing import Any
@@ -32,3 +33,12 @@ def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
+
+
+def format_value(value: Any) -> str:
+    """Write a value as in an override: ``[relu1_1,relu2_1]``, ``null``, ``0.5``."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return f"[{','.join(map(format_value, value))}]"
+    return repr(value).removesuffix(".0") if isinstance(value, float) else json.dumps(value)

@@ -8,7 +8,7 @@ from typing import Any
 from nst_exp.config import layer_names
 from nst_exp.config.keys import Key, typed, walk
 from nst_exp.config.pyramid import build_levels
-from nst_exp.config.schema import LBFGS, Config, LineSearch
+from nst_exp.config.schema import LBFGS, Config, InitKind, LineSearch, StyleFit
 from nst_exp.config.validate_terms import term_problems
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
@@ -81,12 +81,56 @@ def _value_problem(info: Key, value: Any) -> str | None:
     return f"must be {info.allowed()}{near}"
 
 
+def objective_notes(config: Config) -> Iterator[str]:
+    """Yield a line if neither content nor style is optimized, or the first image is the result.
+
+    ``combination_problems`` refuses an objective without any term.
+    """
+    (content, style), priors = _weighted(config), _priors(config)
+    weights = f"alpha={config.alpha:g} beta={config.beta:g}"
+    kind, resolution = config.init.kind, config.resolution
+    same_shape = resolution.style_fit is StyleFit.content and resolution.style_scale == 1
+    starts_at_minimum = {
+        InitKind.content: content and not style,
+        InitKind.blend: content and not style and config.init.noise_ratio == 0,
+        InitKind.style: style and not content and same_shape and not resolution.style_size,
+    }
+    if not (content or style):
+        yield (
+            f"{weights}: content and style have the weight 0; only {' and '.join(priors)} is "
+            "minimized"
+        )
+    elif starts_at_minimum.get(kind) and not priors and not resolution.pyramid:
+        yield (
+            f"{weights}: init={kind} is already the minimum, so the result is that image; set the "
+            "weight that is 0, or choose another init"
+        )
+
+
+def _weighted(config: Config) -> tuple[bool, bool]:
+    """Tell whether the content and the style have a weight."""
+    loss = config.loss
+    styles = [(config.beta, loss.style.weights)]
+    styles += [(config.beta * term.weight, term.weights) for term in loss.more.values()]
+    content, *style = (
+        bool(weight and (any(layers) or not layers))
+        for weight, layers in [(config.alpha, loss.content.weights), *styles]
+    )
+    return content, any(style)
+
+
+def _priors(config: Config) -> list[str]:
+    """Name the terms with a weight that is not a factor on alpha or beta."""
+    loss = config.loss
+    priors = [f"loss.tv.weight={loss.tv.weight:g}"] if loss.tv.weight else []
+    if any(loss.laplacian.weights):
+        priors.append(typed("loss.laplacian.weights", loss.laplacian.weights))
+    return priors
+
+
 def _objective(config: Config) -> Iterator[str]:
     loss = config.loss
-    parts = [(config.alpha, loss.content.weights), (config.beta, loss.style.weights)]
-    parts += [(config.beta * term.weight, term.weights) for term in loss.more.values()]
-    others = loss.tv.weight or any(loss.laplacian.weights)
-    if not others and not any(w and (any(ws) or not ws) for w, ws in parts):
+    if not any(_weighted(config)) and not _priors(config):
         yield (
             f"alpha={config.alpha:g} beta={config.beta:g}: nothing to optimize, since content and "
             "style both have the weight 0; set one of alpha and beta, and weights of its layers"

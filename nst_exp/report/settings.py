@@ -1,12 +1,11 @@
 """Settings of runs as text: values, captions, names of files, and which keys differ."""
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nst_exp.config.serialize import flat
+from nst_exp.config.serialize import flat, format_value
 from nst_exp.results.record import KEYS_NOT_FINGERPRINTED
 from nst_exp.results.run_folder import RunFolder
 from nst_exp.results.sweep_plan import split_overrides
@@ -16,15 +15,6 @@ _NOT_COMPARED = frozenset(KEYS_NOT_FINGERPRINTED) - {"panel"} | {
     *("backbone.sources", "backbone.fallback"),
 }
 _CAPTIONS = {"backbone": "{}", "steps": "{} steps"}  # of other keys: "size {}"
-
-
-def format_value(value: Any) -> str:
-    """Write a value as in an override: ``[relu1_1,relu2_1]``, ``null``, ``0.5``."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return f"[{','.join(map(format_value, value))}]"
-    return repr(value).removesuffix(".0") if isinstance(value, float) else json.dumps(value)
 
 
 def number(text: str) -> float | None:

@@ -8,11 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from nst_exp.config.schema import Config
-from nst_exp.results.record import RECORD, SAVED_INPUTS, Record, read_record, write_json
+from nst_exp.config.serialize import config_as_dict, flat, format_value
+from nst_exp.results.record import (
+    KEYS_NOT_FINGERPRINTED,
+    RECORD,
+    SAVED_INPUTS,
+    Record,
+    compute_fingerprint,
+    read_record,
+    write_json,
+)
 from nst_exp.utils.errors import ConfigError
 
 # By every run, apart from images; the record is removed last.
 _WRITTEN = ("events.out.tfevents.*", "snapshots/step_*.png", "losses.csv", "last.ckpt", RECORD)
+
+_SHOWN = 4  # differences in a message
 
 
 @dataclass(frozen=True)
@@ -69,13 +80,13 @@ def find_run_folders(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob(f"*/{RECORD}"))
 
 
-def check_compatible(folder: Path, fingerprint: str, overwrite: bool) -> dict[str, Any]:
+def check_compatible(folder: Path, config: Config, hashes: Sequence[str]) -> dict[str, Any]:
     """Check that a run may start or resume in a folder; nothing is changed there.
 
     Args:
         folder: Folder of the run; it need not exist.
-        fingerprint: Fingerprint of the run.
-        overwrite: Whether whatever the folder holds may be replaced.
+        config: Config of the run; with ``overwrite`` whatever the folder holds may be replaced.
+        hashes: SHA-256 of the run's inputs, in the order of its record.
 
     Returns:
         The record of the same run, which is resumed; empty for a fresh start.
@@ -84,14 +95,15 @@ def check_compatible(folder: Path, fingerprint: str, overwrite: bool) -> dict[st
         ConfigError: If the folder holds another run, or files and no run at all.
     """
     record = read_record(folder)
-    if overwrite or (record.get("status") == "failed" and "fingerprint" not in record):
+    if config.overwrite or (record.get("status") == "failed" and "fingerprint" not in record):
         return {}  # a run that failed so early left nothing but its record
-    if record.get("fingerprint") == fingerprint:
+    if record.get("fingerprint") == compute_fingerprint(config, hashes):
         return record
     if record:
         raise ConfigError(
-            f"out={folder}: holds another run (status {record.get('status')}), made with other "
-            "settings or images; give another folder, or overwrite=true to replace it"
+            f"out={folder}: holds another run (status {record.get('status')}), made with "
+            f"{describe_differences(record, config, hashes)}; give another out=DIR, or "
+            "overwrite=true to start again"
         )
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     # Hidden files and logs exist before the record.
@@ -104,12 +116,31 @@ def check_compatible(folder: Path, fingerprint: str, overwrite: bool) -> dict[st
     return {}
 
 
-def open_folder(folder: Path, fingerprint: str, overwrite: bool) -> dict[str, Any]:
+def describe_differences(record: dict[str, Any], config: Config, hashes: Sequence[str]) -> str:
+    """Describe how a recorded run differs from a config, such as ``steps=10 instead of 20``."""
+    configs = (record.get("config") or {}, config_as_dict(config))
+    old, new = (
+        flat({k: v for k, v in c.items() if k not in KEYS_NOT_FINGERPRINTED}) for c in configs
+    )
+    found = [
+        f"{key}={format_value(old[key])} instead of {format_value(value)}"
+        for key, value in new.items()
+        if key in old and old[key] != value
+    ]
+    inputs: dict[str, dict[str, str]] = record.get("inputs") or {}
+    pairs = zip(inputs.items(), hashes, strict=False)
+    changed = [key for (key, entry), sha256 in pairs if entry.get("sha256") != sha256]
+    found += [f"another image in the file of {key}" for key in changed if old[key] == new[key]]
+    more = [f"{len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    return ", ".join([*found[:_SHOWN], *more]) or "another version of nst_exp"
+
+
+def open_folder(folder: Path, config: Config, hashes: Sequence[str]) -> dict[str, Any]:
     """Check a folder as ``check_compatible`` does, and remove an earlier run that is replaced.
 
     Files that the earlier run did not write stay.
     """
-    earlier = check_compatible(folder, fingerprint, overwrite)
+    earlier = check_compatible(folder, config, hashes)
     replaced = read_run_folder(folder)
     if earlier or not replaced.record:
         return earlier

@@ -17,6 +17,7 @@ from torch import Tensor
 from nst_exp.config.pyramid import Level, build_levels, total_steps
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict
+from nst_exp.config.validate import objective_notes
 from nst_exp.core.encoder import ImageTooSmall
 from nst_exp.images import load_image
 from nst_exp.images.tensors import to_array, to_tensor
@@ -136,6 +137,8 @@ class _Run:
     def execute(self) -> Result:
         """Load the inputs, do the levels that are not done yet, and save the result."""
         config = self.config
+        for note in objective_notes(config):
+            log.warning(note)
         self.inputs = load_inputs(config)
         earlier = self._open_folder()
         if earlier.get("status") == "done":
@@ -161,15 +164,16 @@ class _Run:
     def _open_folder(self) -> dict[str, Any]:
         """Begin the record; return that of an earlier run with the same settings, or {}."""
         config, folder, inputs = self.config, self.folder, self.inputs
-        fingerprint = compute_fingerprint(config, [i.sha256 for i in inputs.loaded.values()])
+        hashes = [image.sha256 for image in inputs.loaded.values()]
+        fingerprint = compute_fingerprint(config, hashes)
         earlier: dict[str, Any] = {}
         if folder is not None:
-            earlier = check_compatible(folder, fingerprint, config.overwrite)
+            earlier = check_compatible(folder, config, hashes)
         if earlier.get("status") != "done":
             content, style = (inputs.loaded[key].original_size for key in ("content", "style"))
             check_memory(config, content, style, memory_device(config.trainer))
         if folder is not None:
-            earlier = open_folder(folder, fingerprint, config.overwrite)
+            earlier = open_folder(folder, config, hashes)
             for place in ("", "snapshots", "inputs"):
                 remove_leftovers(folder / place)
         if earlier.get("status") == "done":

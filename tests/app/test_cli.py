@@ -72,7 +72,10 @@ def test_again_in_the_same_folder(run_here, tmp_path: Path) -> None:
 
     code, out, err = run_here(*TINY, "out=o", "beta=3")
     assert code == 2
-    assert err.startswith("error: out=o: holds another run (status done)")
+    assert err == (
+        "error: out=o: holds another run (status done), made with beta=5 instead of 3; give "
+        "another out=DIR, or overwrite=true to start again\n"
+    )
     assert (image.stat().st_mtime_ns, overrides.read_bytes()) == before
 
     assert run_here(*TINY, "out=o", "beta=3", "overwrite=true")[0] == 0

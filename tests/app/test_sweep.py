@@ -121,7 +121,10 @@ def test_a_sweep_is_skipped_extended_and_refused(run_here, tmp_path: Path) -> No
     assert [job["folder"] for job in plan["jobs"]] == list(found)
     code, _, err = run_here(*GRID, "beta=1,2", "steps=6")
     assert code == 2
-    assert "made with other settings" in err
+    assert err.startswith(
+        "error: out=s: holds jobs made with steps=5 instead of 6; give another out=DIR, or "
+        "overwrite=true to replace them\n"
+    )
     assert records(tmp_path / "s") == found
 
 

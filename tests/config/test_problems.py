@@ -7,7 +7,12 @@ from omegaconf import OmegaConf
 
 from nst_exp.config.keys import walk
 from nst_exp.config.schema import LBFGS, Adam, Config, Statistic, StyleLoss
-from nst_exp.config.validate import combination_problems, size_problems, value_problems
+from nst_exp.config.validate import (
+    combination_problems,
+    objective_notes,
+    size_problems,
+    value_problems,
+)
 from nst_exp.config.validate_terms import OF_POSITIONS, term_problems
 from nst_exp.core.statistics import build_statistic
 
@@ -78,6 +83,7 @@ RESNET = "backbone.name=resnet18 backbone.style_layers=[maxpool] alpha=0 backbon
         ("alpha=0 beta=0", "alpha=0 beta=0: nothing to optimize"),
         ("alpha=0 loss.style.weights=[0,0]", "alpha=0 beta=5: nothing to optimize"),
         ("alpha=0 beta=0 loss.tv.weight=1", ""),
+        ("alpha=0 beta=0 loss.range_weight=1", "alpha=0 beta=0: nothing to optimize"),
         ("loss.style.layers=[relu9_1]", "loss.style.layers: vgg16 has no layer 'relu9_1'"),
         ("loss.content.layers=[relu4_9]", "vgg16 has no layer 'relu4_9'; did you mean 'relu4_"),
         ("loss.content.layers=[bn1_1]", "its layers: conv1_1, relu1_1, "),
@@ -172,3 +178,31 @@ def test_tables_of_statistics_agree_with_the_classes() -> None:
         config = Config()
         config.loss.style, config.loss.content.layers = term, ["relu1_1"]
         assert any("relative" in line for line in term_problems(config)) == statistic.normalized
+
+
+TV = "loss.tv.weight=2"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", ""),
+        ("alpha=0", ""),
+        ("beta=0 init.kind=noise", ""),
+        (f"beta=0 {TV}", ""),
+        ("beta=0 resolution.pyramid=true", ""),  # each level adds detail
+        ("beta=0", "alpha=1 beta=0: init=content is already the minimum"),
+        ("beta=0 loss.range_weight=1", "init=content is already the minimum"),
+        ("loss.style.weights=[0,0]", "init=content is already the minimum"),
+        ("beta=0 init.kind=blend init.noise_ratio=0", "init=blend is already the minimum"),
+        ("alpha=0 init.kind=style", ""),  # of another shape
+        ("alpha=0 init.kind=style resolution.style_fit=content", "init=style is already the"),
+        (f"alpha=0 beta=0 {TV}", "alpha=0 beta=0: content and style have the weight 0; only loss."),
+        (f"alpha=0 loss.style.weights=[0,0] {TV} init.kind=noise", "only loss.tv.weight=2 is min"),
+        (f"loss.content.weights=[0] beta=0 {TV}", "only loss.tv.weight=2 is minimized"),
+    ],
+)
+def test_objective_without_content_and_style_or_at_its_end(words: str, said: str) -> None:
+    lines = list(objective_notes(config_of(words)))
+    assert len(lines) == bool(said)
+    assert said in "".join(lines)

@@ -11,6 +11,8 @@ from nst_exp.results.record import Record, compute_fingerprint, read_record
 from nst_exp.results.run_folder import check_compatible, open_folder, record_failure
 from nst_exp.utils.errors import ConfigError
 
+HASHES = ["a", "b"]  # of content and style
+
 
 @pytest.mark.parametrize(
     ("key", "value", "differs"),
@@ -68,12 +70,33 @@ def test_failure_is_recorded_and_a_finished_run_kept(tmp_path: Path) -> None:
 
 def test_same_run_is_resumed_and_another_one_refused(tmp_path: Path) -> None:
     record_failure(tmp_path, Config(), ConfigError("no such file"))
-    assert open_folder(tmp_path, "f", overwrite=False) == {}  # it failed before it began
-    Record(tmp_path, Config(), fingerprint="f").save("interrupted")
+    assert open_folder(tmp_path, Config(), HASHES) == {}  # it failed before it began
+    inputs = {"content": {"sha256": "a"}, "style": {"sha256": "b"}}
+    fingerprint = compute_fingerprint(Config(), HASHES)
+    Record(tmp_path, Config(), fingerprint=fingerprint, inputs=inputs).save("interrupted")
     before = (tmp_path / "result.json").read_bytes()
-    assert open_folder(tmp_path, "f", overwrite=False)["status"] == "interrupted"
-    with pytest.raises(ConfigError, match=r"^out=.* holds another run .* overwrite=true"):
-        open_folder(tmp_path, "g", overwrite=False)
+    assert open_folder(tmp_path, Config(), HASHES)["status"] == "interrupted"
+    assert open_folder(tmp_path, Config(out="x", panel="B"), HASHES)
+    layers = Config()
+    layers.loss.style.layers = ["relu1_1", "relu2_1"]
+    for config, hashes, made in (
+        (Config(steps=20, beta=0.5), HASHES, "beta=5 instead of 0.5, steps=150 instead of 20"),
+        (layers, HASHES, "loss.style.layers=[] instead of [relu1_1,relu2_1]"),
+        (Config(), ["a", "c"], "another image in the file of style"),
+        (Config(style="c"), ["a", "c"], "style=starry_night instead of c"),
+        (
+            Config(content="c", alpha=2, beta=2, seed=2, steps=2, size=64),
+            HASHES,
+            "content=summer_palace instead of c, alpha=1 instead of 2, beta=5 instead of 2, "
+            "steps=150 instead of 2, 2 more",
+        ),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            open_folder(tmp_path, config, hashes)
+        assert str(caught.value) == (
+            f"out={tmp_path}: holds another run (status interrupted), made with {made}; give "
+            "another out=DIR, or overwrite=true to start again"
+        )
     assert (tmp_path / "result.json").read_bytes() == before
 
 
@@ -86,7 +109,7 @@ def test_overwrite_removes_only_files_of_the_run(tmp_path: Path) -> None:
     for name in written + other:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert open_folder(tmp_path, "g", overwrite=True) == {}
+    assert open_folder(tmp_path, Config(overwrite=True), HASHES) == {}
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert files == set(other)
 
@@ -99,8 +122,8 @@ def test_folder_with_files_and_no_record_is_refused(tmp_path: Path, text: str | 
     with pytest.raises(
         ConfigError, match=f"^out=.* holds files of no recorded run, such as {name}"
     ):
-        check_compatible(tmp_path, "f", overwrite=False)
-    assert open_folder(tmp_path, "f", overwrite=True) == {}
+        check_compatible(tmp_path, Config(), HASHES)
+    assert open_folder(tmp_path, Config(overwrite=True), HASHES) == {}
     assert (tmp_path / name).exists()
 
 
@@ -109,6 +132,6 @@ def test_files_from_before_the_record_do_not_matter(tmp_path: Path) -> None:
     (tmp_path / ".hydra").mkdir()
     for name in (".lock", "nst_exp.log", ".nst-1.tmp"):
         (tmp_path / name).touch()
-    assert open_folder(tmp_path, "f", overwrite=False) == {}
-    assert check_compatible(tmp_path / "a", "f", overwrite=False) == {}
+    assert open_folder(tmp_path, Config(), HASHES) == {}
+    assert check_compatible(tmp_path / "a", Config(), HASHES) == {}
     assert not (tmp_path / "a").exists()

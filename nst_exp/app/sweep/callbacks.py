@@ -26,7 +26,7 @@ from nst_exp.app.sweep.launchers import is_a
 from nst_exp.app.sweep.progress import SweepProgress
 from nst_exp.images import input_hashes
 from nst_exp.results.lock import LOCK, check_free, folder_lock
-from nst_exp.results.record import compute_fingerprint, read_record
+from nst_exp.results.record import read_record
 from nst_exp.results.run_folder import check_compatible, find_run_folders
 from nst_exp.results.sweep_plan import SweepPlan, add_finished_jobs, values_of
 from nst_exp.runner.validate import validate
@@ -76,9 +76,9 @@ class ValidateConfig(Callback):
         # Hydra writes its own files into the folder even before the run can refuse it.
         folder = Path(config.hydra.run.dir)
         with suppress(OSError):  # an image that cannot be read; loading it raises the error
-            fingerprint = compute_fingerprint(typed, input_hashes(typed))
+            hashes = input_hashes(typed)
             check_free(folder)
-            check_compatible(folder, fingerprint, typed.overwrite)
+            check_compatible(folder, typed, hashes)
 
 
 class SweepSession(Callback):

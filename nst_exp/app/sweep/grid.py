@@ -20,7 +20,7 @@ from nst_exp.app.sweep.search import prepare_search
 from nst_exp.config.schema import Config
 from nst_exp.images import input_hashes
 from nst_exp.results.record import compute_fingerprint, read_record
-from nst_exp.results.run_folder import check_compatible
+from nst_exp.results.run_folder import check_compatible, describe_differences
 from nst_exp.results.sweep_plan import (
     SweepJob,
     SweepPlan,
@@ -137,21 +137,24 @@ class _Folders:
 
     def choose(self, config: Config, values: dict[str, str]) -> str:
         """Return the name of the job's folder, which holds nothing or the same job."""
-        fingerprint = ""
+        hashes, fingerprint = None, ""
         with suppress(OSError):  # an image that is not there yet, or cannot be read
-            fingerprint = compute_fingerprint(config, input_hashes(config))
+            hashes = input_hashes(config)
+            fingerprint = compute_fingerprint(config, hashes)
         same = [*self.known.get(fingerprint, []), *self.known.get(_key(values), [])]
         name = next((name for name in same if name not in self.taken), "")
         if not name:
             name = job_name(self.number, values)
             self.number += 1
         try:
-            if fingerprint:
-                check_compatible(self.folder / name, fingerprint, config.overwrite)
+            if hashes is not None:
+                check_compatible(self.folder / name, config, hashes)
         except ConfigError as error:
+            record = read_record(self.folder / name)
+            made = describe_differences(record, config, hashes or ()) if record else "no record"
             raise ConfigError(
-                f"out={self.folder}: holds jobs that were made with other settings or images; "
-                "give another folder, or overwrite=true to replace them"
+                f"out={self.folder}: holds jobs made with {made}; give another out=DIR, or "
+                "overwrite=true to replace them"
             ) from error
         self.taken.add(name)
         return name
