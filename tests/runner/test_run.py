@@ -124,14 +124,6 @@ def test_other_precisions_end_near_float32(optimizer: str, precision: str) -> No
     assert other.losses["total"] == pytest.approx(plain.losses["total"], rel=tolerance)
 
 
-def test_adam_keeps_its_state_on_the_next_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fresh Adam moves every value by lr in its first step, whatever the gradient."""
-    settings = ["optimizer=adam", "resolution.pyramid=true", "resolution.sizes=[24,48]", "steps=6"]
-    carried = tiny_run(None, *settings)
-    monkeypatch.setattr("nst_exp.runner.level.carries_state", lambda settings: False)
-    assert carried.losses["total"] < tiny_run(None, *settings).losses["total"]
-
-
 @pytest.mark.parametrize(
     ("key", "overrides"),
     [
