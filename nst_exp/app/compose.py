@@ -20,7 +20,7 @@ from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from nst_exp.app.known_keys import OPTIMIZERS
+from nst_exp.app.known_keys import ONE_OR_MORE, OPTIMIZERS
 from nst_exp.app.messages import NOT_GLOBAL, describe_error
 from nst_exp.app.overrides import check_arguments
 from nst_exp.config.keys import key
@@ -38,13 +38,20 @@ class _OpenLoss(Loss):
     more: dict[str, Any] = key({})
 
 
+@dataclass
+class _OpenConfig(Config):
+    style: Any = key(Config().style[0])
+    style_map: Any = key([])
+
+
 def register() -> None:
     """Register the schema with Hydra, and the resolvers that configs use with OmegaConf."""
     store = ConfigStore.instance()
     # The type of optimizer is left open: LBFGS and Adam have different keys. So are the terms of
     # loss.more, to which single keys are added; to_config gives them their types.
-    schema = OmegaConf.structured(Config(optimizer=Optimizer(), loss=_OpenLoss()))
+    schema = OmegaConf.structured(_OpenConfig(optimizer=Optimizer(), loss=_OpenLoss()))
     OmegaConf.set_struct(schema.loss.more, False)
+    OmegaConf.set_struct(schema.regions.content_weights, False)
     store.store(name="schema", node=schema)
     store.store(group="schema", name="lbfgs", node=LBFGS)
     store.store(group="schema", name="adam", node=Adam)
@@ -121,6 +128,9 @@ def to_config(cfg: DictConfig) -> Config:
             raise ConfigError(NOT_GLOBAL)
         if isinstance(figure := given.get("figure"), dict):
             figure["panels"] = {}  # the values of the chosen panel are in their places by now
+        for name in ONE_OR_MORE:
+            if not isinstance(given[name], list):
+                given[name] = [given[name]]
         kind = given["optimizer"]["kind"]
         if kind not in OPTIMIZERS:
             raise ConfigError(f"optimizer.kind={kind}: must be one of {', '.join(OPTIMIZERS)}")

@@ -11,6 +11,7 @@ from nst_exp.config.keys import walk
 from nst_exp.config.presets import groups
 from nst_exp.config.schema import LBFGS, Adam, Config, Optimizer
 
+ONE_OR_MORE = ("style", "style_map")  # lists of texts, for which a single text may be given
 OPTIMIZERS: dict[str, type[Optimizer]] = {"lbfgs": LBFGS, "adam": Adam}
 
 

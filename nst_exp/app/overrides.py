@@ -27,6 +27,7 @@ from yaml import YAMLError
 
 from nst_exp.app.hydra_options import hydra_problem, option_problems, split_arguments
 from nst_exp.app.known_keys import (
+    ONE_OR_MORE,
     OPTIMIZERS,
     field_types,
     kinds_of,
@@ -106,6 +107,8 @@ class _Check:
         name, equals, value = text.partition("=")
         key = name.lstrip("+~").partition("@")[0]
         kind = self._kind(key)
+        if key in ONE_OR_MORE and not value.lstrip().startswith("["):
+            kind = str
         if not equals or kind not in _VALUES:
             return text
         if self.sweep:
@@ -233,6 +236,8 @@ class _Check:
                 except (OSError, ValueError) as reason:
                     yield f"{path}: cannot be read ({reason}); write KEY: VALUE there, in UTF-8"
             return
+        if key in ONE_OR_MORE and isinstance(value, str):
+            value = [value]
         section, dot, name = key.rpartition(".")
         owner = type_of(section) if section else Config
         if owner is Optimizer:

@@ -46,6 +46,15 @@ Filter = StrEnum("Filter", "lanczos bicubic bilinear area nearest bicubic_no_ant
 # truncate: the exact value, rounded down; truncate_ratio: side * (size / named side) in floating
 # point, which may be a pixel less; truncate_sides: so for the named side as well.
 Rounding = StrEnum("Rounding", "round truncate truncate_ratio truncate_sides")
+# style: those of the style image; luminance: the content's, only its luminance is optimized; match
+# and histogram: the style image gets the content's before; transfer: the content image gets those
+# of the style image, and nothing is optimized.
+ColorMode = StrEnum("ColorMode", "style luminance match histogram transfer")
+ColorRoot = StrEnum("ColorRoot", "cholesky symmetric")
+# Positions that see several regions: by area, none of them, or all of them.
+RegionBorder = StrEnum("RegionBorder", "simple inside all")
+Unmatched = StrEnum("Unmatched", "style content error")
+RegionWeighting = StrEnum("RegionWeighting", "area equal")
 
 
 @dataclass
@@ -233,6 +242,7 @@ class Resolution:
     style_fit: StyleFit = key(StyleFit.own, "own aspect ratio, or the content's width and height")
     style_size: int | None = key(None, "measured like `size`; null = as `size`", bounds=(1, 65_535))
     style_scale: float = key(1.0, "factor on the size of the style image", above=0)
+    style_scales: list[float] = key([], "further factor for each style image; [] = 1", above=0)
     enlarge_style: bool = key(True, "false: never larger than its file")
     rounding: Rounding = key(Rounding.round, "of the side that `size` does not name")
     filter: Filter = key(Filter.lanczos, "how image files are resampled: docs/replication.md")
@@ -244,6 +254,20 @@ class Resolution:
         [], "parts of `steps`, or the steps of each level; the last repeats", above=0
     )
     averaging: float = key(0.0, "decay of the averaged image; 0 = off", bounds=(0, 0.999999))
+
+
+@dataclass
+class Regions:
+    """Regions of color-coded maps; each is compared with the same color in the style maps."""
+
+    unmatched: Unmatched = key(
+        Unmatched.style, "a color that no style map has: whole style, content only, or an error"
+    )
+    weighting: RegionWeighting = key(RegionWeighting.area, "how much each region counts")
+    border: RegionBorder = key(RegionBorder.simple, "positions that see several regions")
+    content_weights: dict[str, float] = key({}, "factor on the content by color: {red: 4}")
+    tolerance: float = key(48.0, "largest distance of equal colors in RGB", bounds=(0, 442))
+    min_share: float = key(0.005, "smaller areas are not regions", bounds=(0, 1))
 
 
 @dataclass
@@ -291,7 +315,10 @@ class Config:
     """One run."""
 
     content: str = key("summer_palace", "content image: a file, or the name of an image")
-    style: str = key("starry_night", "style image: a file, or the name of an image")
+    style: list[str] = key(["starry_night"], "style image or images: files, or names of images")
+    style_weights: list[float] = key([], "share of each style; [] = all alike", bounds=(0, inf))
+    content_map: str | None = key(None, "color-coded map of the content's regions")
+    style_map: list[str] = key([], "map of each style's regions, in the order of `style`")
     images: str | None = key(None, "folder in which names are looked up; null = $NST_EXP_DATA")
     stand_ins: bool = key(True, "substitute a named image that is not available, with a warning")
     panel: str | None = key(None, "which panel of an experiment that has several")
@@ -300,6 +327,8 @@ class Config:
     steps: int | None = key(
         150, "iterations, over all levels; null = those of resolution.shares", bounds=(1, MANY)
     )
+    color: ColorMode = key(ColorMode.style, "which colors the result has: docs/control.md")
+    color_root: ColorRoot = key(ColorRoot.cholesky, "color=match, transfer: root of the covariance")
     seed: int = key(0, "seed of noise and random weights", bounds=(0, 2**32 - 1))
     size: int = key(384, "longest side in pixels; see resolution.size_mode", bounds=(1, 65_535))
     out: str | None = key(None, "folder of the run or sweep; null = outputs/<name>/<date>_<time>")
@@ -316,6 +345,7 @@ class Config:
     init: Init = key(Init())
     optimizer: Optimizer = key(LBFGS())
     resolution: Resolution = key(Resolution())
+    regions: Regions = key(Regions())
     trainer: TrainerConfig = key(TrainerConfig())
     logging: Logging = key(Logging())
     figure: Figure = key(Figure())

@@ -20,8 +20,11 @@ def plain(value: Any) -> Any:
 
 
 def config_as_dict(config: Config) -> dict[str, Any]:
-    """Convert a config to nested dicts of plain values."""
-    return {key: plain(value) for key, value in asdict(config).items()}
+    """Convert a config to nested dicts of plain values; a single style is a text."""
+    settings = {key: plain(value) for key, value in asdict(config).items()}
+    if len(config.style) == 1:
+        settings["style"] = config.style[0]
+    return settings
 
 
 def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:

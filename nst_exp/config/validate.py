@@ -29,6 +29,7 @@ def value_problems(config: Any, prefix: str = "") -> Iterator[str]:
 def combination_problems(config: Config) -> Iterator[str]:
     """Yield a line for each value that does not fit the others."""
     yield from term_problems(config)
+    yield from _styles(config)
     yield from _objective(config)
     yield from _backbone(config)
     yield from _optimizer(config)
@@ -159,6 +160,32 @@ def _backbone(config: Config) -> Iterator[str]:
         yield (
             f"backbone.normalized=true: {backbone.name} is not a chain of convolutions, ReLUs and "
             f"pooling; use one of {', '.join(CHAINS)}"
+        )
+
+
+def _styles(config: Config) -> Iterator[str]:
+    count, weights, scales = len(config.style), config.style_weights, config.resolution.style_scales
+    if not count:
+        yield "style=[]: there is no style image; name one"
+    for key, values in (("style_weights", weights), ("resolution.style_scales", scales)):
+        if values and len(values) != count:
+            yield f"{typed(key, values)}: has {len(values)} values for {count} styles; give {count}"
+    if weights and not sum(weights):
+        yield f"{typed('style_weights', weights)}: the sum is 0; give one style a weight above 0"
+    if any(weight < 0 for weight in config.regions.content_weights.values()):
+        yield "regions.content_weights: a weight is below 0; give 0 or more"
+    maps, listed = config.style_map, typed("style_map", config.style_map)
+    if not maps and config.content_map is not None:
+        yield (
+            f"content_map={config.content_map}: style_map is not given; add style_map=FILE, or "
+            "style_map=[FILE,...] with a map for each style"
+        )
+    elif maps and config.content_map is None:
+        yield f"{listed}: content_map is not given; add content_map=FILE, or leave style_map out"
+    elif config.content_map is not None and len(maps) != count:
+        yield (
+            f"{listed}: has {len(maps)} maps for {count} style images; give a map for each, in "
+            "their order"
         )
 
 

@@ -11,6 +11,7 @@ from nst_exp.config.schema import Config, ContentKind, ContentLoss, Metric, Stat
 _RANDOM = (Statistic.relaxed_emd, Statistic.palette)
 # Statistics without weights of the positions: of these, regions have none.
 OF_POSITIONS = (Statistic.sliced, Statistic.histogram, Statistic.neighbors, *_RANDOM)
+_WITHOUT_POSITIONS = (*(kind.name for kind in OF_POSITIONS), ContentKind.self_similarity.name)
 # Distances that need no division by the numbers of channels and positions.
 _NORMALIZED = (Statistic.wasserstein2, Statistic.moments_l1, *_RANDOM)
 # The statistics that read a key; all read the others.
@@ -34,7 +35,7 @@ def term_problems(config: Config) -> Iterator[str]:
     }
     for name, term in terms.items():
         yield from _layers(name, term, config)
-        yield from _statistic(name, term)
+        yield from _statistic(name, term, config)
     if set(layers_read(loss)) == {RGB}:
         yield "loss.style.layers=[rgb]: the network is not used; let a term read one of its layers"
     pools, weights = loss.laplacian.pools, loss.laplacian.weights
@@ -73,7 +74,7 @@ def _layers(name: str, term: ContentLoss | StyleLoss, config: Config) -> Iterato
             yield problem
 
 
-def _statistic(name: str, term: ContentLoss | StyleLoss) -> Iterator[str]:
+def _statistic(name: str, term: ContentLoss | StyleLoss, config: Config) -> Iterator[str]:
     if isinstance(term, ContentLoss):
         chosen, normalized = f"{name}.kind", term.kind is ContentKind.self_similarity
         unread = (
@@ -94,6 +95,11 @@ def _statistic(name: str, term: ContentLoss | StyleLoss) -> Iterator[str]:
         if (value := getattr(term, key)) != defaults[key]:
             shown = typed(f"{name}.{key}", getattr(value, "name", value))
             yield f"{shown}: only read with {chosen}={readers}; leave it out"
+    if kind in _WITHOUT_POSITIONS and config.content_map is not None:
+        yield (
+            f"{chosen}={kind}: compares whole images, not regions; leave content_map out, or use "
+            "another"
+        )
     if normalized and term.relative:
         yield f"{name}.relative=true: not with {chosen}={kind}; use {name}.relative=false"
     if kind == "palette" and term.layers != [RGB]:

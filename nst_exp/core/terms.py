@@ -140,7 +140,11 @@ class ContentTerm(LayerTerm):
         for layer, statistic in zip(layers, statistics, strict=True):
             mask = weights[layer]
             summary = statistic.summarize(maps[layer].detach(), mask)
-            targets.append([Target(statistic, summary, mask)])
+            target = Target(statistic, summary, mask)
+            if mask is not None:  # a position that counts more adds to the loss, not to its divisor
+                whole = statistic.summarize(maps[layer].detach())
+                target.size.copy_(Target(statistic, whole, None).size)
+            targets.append([target])
         super().__init__("content", settings, weight, statistics, targets)
 
 

@@ -63,7 +63,9 @@ def input_hashes(config: Config) -> list[str]:
     Raises:
         OSError: If a file cannot be read, or is known only after a download.
     """
-    values = [config.content, config.style]
+    values = [config.content, *config.style, *config.style_map]
+    if config.content_map is not None:
+        values.append(config.content_map)
     if config.init.kind is InitKind.file and config.init.file:
         values.append(config.init.file)
     return [_hash(value, config) for value in values]

@@ -37,11 +37,13 @@ def content_size(config: Config, own: Size, level_size: int) -> Size:
     return target_size(*own, level_size, resolution.size_mode, resolution.rounding)
 
 
-def style_size(config: Config, content_own: Size, style_own: Size, level_size: int) -> Size:
-    """Compute the size of the style image at a level, from the sizes of both files."""
+def style_size(
+    config: Config, content_own: Size, style_own: Size, level_size: int, index: int = 0
+) -> Size:
+    """Compute the size of a style image at a level, from the sizes of both files."""
     resolution = config.resolution
     whole = round if resolution.rounding is Rounding.round else int
-    side = style_side(config, level_size)
+    side = style_side(config, level_size, index)
     if resolution.style_fit is StyleFit.content:
         width, height = content_size(config, content_own, level_size)
         scale = side / level_size
@@ -54,7 +56,8 @@ def style_size(config: Config, content_own: Size, style_own: Size, level_size: i
     return size
 
 
-def style_side(config: Config, level_size: int) -> float:
-    """Return what ``size`` is for the style image at a level: it grows with the image."""
+def style_side(config: Config, level_size: int, index: int = 0) -> float:
+    """Return what ``size`` is for a style image at a level: it grows with the image."""
     base = config.resolution.style_size or config.size
-    return base * level_size / config.size * config.resolution.style_scale
+    scales = config.resolution.style_scales or [1.0] * len(config.style)
+    return base * level_size / config.size * config.resolution.style_scale * scales[index]

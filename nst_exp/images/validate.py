@@ -3,7 +3,7 @@
 import os
 import shlex
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from glob import glob
@@ -17,6 +17,7 @@ from nst_exp.config.layer_names import least_size
 from nst_exp.config.loss_layers import layers_read, resolve_layers
 from nst_exp.config.pyramid import build_levels
 from nst_exp.config.schema import Config, InitKind, Padding, SizeMode
+from nst_exp.config.styles import style_keys
 from nst_exp.images.catalog import catalog, find_entry
 from nst_exp.images.file_type import file_names
 from nst_exp.images.load import read_size
@@ -35,7 +36,12 @@ def file_problems(config: Config) -> Iterator[str]:
     """Yield a message for each problem."""
     yield from _images_folder(config.images)
     yield from _image("content", config.content, config.images)
-    yield from _image("style", config.style, config.images)
+    for key, value in zip(style_keys(config), config.style, strict=True):
+        yield from _image(key, value, config.images)
+    maps = {"content_map": config.content_map} if config.content_map is not None else {}
+    maps |= {f"style_map[{index}]": value for index, value in enumerate(config.style_map)}
+    for key, value in maps.items():
+        yield from _image(key, value, config.images)
     if config.init.kind is not InitKind.file:
         if config.init.file is not None:
             yield f"init.file={config.init.file}: only read with init=file; add that, or remove it"
@@ -49,18 +55,19 @@ def file_problems(config: Config) -> Iterator[str]:
     yield from _background(config.background)
 
 
-def own_sizes(config: Config) -> tuple[Size, Size]:
-    """Read width and height of the content's and the style's file, upright.
+def own_sizes(config: Config) -> tuple[Size, list[Size]]:
+    """Read width and height of the content's file and of each style's, upright.
 
     (1, 1) stands for a file that is not there yet or cannot be read: loading it raises the error.
     """
     found: list[Size] = []
-    for key, value in (("content", config.content), ("style", config.style)):
+    values = [config.content, *config.style]
+    for key, value in zip(("content", *style_keys(config)), values, strict=True):
         found.append((1, 1))
         if image := find_image(value, config.images):
             with suppress(ConfigError):
                 found[-1] = read_size(image.path, key=key, max_megapixels=config.max_megapixels)
-    return found[0], found[1]
+    return found[0], found[1:]
 
 
 def image_size_problems(config: Config) -> Iterator[str]:
@@ -75,16 +82,28 @@ def image_size_problems(config: Config) -> Iterator[str]:
     yield from wrong_sizes(config, *own_sizes(config), least, f"{layer} needs")
 
 
-def wrong_sizes(config: Config, content: Size, style: Size, least: int, need: str) -> Iterator[str]:
-    """Yield a message, with a value that helps, if an image becomes too small or too large.
+def wrong_sizes(
+    config: Config, content: Size, styles: Sequence[Size], least: int, need: str
+) -> Iterator[str]:
+    """Yield a message, with a value that helps, for the first image that is too small or too large.
 
     Args:
         config: The config.
         content: Width and height of the content's file, as ``own_sizes``.
-        style: Those of the style's file.
+        styles: Those of the style images' files.
         least: Pixels on the shorter side that the network needs.
         need: What needs them, for the message.
     """
+    for index in range(len(styles)):
+        for problem in _wrong_sizes(config, content, styles[index], least, need, index):
+            yield problem
+            return
+
+
+def _wrong_sizes(
+    config: Config, content: Size, style: Size, least: int, need: str, index: int
+) -> Iterator[str]:
+    name_of_style = style_keys(config)[index]
     resolution, last = config.resolution, config.size
     first = build_levels(resolution, last, config.steps)[0].size
 
@@ -93,9 +112,9 @@ def wrong_sizes(config: Config, content: Size, style: Size, least: int, need: st
 
     def of_style(size: int, value: int | None = resolution.style_size) -> Size:
         changed = replace(config, resolution=replace(resolution, style_size=value))
-        return style_size(changed, content, style, size)
+        return style_size(changed, content, style, size, index)
 
-    for key, size in (("content", of_content(last)), ("style", of_style(last))):
+    for key, size in (("content", of_content(last)), (name_of_style, of_style(last))):
         if max(size) > MAX_SIDE:
             given, change = _smaller(config)
             yield f"{given}: {key} gets {_x(size)}, more than {MAX_SIDE} pixels on a side; {change}"
@@ -104,7 +123,7 @@ def wrong_sizes(config: Config, content: Size, style: Size, least: int, need: st
     if min(size) < least:
         given, change = _level_change(config, _first(lambda s: min(of_content(s)) >= least))
     elif min(size := of_style(first)) < least:
-        key = "style"
+        key = name_of_style
         if min(of_style(last)) >= least:
             given, change = _level_change(config, _first(lambda s: min(of_style(s)) >= least))
         else:

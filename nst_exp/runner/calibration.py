@@ -43,7 +43,7 @@ def load_calibration_images(config: Config, inputs: Inputs) -> list[CalibrationI
     """
     folder = config.backbone.calibration
     if folder is None:
-        paths = [*named_images().values(), *(inputs.loaded[k].path for k in ("content", "style"))]
+        paths = [*named_images().values(), *(image.path for image in inputs.images())]
     else:
         directory = Path(os.path.expanduser(folder))
         visible = [directory / n for n in file_names(directory) if not n.startswith(".")]

@@ -3,7 +3,7 @@
 import logging
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -29,12 +29,17 @@ def metric_names() -> list[str]:
 
 
 def evaluate(
-    image: Tensor, content: Tensor, style: Tensor, device: torch.device, reference: Backbone
+    image: Tensor,
+    content: Tensor,
+    styles: Sequence[tuple[float, Tensor]],
+    device: torch.device,
+    reference: Backbone,
 ) -> dict[str, float]:
     """Measure every metric of a result: finite numbers by name.
 
-    ``image`` is the result as it is saved, (1, 3, H, W), rounded to 8 bits. A metric that fails is
-    left out, and a warning says why.
+    ``image`` is the result as it is saved, (1, 3, H, W), rounded to 8 bits. ``styles`` are style
+    images with their shares, by which their distances are averaged. A metric that fails is left
+    out, and a warning says why.
     """
     found: dict[str, float] = {}
 
@@ -67,12 +72,19 @@ def evaluate(
         )
         attempt(
             "style_distance",
-            lambda: metrics.style_distance(
-                maps, network.maps(style.to(device), of_style, "style"), of_style
+            lambda: sum(
+                share
+                * metrics.style_distance(
+                    maps, network.maps(style.to(device), of_style, "style"), of_style
+                )
+                for share, style in styles
             ),
         )
     attempt("ssim", lambda: metrics.ssim(image, content))
-    attempt("color_distance", lambda: metrics.color_distance(image, style))
+    attempt(
+        "color_distance",
+        lambda: sum(s * metrics.color_distance(image, style) for s, style in styles),
+    )
     attempt("total_variation", lambda: metrics.total_variation(image))
     attempt("sharpness", lambda: metrics.sharpness(image))
     return {name: found[name] for name in NAMES if name in found}

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from nst_exp.config.schema import Config, Filter, InitKind, SizeMode, StyleFit
+from nst_exp.config.styles import style_keys
 from nst_exp.images import LoadedImage, load_image, resolve_image, save_image
 from nst_exp.images.lookup import ResolvedImage
 from nst_exp.images.size import content_size, style_side, style_size
@@ -24,32 +25,39 @@ class Inputs:
     """The images of a run and where they are from, by config key."""
 
     config: Config
-    loaded: dict[str, LoadedImage]  # content, style and, if the run starts from a file, init.file
+    loaded: dict[str, LoadedImage]  # content, styles, their maps, and the image to start from
     resolved: dict[str, ResolvedImage]
 
     def content_size(self, level_size: int) -> tuple[int, int]:
         """Return the width and height of the image at a level."""
         return content_size(self.config, self.loaded["content"].original_size, level_size)
 
-    def style_size(self, level_size: int) -> tuple[int, int]:
-        """Return the width and height of the style image at a level."""
-        content, style = (self.loaded[key].original_size for key in ("content", "style"))
-        return style_size(self.config, content, style, level_size)
+    def style_size(self, level_size: int, index: int = 0) -> tuple[int, int]:
+        """Return the width and height of a style image at a level."""
+        content, *styles = (image.original_size for image in self.images())
+        return style_size(self.config, content, styles[index], level_size, index)
+
+    def images(self) -> list[LoadedImage]:
+        """Return the content image and the style images."""
+        return [self.loaded[key] for key in ("content", *style_keys(self.config))]
 
     def wrong_sizes(self, least: int) -> list[str]:
         """Describe the image that has fewer than ``least`` pixels on its shorter side."""
-        content, style = (self.loaded[key].original_size for key in ("content", "style"))
-        return list(wrong_sizes(self.config, content, style, least, "the network needs"))
+        content, *styles = (image.original_size for image in self.images())
+        return list(wrong_sizes(self.config, content, styles, least, "the network needs"))
 
-    def tensors(self, level_size: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return content, style, and the image to start from, if any, all (1, 3, H, W)."""
+    def tensors(self, level_size: int) -> tuple[Tensor, list[Tensor], Tensor | None]:
+        """Return content, styles, and the image to start from, if any, each (1, 3, H, W)."""
         size, kernel = self.content_size(level_size), self.config.resolution.filter
-        content, style = self.loaded["content"], self.loaded["style"]
-        start = {InitKind.style: style, InitKind.file: self.loaded.get("init.file")}
+        content, *styles = self.images()
+        start = {InitKind.style: styles[0], InitKind.file: self.loaded.get("init.file")}
         first = start.get(self.config.init.kind)
         return (
             to_tensor(content.image, size, kernel),
-            to_tensor(style.image, self.style_size(level_size), kernel),
+            [
+                to_tensor(style.image, self.style_size(level_size, index), kernel)
+                for index, style in enumerate(styles)
+            ],
             to_tensor(first.image, size, kernel) if first else None,
         )
 
@@ -69,12 +77,13 @@ class Inputs:
         """
         if not self.config.figure.title:
             return
-        content, style, _ = self.tensors(self.config.size)
-        for key, image in (("content", content), ("style", style)):
-            path = folder / SAVED_INPUTS[key]
+        content, styles, _ = self.tensors(self.config.size)
+        first = style_keys(self.config)[0]
+        for key, name, image in (("content", "content", content), (first, "style", styles[0])):
+            path = folder / SAVED_INPUTS[name]
             path.parent.mkdir(exist_ok=True)
             save_image(to_array(image), path)
-            recorded[key]["copy"] = SAVED_INPUTS[key]
+            recorded[key]["copy"] = SAVED_INPUTS[name]
 
 
 def load_inputs(config: Config) -> Inputs:
@@ -99,8 +108,11 @@ def load_inputs(config: Config) -> Inputs:
             log.warning(warning)
     if problems:
         raise ConfigError(problems)
-    for key, size in (("content", inputs.content_size), ("style", inputs.style_size)):
-        (width, height), own = size(config.size), inputs.loaded[key].original_size
+    sizes = {"content": inputs.content_size(config.size)}
+    for index, key in enumerate(style_keys(config)):
+        sizes[key] = inputs.style_size(config.size, index)
+    for key, (width, height) in sizes.items():
+        own = inputs.loaded[key].original_size
         if width > own[0] and height > own[1]:
             log.warning("%s: %dx%d pixels are enlarged to %dx%d", key, *own, width, height)
     return inputs
@@ -117,11 +129,16 @@ def _wanted(config: Config) -> dict[str, tuple[str, int | None]]:
     stretched = (
         config.resolution.style_fit is StyleFit.content or config.init.kind is InitKind.style
     )
-    style_hint = round(style_side(config, config.size)) if longest and not stretched else None
-    wanted = {
-        "content": (config.content, config.size if longest else None),
-        "style": (config.style, style_hint),
+    wanted: dict[str, tuple[str, int | None]] = {
+        "content": (config.content, config.size if longest else None)
     }
+    for index, (key, value) in enumerate(zip(style_keys(config), config.style, strict=True)):
+        side = round(style_side(config, config.size, index))
+        wanted[key] = (value, side if longest and not stretched else None)
+    if config.content_map is not None:
+        wanted["content_map"] = (config.content_map, None)
+    for index, value in enumerate(config.style_map):
+        wanted[f"style_map[{index}]"] = (value, None)
     if config.init.kind is InitKind.file and config.init.file:
         wanted["init.file"] = (config.init.file, None)
     return wanted

@@ -1,20 +1,25 @@
 """The module of one level: its images, targets and start."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
+from torch import Tensor
 
-from nst_exp.config.loss_layers import content_layers, style_layers
+from nst_exp.config.loss_layers import content_layers, layers_read, style_layers
 from nst_exp.config.pyramid import Level
-from nst_exp.config.schema import Config
+from nst_exp.config.schema import ColorMode, Config
+from nst_exp.config.styles import style_keys, style_shares
+from nst_exp.core.color import LuminanceOnly, color_content, color_style, match_colors
 from nst_exp.core.init_image import starting_image
-from nst_exp.core.objective import build_objective
+from nst_exp.core.objective import Objective, build_objective
 from nst_exp.core.optimizers import carries_state, carry_adam_state
-from nst_exp.core.targets import whole_image
+from nst_exp.core.targets import Region, Style
 from nst_exp.images.tensors import enlarge
 from nst_exp.runner.inputs import Inputs
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network
+from nst_exp.runner.regions import RegionMaps, Target, build_regions
 
 
 def build_module(
@@ -24,6 +29,7 @@ def build_module(
     network: Network,
     before: StyleTransfer | None,
     device: torch.device,
+    maps: RegionMaps | None = None,
 ) -> StyleTransfer:
     """Build the module of a level, which starts from the image of the level ``before``.
 
@@ -31,21 +37,19 @@ def build_module(
         ConfigError: If an image is too small for the network.
     """
     dtype = torch.float64 if config.trainer.precision == "64-true" else torch.float32
-    encoder, loss = network.encoder.to(device, dtype), network.loss
-    content, style, start = inputs.tensors(level.size)
-    objective = build_objective(
-        loss,
-        config.alpha,
-        config.beta,
-        network.maps(content.to(device, dtype), content_layers(loss), "content"),
-        whole_image(network.maps(style.to(device, dtype), style_layers(loss), "style")),
-        seed=config.seed,
-    )
-    if before is None:
+    encoder = network.encoder.to(device, dtype)
+    content, styles, start = inputs.tensors(level.size)
+    objective = _build_objective(config, network, content, styles, maps, device, dtype)
+    if config.color is ColorMode.transfer:
+        image = match_colors(content, styles[0], config.color_root)
+    elif before is None:
         image = starting_image(config.init, content, start, config.seed)
     else:
         image = enlarge(before.result_image().float().cpu(), *content.shape[2:])
-    module = StyleTransfer(image, encoder, objective, config.optimizer, config.resolution.averaging)
+    colors = LuminanceOnly(content) if config.color is ColorMode.luminance else None
+    module = StyleTransfer(
+        image, encoder, objective, config.optimizer, config.resolution.averaging, colors
+    )
     if dtype is torch.float64:  # Lightning would do it after it has restored a checkpoint
         module.double()
     module.level = level.index
@@ -57,3 +61,33 @@ def build_module(
             module.carried_state = carry_adam_state(state, *content.shape[2:])
             module.loss_scale = before.loss_scale  # the unit of the gradients in that state
     return module
+
+
+def _build_objective(
+    config: Config,
+    network: Network,
+    content: Tensor,
+    styles: Sequence[Tensor],
+    maps: RegionMaps | None,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Objective:
+    """Build the objective of a level; colors are matched before the network sees the images."""
+    loss, layers = network.loss, style_layers(network.loss)
+    seen = color_content(config.color, content).to(device, dtype)
+    content_maps = network.maps(seen, content_layers(loss), "content")
+    targets = []
+    for key, style in zip(style_keys(config), styles, strict=True):
+        image = color_style(config.color, config.color_root, style, content).to(device, dtype)
+        targets.append(Target(image, network.maps(image, layers, key)))
+    content_masks = None
+    if maps is None:
+        shares = zip(targets, style_shares(config), strict=True)
+        regions = [Region([Style(target.maps, share) for target, share in shares])]
+    else:
+        every = network.maps(seen, layers_read(loss), "content")
+        regions, content_masks = build_regions(maps, network.encoder, Target(seen, every), targets)
+    weights = config.alpha, config.beta
+    return build_objective(
+        loss, *weights, content_maps, regions, content_masks, seed=config.seed
+    )

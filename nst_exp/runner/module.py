@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import MultiStepLR
 
 from nst_exp.config import schema as config
+from nst_exp.core.color import LuminanceOnly
 from nst_exp.core.encoder import Encoder
 from nst_exp.core.objective import Losses, Objective
 from nst_exp.core.optimizers import build_optimizer
@@ -77,13 +78,17 @@ class StyleTransfer(pl.LightningModule):
         objective: Objective,
         settings: config.Optimizer,
         averaging: float = 0.0,
+        colors: LuminanceOnly | None = None,
     ) -> None:
-        """Start from ``image`` (1, 3, H, W), RGB in 0..1; ``averaging`` is a decay, 0 for none."""
+        """Start from ``image`` (1, 3, H, W), RGB in 0..1; ``averaging`` is a decay, 0 for none.
+
+        With ``colors`` only the luminance of the image is optimized.
+        """
         super().__init__()
         self.strict_loading = False  # the encoder is not in the checkpoint
         self.parameter = ImageParameter(image, settings.parametrization)
         self.encoder, self.objective = encoder, objective
-        self.settings, self.averaging = settings, averaging
+        self.settings, self.averaging, self.colors = settings, averaging, colors
         self.loss_scale = 0.0  # fixed at the first evaluation, if it is not carried
         self.evaluations = 0
         self.restarts = 0
@@ -186,14 +191,17 @@ class StyleTransfer(pl.LightningModule):
 
     def evaluate(self, image: Tensor) -> Losses:
         """Evaluate the objective at an image (1, 3, H, W)."""
-        losses: Losses = self.objective(image, self.encoder(image))
+        seen = image if self.colors is None else self.colors(image)
+        losses: Losses = self.objective(seen, self.encoder(seen))
         return losses
 
     @torch.no_grad()
     def image(self) -> Tensor:
         """Return the current image (1, 3, H, W), RGB; it may leave 0..1 a little."""
-        image: Tensor = self.parameter()
-        return image.detach()
+        return self._colored(self.parameter())
+
+    def _colored(self, image: Tensor) -> Tensor:
+        return (image if self.colors is None else self.colors.colored(image)).detach()
 
     def result_image(self) -> Tensor:
         """Return the current image, or the average of the iterates if that is asked for."""
@@ -202,7 +210,7 @@ class StyleTransfer(pl.LightningModule):
     @torch.no_grad()
     def best_image(self) -> Tensor:
         """Return the image with the lowest total so far, (1, 3, H, W)."""
-        return self.parameter.decode(self.best_values).detach()
+        return self._colored(self.parameter.decode(self.best_values))
 
     def restore_best(self) -> None:
         """Restore the image with the lowest total so far."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from nst_exp.config.pyramid import Level, build_levels, total_steps
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict
+from nst_exp.config.styles import style_shares
 from nst_exp.config.validate import objective_notes
 from nst_exp.core.encoder import ImageTooSmall
 from nst_exp.images import load_image
@@ -33,6 +34,7 @@ from nst_exp.runner.logger import log_settings
 from nst_exp.runner.memory import check_memory
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network, make_network
+from nst_exp.runner.regions import RegionMaps, read_regions, save_preview
 from nst_exp.runner.resume import CHECKPOINT, Checkpoints, ResumePoint, Stopped, read_checkpoint
 from nst_exp.runner.save_image import save_run_image
 from nst_exp.runner.stopping import early_end, same_command
@@ -121,6 +123,7 @@ class _Run:
     """The steps of one run, in their order."""
 
     inputs: Inputs
+    regions: RegionMaps | None
     network: Network
     progress: Progress
     recorder: Recorder
@@ -141,12 +144,15 @@ class _Run:
             log.warning(note)
         self.inputs = load_inputs(config)
         earlier = self._open_folder()
+        self.regions = read_regions(config, self.inputs)
         if earlier.get("status") == "done":
             return self._reopen(earlier)
         self.network = make_network(config, self.inputs, self.record)
         point = read_checkpoint(self.checkpoint) if self.checkpoint and earlier else None
         levels = build_levels(config.resolution, config.size, config.steps)
         self._prepare(levels, point)
+        if self.regions is not None and self.folder is not None:
+            save_preview(self.regions, self.inputs, self.folder)
         with self.progress.bar:
             for level in levels[point.level if point else 0 :]:
                 module = self._fit(level, point is not None and level.index == point.level)
@@ -244,7 +250,9 @@ class _Run:
         trainer = make_trainer(config.trainer, level.steps, callbacks)
         device = trainer.strategy.root_device
         try:
-            module = build_module(level, config, self.inputs, self.network, self.module, device)
+            module = build_module(
+                level, config, self.inputs, self.network, self.module, device, self.regions
+            )
         except ImageTooSmall as error:  # of networks whose least size is not known earlier
             raise ConfigError(self.inputs.wrong_sizes(error.least) or error.problems) from error
         self.module = module
@@ -289,9 +297,10 @@ class _Run:
         if config.logging.metrics:
             # As the file shows it: a JPEG is not what was in memory.
             saved = pixels if path is None else load_image(path, key="out").image
-            content, style, _ = self.inputs.tensors(config.size)
+            content, images, _ = self.inputs.tensors(config.size)
+            styles = list(zip(style_shares(config), images, strict=True))
             record.metrics = evaluate(
-                to_tensor(saved, None), content, style, device, config.reference
+                to_tensor(saved, None), content, styles, device, config.reference
             )
         self.recorder.record_result(image, losses, record.metrics)
         record.losses, record.step = losses, self.steps

@@ -66,11 +66,11 @@ def test_file_that_is_no_preset(run_here, tmp_path: Path, content: bytes, said: 
 def test_a_panel_sets_what_the_experiment_leaves_to_it() -> None:
     for panel, style, ratio in (("B", "shipwreck", 1e-3), ("F", "composition_vii", 5e-4)):
         config = make_config(["+experiment=paper_fig3", f"panel={panel}"])
-        assert (config.panel, config.style, config.alpha) == (panel, style, ratio)
+        assert (config.panel, config.style, config.alpha) == (panel, [style], ratio)
         assert config.figure.label.startswith(f"{panel}  ")
         assert config.figure.panels == {}
     config = make_config(["+experiment=paper_fig3", "panel=B", "style=chelsea", "alpha=0.5"])
-    assert (config.style, config.alpha) == ("chelsea", 0.5)
+    assert (config.style, config.alpha) == (["chelsea"], 0.5)
 
 
 def test_lists_and_enums_of_a_panel_get_the_types_of_the_schema() -> None:

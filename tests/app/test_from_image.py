@@ -54,7 +54,7 @@ def test_folder_figure_and_keys_of_hydra_are_not_repeated(tmp_path: Path) -> Non
     )
     config = again(path)
     assert (config.out, config.overwrite, config.figure.title) == (None, False, Figure().title)
-    assert (config.style, config.alpha) == ("femme_nue_assise", 5e-4)
+    assert (config.style, config.alpha) == (["femme_nue_assise"], 5e-4)
     assert not any("hydra" in text for text in expand([f"from_image={path}"]))
     assert again(path, "figure.title=t").figure.title == "t"
 

@@ -122,6 +122,10 @@ def test_content_by_position(make_map: MakeMap) -> None:
     squares = (image - content).square().sum(dim=1, keepdim=True)
     assert total == pytest.approx(float((squares * mask).sum()), rel=1e-12)
     torch.testing.assert_close(gradient, 2 * (image - content) * mask)
+    settings.relative = True
+    term = ContentTerm(settings, 1.0, {"layer": content}, {"layer": mask})
+    relative = float((squares * mask).sum() / content.square().sum())
+    assert loss(term, image)[0] == pytest.approx(relative, rel=1e-12)
 
 
 def test_targets_are_buffers(make_map: MakeMap) -> None:

@@ -26,7 +26,7 @@ def problems(**values: object) -> list[str]:
     ("values", "said"),
     [
         ({"content": "chelse"}, "content=chelse: no such file; did you mean 'chelsea'?"),
-        ({"style": ""}, "style=: is empty; name an image file, or one of summer_palace"),
+        ({"style": [""]}, "style=: is empty; name an image file, or one of summer_palace"),
         ({"content": "/"}, "content=/: it is a folder; name one"),
         ({"backbone__file": "/"}, "backbone.file=/: it is a folder or a device; name a file"),
         ({"background": "rgb(256,0,0)"}, "background=rgb(256,0,0): must be an opaque color"),
@@ -74,7 +74,7 @@ def test_near_names_are_suggested(tmp_path: Path) -> None:
         ("holidy", str(tmp_path), "holiday"),
         ("Shipwrek", None, "shipwreck"),
     ]:
-        (line,) = problems(style=name, images=images)
+        (line,) = problems(style=[name], images=images)
         assert f"style={name}: no such file; did you mean '{near}'?" in line
 
 

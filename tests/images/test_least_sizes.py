@@ -30,7 +30,7 @@ def config_of(words: str) -> Config:
 
 
 def problems(words: str, content: tuple[int, int], style: tuple[int, int]) -> list[str]:
-    return list(wrong_sizes(config_of(words), content, style, 16, "relu5_1 needs"))
+    return list(wrong_sizes(config_of(words), content, [style], 16, "relu5_1 needs"))
 
 
 @pytest.mark.parametrize(

@@ -208,11 +208,11 @@ def test_substitute(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_hashes_of_the_files_that_a_run_will_read(web: Web, tmp_path: Path) -> None:
     own = picture(tmp_path / "own.png", (8, 8))
-    config = Config(content="shipwreck", style="chelsea", init=Init(InitKind.file, str(own)))
+    config = Config(content="shipwreck", style=["chelsea"], init=Init(InitKind.file, str(own)))
     files = [named_images()["starry_night"], named_images()["chelsea"], own]
     assert input_hashes(config) == [sha256_of(path) for path in files]
     config.images = str(tmp_path)
-    assert input_hashes(replace(config, style="own"))[1] == sha256_of(own)
+    assert input_hashes(replace(config, style=["own"]))[1] == sha256_of(own)
     for unknown in (replace(config, stand_ins=False), replace(config, content="tuebingen")):
         with pytest.raises(OSError, match="no such file"):
             input_hashes(unknown)

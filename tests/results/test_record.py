@@ -83,7 +83,7 @@ def test_same_run_is_resumed_and_another_one_refused(tmp_path: Path) -> None:
         (Config(steps=20, beta=0.5), HASHES, "beta=5 instead of 0.5, steps=150 instead of 20"),
         (layers, HASHES, "loss.style.layers=[] instead of [relu1_1,relu2_1]"),
         (Config(), ["a", "c"], "another image in the file of style"),
-        (Config(style="c"), ["a", "c"], "style=starry_night instead of c"),
+        (Config(style=["c"]), ["a", "c"], "style=starry_night instead of c"),
         (
             Config(content="c", alpha=2, beta=2, seed=2, steps=2, size=64),
             HASHES,

@@ -68,7 +68,9 @@ def measured(caplog: pytest.LogCaptureFixture) -> Measure:
     def measure(*images: Tensor) -> tuple[dict[str, float], list[str]]:
         caplog.clear()
         with caplog.at_level(logging.WARNING, "nst_exp"):
-            found = evaluate(*images, torch.device("cpu"), settings)
+            image, content, *styles = images
+            shares = [(1 / len(styles), style) for style in styles]
+            found = evaluate(image, content, shares, torch.device("cpu"), settings)
         return found, [record.getMessage() for record in caplog.records]
 
     return measure
@@ -150,7 +152,7 @@ def test_reference_is_oxfords_vgg16_and_shared_with_runs_of_it(measured: Measure
     inputs = load_inputs(config)
     used = make_network(config, inputs, Record(None, config))
     assert used.encoder is found.encoder
-    content, style, _ = inputs.tensors(config.size)
+    content, (style,), _ = inputs.tensors(config.size)
     kept = used.maps(content, config.backbone.content_layers, "content")
     assert found.maps(content, found.loss.content.layers, "content") is kept
 
@@ -177,7 +179,7 @@ def test_run_writes_the_metrics_of_the_saved_image(tmp_path: Path, measured: Mea
         assert f"metrics/{name}" in hyperparameters
 
     config = make_config([*TINY, "resolution.style_size=64"])
-    content, style, _ = load_inputs(config).tensors(config.size)
+    content, (style,), _ = load_inputs(config).tensors(config.size)
     saved = to_tensor(load_image(result.path, key="test").image, None)
     again, _ = measured(saved, content, style)
     for name in PIXELS | DISTANCES:

@@ -20,7 +20,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("NST_EXP_CACHE", str(tmp_path / "cache"))
     content = picture(tmp_path / "content.png", (300, 200))
     style = picture(tmp_path / "style.png", (100, 200), seed=1)
-    return Config(content=str(content), style=str(style), size=60)
+    return Config(content=str(content), style=[str(style)], size=60)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,8 @@ def test_sizes(
     config.init.file = str(picture(tmp_path / "init.png", (7, 7), seed=2))
     inputs = load_inputs(config)
     # content, style, start
-    found = [(t.shape[3], t.shape[2]) for t in inputs.tensors(60) if t is not None]
+    tensors, styles, start = inputs.tensors(60)
+    found = [(t.shape[3], t.shape[2]) for t in (tensors, *styles, start) if t is not None]
     assert found == [content, style, content]
     # Both shrink with the level, up to half a pixel of rounding.
     half = inputs.style_size(30)
@@ -59,7 +60,7 @@ def test_sizes(
 def test_substitutes_and_credits_are_kept_for_the_record(
     config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config.style = "jesuiten_iii"  # has no address, so nothing is downloaded
+    config.style = ["jesuiten_iii"]  # has no address, so nothing is downloaded
     inputs = load_inputs(config)
     assert inputs.loaded["style"].path == named_images()["starry_night"]
     assert inputs.as_record()["style"]["credit"].startswith("The Starry Night, 1889")
@@ -69,7 +70,7 @@ def test_substitutes_and_credits_are_kept_for_the_record(
 
 def test_every_unusable_image_is_named(config: Config, tmp_path: Path) -> None:
     (tmp_path / "content.png").write_text("no image")
-    config.style, config.stand_ins = "jesuiten_iii", False
+    config.style, config.stand_ins = ["jesuiten_iii"], False
     with pytest.raises(ConfigError) as caught:
         load_inputs(config)
     assert [line.partition("=")[0] for line in caught.value.problems] == ["content", "style"]
@@ -87,7 +88,7 @@ def test_init_from_a_small_style_keeps_the_detail_of_the_style(tmp_path: Path) -
     """A JPEG may be decoded smaller than it is, but not below what the start is made from."""
     style = picture(tmp_path / "style.jpg", (1024, 1024), seed=1)
     content = picture(tmp_path / "content.png", (512, 512))
-    config = Config(content=str(content), style=str(style), size=512)
+    config = Config(content=str(content), style=[str(style)], size=512)
     config.resolution.style_size = 32
     assert load_inputs(config).loaded["style"].image.width < 512
     config.init.kind = InitKind.style
@@ -100,10 +101,11 @@ def test_another_filter_is_applied_to_every_pixel_of_every_image(
 ) -> None:
     """No large JPEG is decoded smaller: that is another filter before the one asked for."""
     files = [picture(tmp_path / f"{i}.jpg", (1280, 853 - i), seed=i) for i in range(3)]
-    config = Config(content=str(files[0]), style=str(files[1]), size=64)
+    config = Config(content=str(files[0]), style=[str(files[1])], size=64)
     config.resolution.filter, config.resolution.rounding = Filter.bilinear, Rounding.truncate
     config.init.kind, config.init.file = kind, str(files[2])
-    found = load_inputs(config).tensors(64)
+    found_content, styles, start = load_inputs(config).tensors(64)
+    found = (found_content, *styles, start)
     sources = [files[0], files[1], {"style": files[1], "file": files[2]}.get(kind.name)]
     for tensor, path in zip(found, sources, strict=True):
         if path is None or tensor is None:
