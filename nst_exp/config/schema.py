@@ -260,9 +260,7 @@ class Resolution:
 class Regions:
     """Regions of color-coded maps; each is compared with the same color in the style maps."""
 
-    unmatched: Unmatched = key(
-        Unmatched.style, "a color that no style map has: whole style, content only, or an error"
-    )
+    unmatched: Unmatched = key(Unmatched.style, "what a color gets that no style map has")
     weighting: RegionWeighting = key(RegionWeighting.area, "how much each region counts")
     border: RegionBorder = key(RegionBorder.simple, "positions that see several regions")
     content_weights: dict[str, float] = key({}, "factor on the content by color: {red: 4}")

@@ -130,9 +130,14 @@ def describe_differences(record: dict[str, Any], config: Config, hashes: Sequenc
     inputs: dict[str, dict[str, str]] = record.get("inputs") or {}
     pairs = zip(inputs.items(), hashes, strict=False)
     changed = [key for (key, entry), sha256 in pairs if entry.get("sha256") != sha256]
-    found += [f"another image in the file of {key}" for key in changed if old[key] == new[key]]
+    named = {key: key.partition("[")[0] for key in changed}  # style[1] is an entry of style
+    found += [
+        f"another image in the file of {key}"
+        for key, name in named.items()
+        if old.get(name) == new.get(name)
+    ]
     more = [f"{len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    return ", ".join([*found[:_SHOWN], *more]) or "another version of nst_exp"
+    return ", ".join([*found[:_SHOWN], *more]) or "other keys or another version of nst_exp"
 
 
 def open_folder(folder: Path, config: Config, hashes: Sequence[str]) -> dict[str, Any]:

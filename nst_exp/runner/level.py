@@ -88,6 +88,4 @@ def _build_objective(
         every = network.maps(seen, layers_read(loss), "content")
         regions, content_masks = build_regions(maps, network.encoder, Target(seen, every), targets)
     weights = config.alpha, config.beta
-    return build_objective(
-        loss, *weights, content_maps, regions, content_masks, seed=config.seed
-    )
+    return build_objective(loss, *weights, content_maps, regions, content_masks, seed=config.seed)

@@ -3,10 +3,12 @@
 import ctypes
 import errno
 import logging
+import math
 import os
 import re
 import sys
 from bisect import bisect_left
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -37,13 +39,15 @@ _HUGE_PAGE, _RESERVED = 2 * 2**20, 2 * 2**30  # only what is used becomes real m
 _CPU_MESSAGES = re.compile(r"not enough memory|can't allocate memory|bad alloc", re.IGNORECASE)
 
 
-def check_memory(config: Config, content_own: Size, style_own: Size, device: torch.device) -> None:
+def check_memory(
+    config: Config, content_own: Size, styles_own: Sequence[Size], device: torch.device
+) -> None:
     """Compare what a run needs with what the device has, without loading weights.
 
     Args:
         config: Config of the run.
         content_own: Width and height of the content image's file.
-        style_own: Width and height of the style image's file.
+        styles_own: Those of the style images' files.
         device: Where the run will compute.
 
     Raises:
@@ -53,17 +57,22 @@ def check_memory(config: Config, content_own: Size, style_own: Size, device: tor
     loss = resolve_layers(config.loss, config.backbone)
     shadow = build_shadow(config.backbone, layers_read(loss))
 
+    def largest_style(of: Config) -> Size:
+        sizes = [
+            style_size(of, content_own, own, of.size, index) for index, own in enumerate(styles_own)
+        ]
+        return max(sizes, key=math.prod)
+
     def needed(size: int) -> int:
         same = replace(config, size=size)
-        image = content_size(same, content_own, size)
-        style = style_size(same, content_own, style_own, size)
+        image, style = content_size(same, content_own, size), largest_style(same)
         with suppress(RuntimeError):  # too small for the network, which is reported elsewhere
             return estimate(shadow, same, image, style)
         return 0
 
     bytes_needed, free, total = needed(config.size), available(device), installed(device)
     image = "{}x{}".format(*content_size(config, content_own, config.size))
-    style = "{}x{}".format(*style_size(config, content_own, style_own, config.size))
+    style = "{}x{}".format(*largest_style(config))
     fact = (
         f"size={config.size}: {image} pixels, with a style image of {style}, need about "
         f"{bytes_needed / 1e9:.1f} GB of memory, and "

@@ -176,8 +176,8 @@ class _Run:
         if folder is not None:
             earlier = check_compatible(folder, config, hashes)
         if earlier.get("status") != "done":
-            content, style = (inputs.loaded[key].original_size for key in ("content", "style"))
-            check_memory(config, content, style, memory_device(config.trainer))
+            content, *styles = (image.original_size for image in inputs.images())
+            check_memory(config, content, styles, memory_device(config.trainer))
         if folder is not None:
             earlier = open_folder(folder, config, hashes)
             for place in ("", "snapshots", "inputs"):

@@ -53,7 +53,7 @@ MISTAKES = {
     "steps=1=2": f"steps=1=2: {WHOLE}",
     "loss.style.weights=[1,x]": "loss.style.weights=[1,x]: every entry must be a number",
     "optimizer.clamp=maybe": "optimizer.clamp=maybe: must be true or false",
-    "steps=null": "steps=null: needs a value",
+    "size=null": "size=null: needs a value",
     "backbone.content_layers=relu4_2": (
         "backbone.content_layers=relu4_2: must be a list: backbone.content_layers=[...]"
     ),
@@ -157,10 +157,10 @@ def test_mistake_is_answered_in_one_line(typed: str) -> None:
         (["alpha=x", "beta=-1"], ["alpha=x: must be a number", "beta=-1.0: must be at least 0"]),
         (["optimizer=adamm", "optimizer.beta1=0.5"], ["optimizer=adamm: no such preset"]),
         (
-            ["content=[a]", "style=[b]"],
+            ["content=[a]", "style=[b]", "panel=[c]"],
             [
                 "content=[a]: must be a single text; quote the value: 'content=\"[a]\"'",
-                "style=[b]: must be a single text; quote the value: 'style=\"[b]\"'",
+                "panel=[c]: must be a single text; quote the value: 'panel=\"[c]\"'",
             ],
         ),
         (["-m", "steps=1,x,3,y"], [f"steps=x: {WHOLE}", f"steps=y: {WHOLE}"]),

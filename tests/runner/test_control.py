@@ -111,9 +111,9 @@ def test_a_region_that_keeps_the_content(tmp_path: Path, inputs: list[str]) -> N
     half = len(change) // 2
     assert change[half + 4 :].mean() < 0.5 * change[: half - 4].mean()
     with pytest.raises(ConfigError, match="green is not in content_map; its colors are #"):
-        tiny_run(tmp_path / "x", *STEPS, *inputs, *maps, "regions.content_weights={green: 2}")
+        tiny_run(None, *STEPS, *inputs, *maps, "regions.content_weights={green: 2}")
     with pytest.raises(ConfigError, match="grreen is not a color"):
-        tiny_run(tmp_path / "x", *STEPS, *inputs, *maps, "regions.content_weights={grreen: 2}")
+        tiny_run(None, *STEPS, *inputs, *maps, "regions.content_weights={grreen: 2}")
 
 
 def test_the_content_keeps_its_colors(tmp_path: Path, inputs: list[str]) -> None:
