@@ -24,7 +24,7 @@ from nst_exp.app.known_keys import ONE_OR_MORE, OPTIMIZERS
 from nst_exp.app.messages import NOT_GLOBAL, describe_error
 from nst_exp.app.overrides import check_arguments
 from nst_exp.config.keys import key
-from nst_exp.config.schema import LBFGS, Adam, Config, Loss, Optimizer
+from nst_exp.config.schema import Config, Loss, Optimizer
 from nst_exp.results.sweep_plan import folder_of_job
 from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.paths import CONFIGS
@@ -47,14 +47,14 @@ class _OpenConfig(Config):
 def register() -> None:
     """Register the schema with Hydra, and the resolvers that configs use with OmegaConf."""
     store = ConfigStore.instance()
-    # The type of optimizer is left open: LBFGS and Adam have different keys. So are the terms of
+    # The type of optimizer is left open: each has keys of its own. So are the terms of
     # loss.more, to which single keys are added; to_config gives them their types.
     schema = OmegaConf.structured(_OpenConfig(optimizer=Optimizer(), loss=_OpenLoss()))
     OmegaConf.set_struct(schema.loss.more, False)
     OmegaConf.set_struct(schema.regions.content_weights, False)
     store.store(name="schema", node=schema)
-    store.store(group="schema", name="lbfgs", node=LBFGS)
-    store.store(group="schema", name="adam", node=Adam)
+    for kind, node in OPTIMIZERS.items():
+        store.store(group="schema", name=kind, node=node)
     OmegaConf.register_new_resolver("panel", _panel_value, replace=True)
     OmegaConf.register_new_resolver("nst_folder", _folder, replace=True)
     OmegaConf.register_new_resolver("nst_job_folder", _job_folder, replace=True)

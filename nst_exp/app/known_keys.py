@@ -9,10 +9,10 @@ from typing import Any
 
 from nst_exp.config.keys import walk
 from nst_exp.config.presets import groups
-from nst_exp.config.schema import LBFGS, Adam, Config, Optimizer
+from nst_exp.config.schema import LBFGS, Adam, Config, Optimizer, RMSprop
 
 ONE_OR_MORE = ("style", "style_map")  # lists of texts, for which a single text may be given
-OPTIMIZERS: dict[str, type[Optimizer]] = {"lbfgs": LBFGS, "adam": Adam}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"lbfgs": LBFGS, "adam": Adam, "rmsprop": RMSprop}
 
 
 def field_types(node: Any) -> dict[str, Any]:

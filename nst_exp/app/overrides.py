@@ -160,7 +160,8 @@ class _Check:
         elif override.is_add() and key in known_keys() and not isinstance(override.value(), dict):
             yield f"{text}: this key exists; leave out the plus sign"
         elif key == "optimizer.kind":
-            yield f"{text}: is set by the preset; choose optimizer=adam or optimizer=lbfgs"
+            presets = [f"optimizer={kind}" for kind in OPTIMIZERS]
+            yield f"{text}: is set by the preset; choose {' or '.join(presets)}"
         elif override.is_delete():
             if key != "experiment":
                 yield f"{text}: cannot be removed; give another one, {key}=..."

@@ -39,7 +39,7 @@ Reduction = StrEnum("Reduction", "sum mean")
 InitKind = StrEnum("InitKind", "content style noise file blend")
 NoiseKind = StrEnum("NoiseKind", "normal uniform")
 LineSearch = StrEnum("LineSearch", "strong_wolfe none")
-ParametrizationKind = StrEnum("ParametrizationKind", "pixels fourier")
+ParametrizationKind = StrEnum("ParametrizationKind", "pixels fourier laplacian")
 SizeMode = StrEnum("SizeMode", "longest shortest area height")
 StyleFit = StrEnum("StyleFit", "own content")
 Filter = StrEnum("Filter", "lanczos bicubic bilinear area nearest bicubic_no_antialias")
@@ -198,6 +198,7 @@ class Parametrization:
     kind: ParametrizationKind = key(ParametrizationKind.fourier, "the result is pixels in any case")
     pixel_scale: float = key(255.0, "the optimizer's unit is 1/pixel_scale of 0..1", above=0)
     decay: float = key(0.5, "kind=fourier: factor 1/frequency^decay", bounds=(0, 4))
+    levels: int = key(5, "kind=laplacian: how often the image is halved", bounds=(1, 16))
 
 
 @dataclass
@@ -209,6 +210,7 @@ class Optimizer:
     clamp: bool = key(False, "clip the image to 0..1 after every step")
     milestones: list[int] = key([], "steps of a level at which lr decreases", bounds=(1, MANY))
     gamma: float = key(0.1, "factor on lr at each milestone", bounds=(0, 1))
+    last_factor: float = key(1.0, "factor on lr at the last level of a pyramid", above=0)
     max_restarts: int = key(5, "restarts from the best image if a run diverges", bounds=(0, 1000))
     parametrization: Parametrization = key(Parametrization())
 
@@ -231,6 +233,16 @@ class Adam(Optimizer):
     lr: float = key(5.0, "in units of 1/pixel_scale, of a pixel or a coefficient", above=0)
     beta1: float = key(0.9, "decay of the mean of gradients", bounds=(0, 0.999999))
     beta2: float = key(0.999, "decay of the mean of squared gradients", bounds=(0, 0.99999999))
+    eps: float = key(1e-8, "keeps the division finite", above=0)
+
+
+@dataclass
+class RMSprop(Optimizer):
+    """RMSprop (torch.optim.RMSprop), without momentum."""
+
+    kind: str = key("rmsprop", "set by the preset")
+    lr: float = key(0.5, "in units of 1/pixel_scale, of a pixel or a coefficient", above=0)
+    smoothing: float = key(0.99, "decay of the mean of squared gradients", bounds=(0, 0.99999999))
     eps: float = key(1e-8, "keeps the division finite", above=0)
 
 
@@ -275,7 +287,9 @@ class TrainerConfig:
     accelerator: str = key("auto", "type of device", choices=("auto", "cpu", "gpu", "cuda", "mps"))
     device: int = key(0, "index of the device", bounds=(0, 1024))
     precision: str = key(
-        "32-true", "16-mixed: Adam, GPU", choices=("32-true", "bf16-mixed", "16-mixed", "64-true")
+        "32-true",
+        "16-mixed: not L-BFGS, GPU",
+        choices=("32-true", "bf16-mixed", "16-mixed", "64-true"),
     )
     deterministic: bool = key(False, "refuse algorithms that differ from run to run")
     threads: int | None = key(None, "CPU threads; null = torch's default", bounds=(1, 4096))

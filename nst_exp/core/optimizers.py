@@ -94,26 +94,30 @@ def build_optimizer(image: ImageParameter, settings: schema.Optimizer) -> torch.
         # A step of 1e25 diverges; torch's Adam raises RuntimeError for lengths beyond float32.
         lr, betas = min(settings.lr, 1e25), (settings.beta1, settings.beta2)
         return torch.optim.Adam([image.values], lr=lr, betas=betas, eps=settings.eps)
+    if isinstance(settings, schema.RMSprop):
+        lr, decay = min(settings.lr, 1e25), settings.smoothing
+        return torch.optim.RMSprop([image.values], lr=lr, alpha=decay, eps=settings.eps)
     return LBFGS(image.values, cast(schema.LBFGS, settings), image.length)
 
 
 def carries_state(settings: schema.Optimizer) -> bool:
     """Tell whether the next level of a pyramid takes the state over.
 
-    It does for Adam in pixels; L-BFGS and Fourier coefficients start afresh.
+    It does for Adam and RMSprop in pixels; L-BFGS, Fourier coefficients and Laplacian pyramids
+    start afresh.
     """
     pixels = settings.parametrization.kind is schema.ParametrizationKind.pixels
-    return isinstance(settings, schema.Adam) and pixels
+    return pixels and not isinstance(settings, schema.LBFGS)
 
 
-def carry_adam_state(state: dict[str, Tensor], height: int, width: int) -> dict[str, Tensor]:
-    """Resample Adam's state of one level, (1, 3, h, w), to the next level's size.
+def carry_state(state: dict[str, Tensor], height: int, width: int) -> dict[str, Tensor]:
+    """Resample Adam's or RMSprop's state of one level, (1, 3, h, w), to the next level's size.
 
     As crowsonkb/style-transfer-pytorch does: the mean of the gradients bicubically, that of their
-    squares bilinearly, since bicubic undershoots to 0 next to large values and Adam divides by the
+    squares bilinearly, since bicubic undershoots to 0 next to large values, and both divide by the
     root. The gradients of both levels must belong to the same multiple of the loss.
     """
-    modes = {"exp_avg": "bicubic", "exp_avg_sq": "bilinear"}
+    modes = {"exp_avg": "bicubic", "exp_avg_sq": "bilinear", "square_avg": "bilinear"}
     return {
         name: interpolate(value, size=(height, width), mode=modes[name])
         if name in modes

@@ -1,9 +1,12 @@
-"""The image as the optimizer sees it: pixels, or Fourier coefficients scaled by 1/f^decay."""
+"""The image as the optimizer sees it: pixels, Fourier coefficients, or a Laplacian pyramid."""
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from nst_exp.config import schema
 
@@ -31,8 +34,48 @@ def spectral_scale(height: int, width: int, decay: float) -> Tensor:
     return (scale / scale.square().mean().sqrt()).float()
 
 
+def pyramid_sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
+    """List the sizes of an image that is halved so many times, or until it is one pixel."""
+    sizes = [(height, width)]
+    while len(sizes) <= levels and max(sizes[-1]) > 1:
+        sizes.append((max(1, sizes[-1][0] // 2), max(1, sizes[-1][1] // 2)))
+    return sizes
+
+
+def split_bands(image: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Compute the Laplacian pyramid of an image (1, 3, H, W): (1, 3, values of all bands).
+
+    A band is what is lost when the image is resized bilinearly to the next size; the last one is
+    the smallest image.
+    """
+    bands = []
+    for size, smaller in pairwise(sizes):
+        coarse = _resized(image, smaller)
+        bands.append(image - _resized(coarse, size))
+        image = coarse
+    return torch.cat([band.flatten(2) for band in [*bands, image]], dim=2)
+
+
+def join_bands(values: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Compute the image (1, 3, H, W) of a Laplacian pyramid: the sum of its enlarged bands."""
+    parts = torch.split_with_sizes(values, [height * width for height, width in sizes], dim=2)
+    bands = [part.view(1, 3, *size) for part, size in zip(parts, sizes, strict=True)]
+    image: Tensor = bands[-1]
+    for band in reversed(bands[:-1]):
+        image = band + _resized(image, band.shape[2:])
+    return image
+
+
+def _resized(image: Tensor, size: Sequence[int]) -> Tensor:
+    return interpolate(image, size=tuple(size), mode="bilinear", align_corners=False)
+
+
 class ImageParameter(nn.Module):
-    """The optimized variable. Its only parameter ``values`` has the image's shape (1, 3, H, W)."""
+    """The optimized variable, with ``values`` as its only parameter.
+
+    They have the image's shape, (1, 3, H, W); those of a Laplacian pyramid are (1, 3, K), with K
+    about 4/3 of H * W. Image and values are linear functions of each other.
+    """
 
     scale: Tensor | None  # of Fourier coefficients
 
@@ -43,12 +86,17 @@ class ImageParameter(nn.Module):
         scale = None
         if settings.kind is schema.ParametrizationKind.fourier:
             scale = spectral_scale(image.shape[2], image.shape[3], settings.decay)
+        laplacian = settings.kind is schema.ParametrizationKind.laplacian
+        height, width = image.shape[2:]
+        self.sizes = pyramid_sizes(height, width, settings.levels) if laplacian else []
         self.register_buffer("scale", scale, persistent=False)
         self.values = nn.Parameter(self.encode(image.float()))
 
     def encode(self, image: Tensor) -> Tensor:
-        """Convert an image in 0..1 to values, both (1, 3, H, W)."""
+        """Convert an image in 0..1, (1, 3, H, W), to values."""
         values = image * self.pixel_scale
+        if self.sizes:
+            values = split_bands(values, self.sizes)
         if self.scale is not None:
             values = hartley(values) / self.scale
         return values.contiguous()
@@ -58,19 +106,31 @@ class ImageParameter(nn.Module):
         return self.decode(self.values)
 
     def decode(self, values: Tensor) -> Tensor:
-        """Convert values to an image, both (1, 3, H, W)."""
+        """Convert values to an image (1, 3, H, W)."""
+        if self.sizes:
+            values = join_bands(values, self.sizes)
         if self.scale is not None:
             values = hartley(values * self.scale)
         return values / self.pixel_scale
 
     @torch.no_grad()
     def set_image(self, image: Tensor) -> None:
-        """Replace the image in place; the optimizer keeps its reference to ``values``."""
-        self.values.copy_(self.encode(image.to(self.values.dtype)))
+        """Replace the image in place; the optimizer keeps its reference to ``values``.
+
+        A Laplacian pyramid keeps its values where the image does not change: many values give the
+        same image.
+        """
+        image = image.to(self.values.dtype)
+        if self.sizes:
+            self.values.add_(self.encode(image - self()))
+        else:
+            self.values.copy_(self.encode(image))
 
     def length(self, change: Tensor) -> float:
         """Measure a change of the values as the root mean square change of the image in 0..1."""
         change = change.detach() / self.pixel_scale
+        if self.sizes:
+            change = join_bands(change, self.sizes)
         if self.scale is not None:
             change = change * self.scale  # the transform keeps lengths
         return float(change.norm()) / math.sqrt(change.numel())

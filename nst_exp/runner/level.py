@@ -1,19 +1,20 @@
 """The module of one level: its images, targets and start."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from nst_exp.config.loss_layers import content_layers, layers_read, style_layers
-from nst_exp.config.pyramid import Level
+from nst_exp.config.pyramid import Level, total_steps
 from nst_exp.config.schema import ColorMode, Config
 from nst_exp.config.styles import style_keys, style_shares
 from nst_exp.core.color import LuminanceOnly, color_content, color_style, match_colors
 from nst_exp.core.init_image import starting_image
 from nst_exp.core.objective import Objective, build_objective
-from nst_exp.core.optimizers import carries_state, carry_adam_state
+from nst_exp.core.optimizers import carries_state, carry_state
 from nst_exp.core.targets import Region, Style
 from nst_exp.images.tensors import enlarge
 from nst_exp.runner.inputs import Inputs
@@ -47,18 +48,19 @@ def build_module(
     else:
         image = enlarge(before.result_image().float().cpu(), *content.shape[2:])
     colors = LuminanceOnly(content) if config.color is ColorMode.luminance else None
-    module = StyleTransfer(
-        image, encoder, objective, config.optimizer, config.resolution.averaging, colors
-    )
+    settings = config.optimizer
+    if level.index > 0 and level.first_step + level.steps == total_steps(config):
+        settings = replace(settings, lr=settings.lr * settings.last_factor)
+    module = StyleTransfer(image, encoder, objective, settings, config.resolution.averaging, colors)
     if dtype is torch.float64:  # Lightning would do it after it has restored a checkpoint
         module.double()
     module.level = level.index
     if before is not None:
         module.evaluations, module.restarts = before.evaluations, before.restarts
         if carries_state(config.optimizer):
-            adam = cast(torch.optim.Optimizer, before.optimizers(use_pl_optimizer=False))
-            state = adam.state[before.parameter.values]
-            module.carried_state = carry_adam_state(state, *content.shape[2:])
+            optimizer = cast(torch.optim.Optimizer, before.optimizers(use_pl_optimizer=False))
+            state = optimizer.state[before.parameter.values]
+            module.carried_state = carry_state(state, *content.shape[2:])
             module.loss_scale = before.loss_scale  # the unit of the gradients in that state
     return module
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from nst_exp.config.loss_layers import layers_read, resolve_layers
 from nst_exp.config.pyramid import total_steps
-from nst_exp.config.schema import LBFGS, Config
+from nst_exp.config.schema import LBFGS, Config, ParametrizationKind
 from nst_exp.core.encoder import Encoder, build_shadow
 from nst_exp.images.size import Size, content_size, style_size
 from nst_exp.utils.errors import ConfigError
@@ -101,7 +101,9 @@ def estimate(encoder: Encoder, config: Config, image: Size, style: Size) -> int:
     """
     images = IMAGES
     if isinstance(config.optimizer, LBFGS):
-        images += IMAGES_PER_STEP * min(config.optimizer.history, total_steps(config))
+        steps = min(config.optimizer.history, total_steps(config))
+        laplacian = config.optimizer.parametrization.kind is ParametrizationKind.laplacian
+        images += IMAGES_PER_STEP * steps * 4 // 3 if laplacian else IMAGES_PER_STEP * steps
     maps, style_maps = (_bytes_of_maps(encoder, *size) for size in (image, style))
     if config.trainer.precision == "64-true":
         maps, style_maps = 2 * maps, 5 * style_maps  # each convolution unfolds its input

@@ -65,7 +65,7 @@ class StyleTransfer(pl.LightningModule):
         improved_step: Step of the level that last decreased the lowest total.
         averaged: Number of images in ``average``.
         level: Index of the pyramid's level.
-        carried_state: Adam's state of the level before, resampled, which goes with its loss_scale.
+        carried_state: Of the optimizer of the level before, resampled; it goes with its loss_scale.
     """
 
     best_values: Tensor
@@ -98,7 +98,7 @@ class StyleTransfer(pl.LightningModule):
         # Buffers, so that they follow the image to its device and precision.
         values = self.parameter.values.detach().clone()
         self.register_buffer("best_values", values, persistent=False)
-        self.register_buffer("average", torch.zeros_like(values), persistent=False)
+        self.register_buffer("average", torch.zeros_like(self.image()), persistent=False)
         self.averaged = 0
         self._add_to_average()
         self.carried_state: dict[str, Any] | None = None

@@ -35,8 +35,8 @@ MISTAKES = {
     "optimizer.beta1=0.5": "optimizer.beta1: only with optimizer=adam",
     "optimizer=adam optimizer.history=3": "optimizer.history: only with optimizer=lbfgs",
     "+experiment=crowsonkb optimizer.history=3": "optimizer.history: only with optimizer=lbfgs",
-    "optimizer.kind=sgd": "optimizer.kind=sgd: is set by the preset; choose optimizer=adam or "
-    "optimizer=lbfgs",
+    "optimizer.kind=sgd": "optimizer.kind=sgd: is set by the preset; choose optimizer=lbfgs or "
+    "optimizer=adam or optimizer=rmsprop",
     "from_image=a.png": "from_image: only on the command line, as from_image=IMAGE",
     "+loss.more.std.statistik=std": (
         "loss.more.std.statistik: no such key; did you mean 'loss.more.std.statistic'?"

@@ -8,11 +8,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from nst_exp.app.compose import make_config, to_config
+from nst_exp.app.known_keys import OPTIMIZERS
 from nst_exp.config.keys import walk
-from nst_exp.config.schema import LBFGS, Adam, Config
+from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict, flat, plain
-
-OPTIMIZERS = {"lbfgs": LBFGS, "adam": Adam}
 
 
 def other(value: Any) -> Any:

@@ -10,7 +10,7 @@ from helpers_core import cubic, linear, resampled
 from torch import Tensor, nn
 
 from nst_exp.config import schema
-from nst_exp.core.optimizers import LBFGS, build_optimizer, carries_state, carry_adam_state
+from nst_exp.core.optimizers import LBFGS, build_optimizer, carries_state, carry_state
 from nst_exp.core.parametrization import ImageParameter
 
 Function = Callable[[Tensor], Tensor]
@@ -190,18 +190,40 @@ def test_carried_moments_are_resampled_as_by_crowsonkb() -> None:
     mean = torch.exp(2 * torch.randn(1, 3, 12, 10, generator=generator))
     mean[..., ::2] *= -1
     state = {"step": torch.tensor(300.0), "exp_avg": mean, "exp_avg_sq": mean.square()}
-    carried = carry_adam_state(state, 17, 15)
+    carried = carry_state(state, 17, 15)
     for name, kernel in (("exp_avg", cubic), ("exp_avg_sq", linear)):
         expected = resampled(state[name].double(), 17, 15, kernel)
         error = (carried[name] - expected).abs().max() / expected.abs().max()
         assert float(error) < 1e-6, name  # float32
     assert float(carried["exp_avg_sq"].min()) > 0
     assert float(carried["step"]) == 300.0
+    square = carry_state({"square_avg": mean.square()}, 17, 15)["square_avg"]  # RMSprop's
+    assert torch.equal(square, carried["exp_avg_sq"])
 
 
-def test_only_adam_in_pixels_carries_its_state() -> None:
-    for settings, carried in ((schema.Adam(), True), (schema.LBFGS(), False)):
+def test_rmsprop_follows_its_formula() -> None:
+    """In float64, over ten steps: s = d s + (1 - d) g^2; x = x - lr g / (root s + eps)."""
+    settings = schema.RMSprop(lr=0.03, smoothing=0.9, eps=1e-3)
+    settings.parametrization = schema.Parametrization(schema.ParametrizationKind.pixels, 1.0)
+    start = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    image = ImageParameter(start, settings.parametrization).double()
+    optimizer = build_optimizer(image, settings)
+    x, mean = start.double(), torch.zeros(1, 3, 4, 5, dtype=torch.float64)
+    for _ in range(10):
+        image.values.grad = None
+        (image() - 0.3).pow(4).sum().backward()
+        optimizer.step()
+        gradient = 4 * (x - 0.3) ** 3
+        mean = 0.9 * mean + 0.1 * gradient**2
+        x = x - 0.03 * gradient / (mean.sqrt() + 1e-3)
+        torch.testing.assert_close(image().detach(), x, rtol=1e-12, atol=1e-14)
+
+
+def test_only_adam_and_rmsprop_in_pixels_carry_their_state() -> None:
+    every = ((schema.Adam(), True), (schema.RMSprop(), True), (schema.LBFGS(), False))
+    for settings, carried in every:
         settings.parametrization.kind = schema.ParametrizationKind.pixels
         assert carries_state(settings) is carried
-        settings.parametrization.kind = schema.ParametrizationKind.fourier
-        assert not carries_state(settings)
+        for kind in ("fourier", "laplacian"):
+            settings.parametrization.kind = schema.ParametrizationKind[kind]
+            assert not carries_state(settings)

@@ -7,15 +7,24 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers_core import linear, resampled
 from torch import Tensor, nn
 
 from nst_exp.config import schema
 from nst_exp.core.optimizers import build_optimizer
-from nst_exp.core.parametrization import ImageParameter, hartley, spectral_scale
+from nst_exp.core.parametrization import (
+    ImageParameter,
+    hartley,
+    join_bands,
+    pyramid_sizes,
+    spectral_scale,
+    split_bands,
+)
 
 MakeImage = Callable[..., Tensor]
 PIXELS = schema.Parametrization(schema.ParametrizationKind.pixels)
 FOURIER = schema.Parametrization(schema.ParametrizationKind.fourier, decay=0.8)
+LAPLACIAN = schema.Parametrization(schema.ParametrizationKind.laplacian, levels=2)
 
 
 def test_hartley_is_the_sum_of_cosines_and_sines() -> None:
@@ -46,8 +55,8 @@ def test_spectral_scale_falls_with_frequency_as_asked() -> None:
     assert float(scale[0, 0]) == float(scale[0, 1]) == float(scale[0, 15])
 
 
-@pytest.mark.parametrize("settings", [PIXELS, FOURIER])
-@pytest.mark.parametrize("size", [(8, 8), (7, 10)])
+@pytest.mark.parametrize("settings", [PIXELS, FOURIER, LAPLACIAN, replace(LAPLACIAN, levels=16)])
+@pytest.mark.parametrize("size", [(8, 8), (7, 10), (1, 5)])
 def test_image_survives_the_change_of_coordinates(
     settings: schema.Parametrization, size: tuple[int, int], random_image: MakeImage
 ) -> None:
@@ -79,7 +88,7 @@ def test_without_decay_fourier_and_pixels_are_the_same_to_lbfgs(
         target = encoder(random_image(12, 10, 9, torch.float64))["relu2"]
     image = random_image(12, 10, 1, torch.float64)
     losses: dict[str, list[float]] = {}
-    for kind in schema.ParametrizationKind:
+    for kind in (schema.ParametrizationKind.pixels, schema.ParametrizationKind.fourier):
         coordinates = schema.Parametrization(kind, pixel_scale=10.0, decay=0.0)
         parameter = ImageParameter(image, coordinates).double()
         parameter.set_image(image)  # the constructor rounds to float32
@@ -95,3 +104,34 @@ def test_without_decay_fourier_and_pixels_are_the_same_to_lbfgs(
     assert losses["pixels"][-1] < 0.1 * losses["pixels"][0]
     # Rounding in float64, which eight steps of L-BFGS enlarge.
     assert losses["fourier"] == pytest.approx(losses["pixels"], rel=1e-8)
+
+
+@pytest.mark.parametrize(("height", "width", "levels"), [(16, 12, 2), (13, 22, 4), (1, 9, 3)])
+def test_a_laplacian_pyramid_is_what_resizing_loses(height: int, width: int, levels: int) -> None:
+    """Against bilinear interpolation by its weights, in float64; also the derivative."""
+    image = torch.randn(1, 3, height, width, dtype=torch.float64)
+    sizes = pyramid_sizes(height, width, levels)
+    assert sizes[0] == (height, width)
+    assert len(sizes) == levels + 1
+    parts, current = [], image
+    for size, smaller in itertools.pairwise(sizes):
+        assert smaller == tuple(max(1, side // 2) for side in size)
+        coarse = resampled(current, *smaller, linear)
+        parts.append((current - resampled(coarse, *size, linear)).flatten(2))
+        current = coarse
+    values = split_bands(image, sizes)
+    torch.testing.assert_close(values, torch.cat([*parts, current.flatten(2)], dim=2))
+    torch.testing.assert_close(join_bands(values, sizes), image)
+    torch.autograd.gradcheck(lambda x: join_bands(x, sizes), values.requires_grad_())
+
+
+def test_a_pyramid_keeps_its_values_where_the_image_does_not_change(
+    random_image: MakeImage,
+) -> None:
+    """As if the image is clipped to 0..1 where nothing lies outside."""
+    parameter = ImageParameter(random_image(12, 10), LAPLACIAN)
+    with torch.no_grad():
+        parameter.values.add_(torch.randn(parameter.values.shape))  # many values give one image
+    before, image = parameter.values.detach().clone(), parameter().detach()
+    parameter.set_image(image)
+    torch.testing.assert_close(parameter.values.detach(), before, rtol=0, atol=1e-4)  # of 0..255

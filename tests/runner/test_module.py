@@ -23,12 +23,14 @@ Make = Callable[..., StyleTransfer]
 MakeImage = Callable[..., Tensor]
 PIXELS = config.Parametrization(config.ParametrizationKind.pixels)
 FOURIER = config.Parametrization(config.ParametrizationKind.fourier)
+LAPLACIAN = config.Parametrization(config.ParametrizationKind.laplacian, levels=2)
 WOLFE = config.LBFGS(parametrization=PIXELS)
 STEPS_OF_LR = config.LBFGS(
     lr=0.5, line_search=config.LineSearch.none, first_step=0.001, parametrization=PIXELS
 )
 ADAM = config.Adam(parametrization=PIXELS)
-OPTIMIZERS = {"wolfe": WOLFE, "no_search": STEPS_OF_LR, "adam": ADAM}
+RMSPROP = config.RMSprop(parametrization=PIXELS)
+OPTIMIZERS = {"wolfe": WOLFE, "no_search": STEPS_OF_LR, "adam": ADAM, "rmsprop": RMSPROP}
 LOSS = config.Loss(
     content=config.ContentLoss(["relu2"], relative=True),
     style=config.StyleLoss(["relu1", "relu2"], relative=True),
@@ -36,7 +38,7 @@ LOSS = config.Loss(
 
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 every_parametrization = pytest.mark.parametrize(
-    "parametrization", [PIXELS, FOURIER], ids=["pixels", "fourier"]
+    "parametrization", [PIXELS, FOURIER, LAPLACIAN], ids=["pixels", "fourier", "laplacian"]
 )
 
 

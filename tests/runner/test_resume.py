@@ -37,6 +37,9 @@ def _stopped(
         (0, 5, PYRAMID, ""),  # at the end of the first level
         (1, 2, [*PYRAMID, "optimizer=adam", "resolution.averaging=0.9"], ""),
         (0, 3, ["steps=8", "optimizer=adam", "optimizer.milestones=[3,6]"], ""),
+        (1, 2, [*PYRAMID, "optimizer=rmsprop", "resolution.averaging=0.9"], ""),
+        (0, 5, [*PYRAMID, "optimizer=rmsprop", "optimizer.parametrization.kind=pixels"], ""),
+        (1, 3, [*PYRAMID, "optimizer.parametrization.kind=laplacian"], ""),
         (0, 3, REDRAW, ""),  # the next step has new directions
         (0, 5, REDRAW, ""),
         (0, 15, LINE_SEARCH_FAILS, "has not fallen since step 2 of 20"),
