@@ -60,15 +60,14 @@ def stylize(
         NstError: ConfigError, WeightsError, NumericalError or OutputError of
             ``nst_exp.utils.errors``.
     """
-    inputs = {"content": content, "style": style}
-    given = [f"{key}={quote(compose.escape(str(v)))}" for key, v in inputs.items() if v is not None]
+    named = {"content": content, "style": style, "out": out}
+    given = [f"{key}={quote(compose.escape(str(v)))}" for key, v in named.items() if v is not None]
     every = [*overrides, *given]
     with _alone():
         config = compose.make_config(every)
         validate(config)
-        folder = out if out is not None else config.out
-        path = None if folder is None else Path(folder).expanduser()
-        work = partial(run, config, path, overrides=every)
+        folder = None if config.out is None else Path(os.path.expanduser(config.out))
+        work = partial(run, config, folder, overrides=every)
         if os.getpid() == _IMPORTED_BY and multiprocessing.parent_process() is None:
             return work()
         # In a forked process torch waits forever for the threads that its parent had; a new thread

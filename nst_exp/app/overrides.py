@@ -231,11 +231,15 @@ class _Check:
                 yield f"{key}={value}: no such preset{near}\n    presets: {', '.join(names)}"
             elif path := self.own.get((key, value)):
                 try:
-                    OmegaConf.load(path)
+                    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
                 except YAMLError:
-                    pass  # described with its line when the config is composed
+                    return  # described with its line when the config is composed
                 except (OSError, ValueError) as reason:
                     yield f"{path}: cannot be read ({reason}); write KEY: VALUE there, in UTF-8"
+                    return
+                prefix = key if hint else ""  # an experiment holds keys of every group
+                for name in _converted(hint or Config, content, prefix):
+                    yield f"{path}: {name.lstrip('.')} reads as a number; quote it there: '...'"
             return
         if key in ONE_OR_MORE and isinstance(value, str):
             value = [value]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import warnings
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -22,15 +23,8 @@ from nst_exp.core.winograd import accelerate
 from nst_exp.utils.errors import ConfigError, WeightsError
 from nst_exp.utils.suggest import did_you_mean
 
-_LARGEST_SIDE = 1024  # that is tried in search of the least size
-
-
-class ImageTooSmall(ConfigError):
-    """An image has fewer than ``least`` pixels on its shorter side, which the layers need."""
-
-    def __init__(self, problem: str, least: int) -> None:
-        super().__init__(problem)
-        self.least = least
+LARGEST_SIDE = 1024  # that is tried in search of the least size
+WRONG_SIZE = (RuntimeError, AssertionError)  # what networks raise; vision transformers the latter
 
 
 class Encoder(nn.Module):
@@ -116,9 +110,13 @@ def _cut_network(
     settings: schema.Backbone, layers: Sequence[str], device: str, seed: int
 ) -> tuple[fx.GraphModule, dict[str, str]]:
     """Return the network up to the last of ``layers``, and the node of each layer."""
-    with torch.device(device), torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = new_model(settings.name).eval()
+        try:
+            with torch.device(device):
+                model = new_model(settings.name).eval()
+        except NotImplementedError:  # RegNet computes its widths with tensors: not on "meta"
+            model = new_model(settings.name).eval().to(device)
     replace_pooling(model, settings)
     _set_padding(model, settings)
     nodes = _resolve_layers(model, settings.name, layers)
@@ -159,8 +157,7 @@ def feature_maps(encoder: Encoder, image: Tensor, key: str) -> dict[str, Tensor]
     """Compute the feature maps of an image, without a graph; ``key`` is the image's config key.
 
     Raises:
-        ImageTooSmall: If a feature map would be empty.
-        ConfigError: If a layer does not return feature maps.
+        ConfigError: If a feature map would be empty, or a layer does not return feature maps.
     """
     height, width = image.shape[2:]
     try:
@@ -170,10 +167,9 @@ def feature_maps(encoder: Encoder, image: Tensor, key: str) -> dict[str, Tensor]
         least = least_size(encoder)
         if min(height, width) >= least:
             raise
-        raise ImageTooSmall(
+        raise ConfigError(
             f"{key}: {width}x{height} pixels are too few for these layers, which need {least} on "
-            "the shorter side",
-            least,
+            "the shorter side"
         ) from error
     for layer, values in maps.items():
         if values.dim() != 4:
@@ -185,13 +181,20 @@ def feature_maps(encoder: Encoder, image: Tensor, key: str) -> dict[str, Tensor]
 
 
 def least_size(encoder: Encoder) -> int:
-    """Find the side of the smallest square image for which no feature map is empty."""
+    """Find the side of the smallest square image for which no feature map is empty.
+
+    LARGEST_SIDE + 1 if there is none, or if larger ones fail again: some transformers take only
+    multiples of a size.
+    """
     shadow = copy.deepcopy(encoder).to("meta").train(False)  # a copied graph is in training mode
-    for side in range(1, _LARGEST_SIDE + 1):
-        with torch.no_grad(), contextlib.suppress(RuntimeError):
+
+    def fits(side: int) -> bool:
+        with torch.no_grad(), contextlib.suppress(*WRONG_SIZE):
             shadow(torch.empty(1, 3, side, side, device="meta"))
-            return side
-    return _LARGEST_SIDE + 1
+            return True
+        return False
+
+    return bisect_left(range(LARGEST_SIDE + 1), True, lo=1, key=fits)
 
 
 def _set_padding(model: nn.Module, settings: schema.Backbone) -> None:

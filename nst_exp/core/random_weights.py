@@ -1,5 +1,7 @@
 """Random weights for tests and for studies of untrained networks."""
 
+import copy
+
 import torch
 from torch import nn
 
@@ -29,10 +31,11 @@ def draw_weights(trunk: nn.Module, convention: InputConvention, seed: int) -> No
         return
     # Coarse and fine: on fine noise alone all positions look the same to the deep layers, whose
     # variance would be measured far too small for images.
-    noise = torch.randn(8, 3, 64, 64, generator=generator)
+    pixels = _noise_side(trunk)
+    noise = torch.randn(8, 3, pixels, pixels, generator=generator)
     for side in (1, 4, 16):
         coarse = torch.randn(8, 3, side, side, generator=generator)
-        noise += nn.functional.interpolate(coarse, size=(64, 64))
+        noise += nn.functional.interpolate(coarse, size=(pixels, pixels))
     for norm in norms:
         norm.train()
         norm.momentum = None  # a plain average, of this one batch
@@ -40,3 +43,12 @@ def draw_weights(trunk: nn.Module, convention: InputConvention, seed: int) -> No
     trunk(noise * (spread / 2))
     for norm in norms:
         norm.eval()
+
+
+def _noise_side(trunk: nn.Module) -> int:
+    """Return 64 pixels, or the 224 of ImageNet for a network that needs more."""
+    try:
+        copy.deepcopy(trunk).to("meta")(torch.empty(8, 3, 64, 64, device="meta"))
+    except RuntimeError:
+        return 224
+    return 64

@@ -29,6 +29,9 @@ from nst_exp.utils.suggest import did_you_mean
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".h5", ".hdf5", ".onnx")
 MAX_SIDE = 65_535  # as of the keys for sizes
+# Of libwebp and libjpeg, in pixels.
+MAX_SIDE_OF_FORMAT = {".webp": 16_383, ".jpg": 65_500, ".jpeg": 65_500}
+UNKNOWN: Size = (1, 1)
 MAX_NAME_BYTES = 200  # of the result; leaves room for what temporary files add
 
 
@@ -58,12 +61,12 @@ def file_problems(config: Config) -> Iterator[str]:
 def own_sizes(config: Config) -> tuple[Size, list[Size]]:
     """Read width and height of the content's file and of each style's, upright.
 
-    (1, 1) stands for a file that is not there yet or cannot be read: loading it raises the error.
+    UNKNOWN stands for a file that is not there yet or cannot be read: loading it raises the error.
     """
     found: list[Size] = []
     values = [config.content, *config.style]
     for key, value in zip(("content", *style_keys(config)), values, strict=True):
-        found.append((1, 1))
+        found.append(UNKNOWN)
         if image := find_image(value, config.images):
             with suppress(ConfigError):
                 found[-1] = read_size(image.path, key=key, max_megapixels=config.max_megapixels)
@@ -79,7 +82,15 @@ def image_size_problems(config: Config) -> Iterator[str]:
     name, reflects = config.backbone.name, config.backbone.padding is Padding.reflect
     needs = [(least_size(name, layer, reflects), layer) for layer in layers]
     least, layer = max(needs, default=(1, ""))
-    yield from wrong_sizes(config, *own_sizes(config), least, f"{layer} needs")
+    content, styles = own_sizes(config)
+    yield from wrong_sizes(config, content, styles, least, f"{layer} needs")
+    size = content_size(config, content, config.size)
+    limit = MAX_SIDE_OF_FORMAT.get(Path(config.image).suffix.lower(), MAX_SIDE)
+    if limit < max(size) <= MAX_SIDE:
+        yield (
+            f"image={config.image}: this format has at most {limit} pixels on a side, and the "
+            f"result gets {_x(size)}; use image={Path(config.image).stem}.png"
+        )
 
 
 def wrong_sizes(
@@ -131,7 +142,7 @@ def _wrong_sizes(
             given, change = _style_change(config, value)
     else:
         return
-    name = "a square" if (content if key == "content" else style) == (1, 1) else f"the {key}"
+    name = "a square" if (content if key == "content" else style) == UNKNOWN else f"the {key}"
     where = "" if first == last else " at the first level"
     yield (
         f"{given}: {need} at least {least} pixels on the shorter side, and {name} image gets "

@@ -13,7 +13,6 @@ from nst_exp.images import LoadedImage, load_image, resolve_image, save_image
 from nst_exp.images.lookup import ResolvedImage
 from nst_exp.images.size import content_size, style_side, style_size
 from nst_exp.images.tensors import to_array, to_tensor
-from nst_exp.images.validate import wrong_sizes
 from nst_exp.results.record import SAVED_INPUTS
 from nst_exp.utils.errors import ConfigError
 
@@ -40,11 +39,6 @@ class Inputs:
     def images(self) -> list[LoadedImage]:
         """Return the content image and the style images."""
         return [self.loaded[key] for key in ("content", *style_keys(self.config))]
-
-    def wrong_sizes(self, least: int) -> list[str]:
-        """Describe the image that has fewer than ``least`` pixels on its shorter side."""
-        content, *styles = (image.original_size for image in self.images())
-        return list(wrong_sizes(self.config, content, styles, least, "the network needs"))
 
     def tensors(self, level_size: int) -> tuple[Tensor, list[Tensor], Tensor | None]:
         """Return content, styles, and the image to start from, if any, each (1, 3, H, W)."""

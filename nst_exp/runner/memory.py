@@ -2,7 +2,6 @@
 
 import ctypes
 import errno
-import logging
 import math
 import os
 import re
@@ -16,14 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nst_exp.config.loss_layers import layers_read, resolve_layers
-from nst_exp.config.pyramid import total_steps
+from nst_exp.config.pyramid import build_levels, total_steps
 from nst_exp.config.schema import LBFGS, Config, ParametrizationKind
-from nst_exp.core.encoder import Encoder, build_shadow
+from nst_exp.core.encoder import LARGEST_SIDE, WRONG_SIZE, Encoder, least_size
 from nst_exp.images.size import Size, content_size, style_size
+from nst_exp.images.validate import wrong_sizes
+from nst_exp.runner.network import shadow_network
 from nst_exp.utils.errors import ConfigError
-
-log = logging.getLogger(__name__)
 
 IMAGE_BYTES = 12  # per pixel: three float32
 # Peak of an evaluation over the bytes of all maps, in-place layers counted too: gradients, Gram
@@ -39,10 +37,10 @@ _HUGE_PAGE, _RESERVED = 2 * 2**20, 2 * 2**30  # only what is used becomes real m
 _CPU_MESSAGES = re.compile(r"not enough memory|can't allocate memory|bad alloc", re.IGNORECASE)
 
 
-def check_memory(
+def check_size(
     config: Config, content_own: Size, styles_own: Sequence[Size], device: torch.device
-) -> None:
-    """Compare what a run needs with what the device has, without loading weights.
+) -> list[str]:
+    """Compare what a run needs with what the network and the device allow; weights are not loaded.
 
     Args:
         config: Config of the run.
@@ -50,12 +48,15 @@ def check_memory(
         styles_own: Those of the style images' files.
         device: Where the run will compute.
 
+    Returns:
+        A warning if the run needs more memory than is free, or more than there is with ``force``.
+
     Raises:
-        ConfigError: If the run needs more than there is in all, and ``force`` is not set. With less
-            than that, but more than is free, a warning is logged.
+        ConfigError: If the network lacks a layer, an image is too small for it, or the run needs
+            more memory than there is and ``force`` is not set.
     """
-    loss = resolve_layers(config.loss, config.backbone)
-    shadow = build_shadow(config.backbone, layers_read(loss))
+    shadow = shadow_network(config)
+    _check_first_level(config, content_own, styles_own, shadow)
 
     def largest_style(of: Config) -> Size:
         sizes = [
@@ -66,7 +67,7 @@ def check_memory(
     def needed(size: int) -> int:
         same = replace(config, size=size)
         image, style = content_size(same, content_own, size), largest_style(same)
-        with suppress(RuntimeError):  # too small for the network, which is reported elsewhere
+        with suppress(*WRONG_SIZE):
             return estimate(shadow, same, image, style)
         return 0
 
@@ -80,14 +81,35 @@ def check_memory(
     if total is not None and bytes_needed > total:
         fact += f"{'the GPU' if device.type == 'cuda' else 'this machine'} has {total / 1e9:.1f} GB"
         if config.force:
-            log.warning(f"{fact}; tried nevertheless, as force=true asks for")
-            return
+            return [f"{fact}; tried nevertheless, as force=true asks for"]
         largest = bisect_left(range(1, config.size), True, key=lambda size: needed(size) > total)
         helps = largest > 0 and needed(largest) > 0  # and the network takes it
         advice = f"use size={largest} or less" if helps else "lower resolution.style_size"
         raise ConfigError(f"{fact}; {advice}, or force=true to try it")
     if free is not None and bytes_needed > free:
-        log.warning(f"{fact}{free / 1e9:.1f} GB are free; {remedies(config)}")
+        return [f"{fact}{free / 1e9:.1f} GB are free; {remedies(config)}"]
+    return []
+
+
+def _check_first_level(
+    config: Config, content: Size, styles: Sequence[Size], shadow: Encoder
+) -> None:
+    """Raise ConfigError if the network cannot compute the maps of the smallest images."""
+    first = build_levels(config.resolution, config.size, config.steps)[0].size
+    sizes = [content_size(config, content, first)]
+    sizes += [style_size(config, content, own, first, index) for index, own in enumerate(styles)]
+    for width, height in sizes:
+        try:
+            _bytes_of_maps(shadow, width, height)
+        except WRONG_SIZE:
+            problems: list[str] = []
+            if (least := least_size(shadow)) <= LARGEST_SIDE:
+                problems += wrong_sizes(config, content, styles, least, "the network needs")
+            problems = problems or [
+                f"backbone.name={config.backbone.name}: takes no images of {width}x{height} "
+                "pixels; use another network"
+            ]
+            raise ConfigError(problems) from None
 
 
 def estimate(encoder: Encoder, config: Config, image: Size, style: Size) -> int:

@@ -19,7 +19,7 @@ from nst_exp.config import schema
 from nst_exp.config.loss_layers import layers_read, resolve_layers
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import plain
-from nst_exp.core.encoder import Encoder, build_encoder, feature_maps
+from nst_exp.core.encoder import Encoder, build_encoder, build_shadow, feature_maps
 from nst_exp.core.normalized import normalize_encoder
 from nst_exp.results.record import Record
 from nst_exp.runner.calibration import load_calibration_images, record_normalization
@@ -124,9 +124,21 @@ def reference_network(settings: schema.Backbone) -> Network:
     return Network(encoder, settings, loss, key)
 
 
+def shadow_network(config: Config) -> Encoder:
+    """Build the network of a run on torch's device "meta", without weights.
+
+    Raises:
+        ConfigError: If it lacks a layer of the loss.
+    """
+    settings = config.backbone
+    layers = layers_read(resolve_layers(config.loss, settings))
+    key = _network_key(settings, layers)
+    return _shadow(_Keyed(key, lambda: build_shadow(settings, layers)))
+
+
 def clear_caches() -> None:
     """Free the memory of everything that is cached for the next run."""
-    for cached in (_load, _build, _target_maps):
+    for cached in (_load, _build, _shadow, _target_maps):
         cached.cache_clear()
 
 
@@ -171,6 +183,11 @@ def _load(keyed: _Keyed[schema.Backbone]) -> LoadedWeights | str:
 def _build(
     keyed: _Keyed[Callable[[], tuple[Encoder, dict[str, Tensor]]]],
 ) -> tuple[Encoder, dict[str, Tensor]]:
+    return keyed.value()
+
+
+@lru_cache(maxsize=8)
+def _shadow(keyed: _Keyed[Callable[[], Encoder]]) -> Encoder:
     return keyed.value()
 
 

@@ -19,7 +19,6 @@ from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict
 from nst_exp.config.styles import style_shares
 from nst_exp.config.validate import objective_notes
-from nst_exp.core.encoder import ImageTooSmall
 from nst_exp.images import load_image
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.lock import folder_lock
@@ -31,7 +30,7 @@ from nst_exp.runner.evaluate import evaluate
 from nst_exp.runner.inputs import Inputs, load_inputs
 from nst_exp.runner.level import build_module
 from nst_exp.runner.logger import log_settings
-from nst_exp.runner.memory import check_memory
+from nst_exp.runner.memory import check_size
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network, make_network
 from nst_exp.runner.regions import RegionMaps, read_regions, save_preview
@@ -177,7 +176,8 @@ class _Run:
             earlier = check_compatible(folder, config, hashes)
         if earlier.get("status") != "done":
             content, *styles = (image.original_size for image in inputs.images())
-            check_memory(config, content, styles, memory_device(config.trainer))
+            for note in check_size(config, content, styles, memory_device(config.trainer)):
+                log.warning(note)
         if folder is not None:
             earlier = open_folder(folder, config, hashes)
             for place in ("", "snapshots", "inputs"):
@@ -249,12 +249,9 @@ class _Run:
         callbacks = [self.recorder, self.progress, checkpoints]
         trainer = make_trainer(config.trainer, level.steps, callbacks)
         device = trainer.strategy.root_device
-        try:
-            module = build_module(
-                level, config, self.inputs, self.network, self.module, device, self.regions
-            )
-        except ImageTooSmall as error:  # of networks whose least size is not known earlier
-            raise ConfigError(self.inputs.wrong_sizes(error.least) or error.problems) from error
+        module = build_module(
+            level, config, self.inputs, self.network, self.module, device, self.regions
+        )
         self.module = module
         if level.index == 0 and not resumed:
             self.recorder.record_image(module.image(), 0)

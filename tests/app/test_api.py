@@ -63,6 +63,11 @@ def test_bad_values_raise_config_error_and_make_no_folder(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_folder_of_an_unknown_user_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^out=~nobody-x/a: there is no such user; write \./~"):
+        nst_exp.stylize(out="~nobody-x/a", overrides=TINY)
+
+
 def test_config_of_the_caller_stays_as_it_is() -> None:
     config = nst_exp.make_config(TINY)
     run(config)

@@ -1,6 +1,7 @@
 """What a user reads after a mistake on the command line: key, value, what is allowed."""
 
 import random
+import re
 import shlex
 import string
 from pathlib import Path
@@ -211,6 +212,30 @@ def test_own_presets_are_known_and_their_mistakes_are_named(tmp_path: Path) -> N
     check_arguments(["--config-dir", str(tmp_path), "loss=mine"])
     with pytest.raises(ConfigError, match="did you mean 'mine'"):
         check_arguments([f"--config-dir={tmp_path}", "loss=mien"])
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("loss/mine.yaml", "content: {layers: [1.10]}", "loss.content.layers"),
+        ("experiment/mine.yaml", "# @package _global_\ncontent: 1_2", "content"),
+        ("experiment/mine.yaml", "# @package _global_\ninit: {file: true}", "init.file"),
+        ("backbone/mine.yaml", "name: 0x10", "backbone.name"),
+    ],
+)
+def test_texts_of_own_presets_that_yaml_converts_are_refused(
+    tmp_path: Path, file: str, content: str, said: str
+) -> None:
+    path = tmp_path / file
+    path.parent.mkdir()
+    group = path.parent.name
+    chosen = [f"--config-dir={tmp_path}", f"{'+' * (group == 'experiment')}{group}=mine"]
+    path.write_text(re.sub(r"(1.10|1_2|true|0x10)", r"'\1'", content))
+    check_arguments(chosen)
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        check_arguments(chosen)
+    assert str(caught.value) == f"{path}: {said} reads as a number; quote it there: '...'"
 
 
 TEXTS = r"""

@@ -17,7 +17,7 @@ from torchvision import models
 
 from nst_exp.config import layer_names
 from nst_exp.config.schema import Backbone, InputConvention, Padding, Pool
-from nst_exp.core.encoder import Encoder, build_encoder, feature_maps, least_size
+from nst_exp.core.encoder import Encoder, build_encoder, build_shadow, feature_maps, least_size
 from nst_exp.core.pooling import L2Pool, replace_pooling
 from nst_exp.images import named_images
 from nst_exp.images.tensors import to_tensor
@@ -346,6 +346,19 @@ def test_random_weights_are_determined_by_the_seed() -> None:
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["trunk.conv1.weight"], other["trunk.conv1.weight"])
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "side"),
+    [("inception_v3", "Mixed_6a.cat", 96), ("regnet_x_400mf", "stem", 32)],
+)
+def test_random_weights_of_any_network(name: str, layer: str, side: int) -> None:
+    """The first takes no images of 64 pixels; the second cannot be built on torch's "meta"."""
+    settings, image = Backbone(name=name), torch.rand(1, 3, side, side)
+    maps = build_encoder(settings, [layer], None)(image)
+    assert 0.05 <= float(maps[layer].square().mean()) <= 100
+    shadow = build_shadow(settings, [layer])
+    assert shadow(image.to("meta"))[layer].shape == maps[layer].shape
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Images that are too small for the layers: the message has a value that helps."""
 
+import re
 from enum import StrEnum
 from operator import attrgetter
 from pathlib import Path
@@ -149,6 +150,18 @@ def test_lines_can_only_be_cropped() -> None:
     for content, style in ((LINE, SQUARE), (SQUARE, LINE)):
         (line,) = problems("size=384", content, style)
         assert line.endswith("; crop the image")
+
+
+@pytest.mark.parametrize(
+    ("size", "image", "limit"),
+    [(16_384, "a.webp", 16_383), (65_501, "a.JPG", 65_500), (65_501, "a.jpeg", 65_500)],
+)
+def test_result_that_its_format_cannot_hold(size: int, image: str, limit: int) -> None:
+    (line,) = image_size_problems(config_of(f"size={size} image={image}"))
+    assert line.startswith(f"image={image}: this format has at most {limit} pixels on a side, and")
+    assert re.search(rf" gets {size}x\d+; use image=a\.png$", line)
+    for words in (f"size={limit} image={image}", f"size={size} image=a.png"):
+        assert list(image_size_problems(config_of(words))) == []
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "avif"])

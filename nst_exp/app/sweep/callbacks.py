@@ -29,7 +29,7 @@ from nst_exp.results.lock import LOCK, check_free, folder_lock
 from nst_exp.results.record import read_record
 from nst_exp.results.run_folder import check_compatible, find_run_folders
 from nst_exp.results.sweep_plan import SweepPlan, add_finished_jobs, values_of
-from nst_exp.runner.validate import validate
+from nst_exp.runner.validate import validate, validate_here
 from nst_exp.utils.errors import ConfigError, NstError
 
 log = logging.getLogger(__name__)
@@ -69,16 +69,15 @@ class ValidateConfig(Callback):
         check_folders(config.hydra)
         typed = to_config(config)
         validate(typed)
-        if typed.trainer.accelerator in ("gpu", "cuda", "mps"):
-            from nst_exp.runner.trainer import check_device  # imports torch
-
-            check_device(typed.trainer)
         # Hydra writes its own files into the folder even before the run can refuse it.
         folder = Path(config.hydra.run.dir)
+        earlier: dict[str, Any] = {}
         with suppress(OSError):  # an image that cannot be read; loading it raises the error
             hashes = input_hashes(typed)
             check_free(folder)
-            check_compatible(folder, typed, hashes)
+            earlier = check_compatible(folder, typed, hashes)
+        if earlier.get("status") != "done":
+            validate_here(typed)
 
 
 class SweepSession(Callback):

@@ -30,7 +30,7 @@ from nst_exp.results.sweep_plan import (
     values_of,
     write_plan,
 )
-from nst_exp.runner.validate import validate
+from nst_exp.runner.validate import validate, validate_here
 from nst_exp.utils.errors import ConfigError, NstError
 
 
@@ -71,12 +71,16 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
     else:
         prepare_search(sweeper, overrides)
         _typed(config, [choices[0] for choices in _choices(overrides)])
+    here = not is_a(config.hydra.launcher, "SlurmLauncher")  # a node may have other memory
     problems: dict[str, list[str]] = {}
     jobs: list[SweepJob] = []
     for job in grid:
         values = values_of(job, varied)
         try:
-            name = folders.choose(_typed(config, job), values)
+            typed = _typed(config, job)
+            name = folders.choose(typed, values)
+            if here and read_record(folder / name).get("status") != "done":
+                validate_here(typed)
             jobs.append(SweepJob(int(name.partition("_")[0]), name, job, values))
         except NstError as error:
             for problem in getattr(error, "problems", [str(error)]):
