@@ -64,7 +64,7 @@ def test_what_a_preset_sets_is_in_a_valid_config(group: str, name: str) -> None:
 
     def compare(said: dict[str, Any], node: Any) -> None:
         for key, value in said.items():
-            found = getattr(node, key)
+            found = node[key] if isinstance(node, dict) else getattr(node, key)
             if isinstance(value, dict) and key != "panels":
                 compare(value, found)
             elif key not in ("panels", "sources") and value != "" and "${" not in str(value):

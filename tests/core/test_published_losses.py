@@ -18,7 +18,6 @@ from torchvision import models
 from nst_exp.app.api import make_config
 from nst_exp.config.layer_names import aliases
 from nst_exp.config.loss_layers import layers_read, resolve_layers
-from nst_exp.config.presets import groups
 from nst_exp.core.encoder import build_encoder, feature_maps
 from nst_exp.core.objective import build_objective
 from nst_exp.core.targets import whole_image
@@ -217,7 +216,7 @@ FORMULAS = {
 }
 
 
-@pytest.mark.parametrize("name", groups()["loss"])
+@pytest.mark.parametrize("name", FORMULAS)
 def test_loss_preset_is_the_published_formula(
     name: str, random_image: Callable[..., Tensor]
 ) -> None:

@@ -1,0 +1,217 @@
+"""The presets of papers with other representations of style, against their formulas in loops."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+import torch
+from helpers_core import random_maps
+from helpers_statistics import (
+    naive_correlation,
+    naive_emd,
+    naive_histogram,
+    naive_neural,
+    naive_palette,
+    naive_similarity,
+    naive_sliced,
+    places,
+)
+from test_published_losses import FORMULAS, STYLE, assert_same, interior, mse, sse
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d, interpolate
+
+from nst_exp.app.api import make_config
+from nst_exp.config.loss_layers import layers_read, resolve_layers
+from nst_exp.config.presets import groups
+from nst_exp.core.objective import build_objective
+from nst_exp.core.statistics.sliced import Sliced
+from nst_exp.core.targets import whole_image
+from nst_exp.core.terms import variation_of_style
+
+Maps = Mapping[str, Tensor]
+Total = Callable[[Tensor, Maps, Maps, Maps], Tensor]  # of the image, its maps, content's, style's
+RELU = [
+    f"relu{block}_{k}" for block, count in enumerate((2, 2, 3, 3), 1) for k in range(1, count + 1)
+]
+STROTSS = ["rgb", *RELU[:7], "relu4_3", "relu5_3"]
+
+
+def count(f: Tensor) -> int:
+    return f[0, 0].numel()
+
+
+def products(f: Tensor, other: Tensor) -> Tensor:
+    """Gram matrix per position."""
+    rows, others = f[0].flatten(1), other[0].flatten(1)
+    return rows @ others.T / count(f)
+
+
+def gram(f: Tensor) -> Tensor:
+    return products(f, f)
+
+
+def moments(f: Tensor) -> tuple[Tensor, Tensor]:
+    values = f[0].flatten(1)
+    return values.mean(dim=1), values.std(dim=1, correction=0)
+
+
+def spst(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
+    """Weights of spst.py: 1e3 / N^2 for Gram matrices; for means and deviations 1e4 at any N."""
+    total = mse(f["relu4_2"], p["relu4_2"])
+    for layer in STYLE:
+        pairs = zip(moments(f[layer]), moments(s[layer]), strict=True)
+        total = total + 1e3 / f[layer].shape[1] ** 2 * mse(gram(f[layer]), gram(s[layer]))
+        total = total + 1e4 * sum(mse(x, y) for x, y in pairs)
+    return total
+
+
+def demystifying(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
+    """bn_loss.py: squared differences over N; times 1e3 M, and the Laplacian / 8 as gradient."""
+    total = sse(f["relu4_2"], p["relu4_2"])
+    for layer in STYLE:
+        pairs = zip(moments(f[layer]), moments(s[layer]), strict=True)
+        total = total + 1e3 * count(f[layer]) * sum(mse(x, y) for x, y in pairs)
+    squares = sum((256 * image).diff(dim=d).square().sum() for d in (2, 3))
+    return total + 1e-2 / 8 * squares / 2
+
+
+def novak(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
+    """Eq. 4 of Gatys et al. with F - 1, also of neighboring blocks; weights by depth."""
+    total = mse(f["relu4_2"], p["relu4_2"])
+    pairs = [(layer, layer) for layer in RELU]
+    pairs += [("relu1_2", "relu2_1"), ("relu2_2", "relu3_1"), ("relu3_3", "relu4_1")]
+    for one, two in pairs:
+        weight = 0.5 ** RELU.index(one)
+        found, target = (
+            products(m[one] - 1, interpolate(m[two], size=m[one].shape[2:]) - 1) for m in (f, s)
+        )
+        total = total + 1e3 * weight / 4 * mse(found, target)
+    return total
+
+
+def risser(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
+    total = sse(f["relu4_1"], p["relu4_1"]) / sse(p["relu4_1"], 0)
+    for layer in STYLE[:4]:
+        total = total + 5 * sse(gram(f[layer]), gram(s[layer])) / sse(gram(s[layer]), 0)
+    for layer in ("relu1_1", "relu4_1"):
+        size = sse(s[layer], 0) / count(s[layer])
+        total = total + 5 * naive_histogram(f[layer], s[layer]) / size
+    squares = sum(image.diff(dim=d).square().sum() for d in (2, 3)) / image.numel()
+    return total + variation_of_style(s["rgb"]) * squares + outside(image)
+
+
+def lapstyle(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
+    """jcjohnson's loss with content weight 20, and 100 times the Laplacians of pixels in 0..256."""
+    total = 20 * mse(f["relu4_2"], p["relu4_2"]) + 1e-3 * interior(256 * image)
+    for layer in STYLE:
+        channels = f[layer].shape[1]
+        total = total + 100 * mse(gram(f[layer]) / channels, gram(s[layer]) / channels)
+    kernel = image.new_tensor([[0, -1, 0], [-1, 4, -1], [0, -1, 0]]).expand(1, 3, 3, 3)
+    ours, theirs = (conv2d(avg_pool2d(256 * x, 4), kernel) for x in (image, p["rgb"]))
+    return total + 100 * mse(ours, theirs)
+
+
+def cnnmrf(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
+    total = 20 * mse(f["relu4_1"], p["relu4_1"]) + 1e-3 * interior(256 * image)
+    for layer in ("relu3_1", "relu4_1"):
+        height, width = f[layer].shape[2:]
+        sum_of_squares = naive_correlation(f[layer], s[layer], 3, 1) * (height - 2) * (width - 2)
+        total = total + 5.6e-6 * sum_of_squares
+    return total
+
+
+def heitz(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
+    total = outside(image)
+    for layer in RELU:
+        statistic = Sliced(None, seed=0, redraw=64)
+        lists, directions = statistic.prepare_target(statistic.summarize(s[layer]))
+        size = lists.square().mean() * len(directions)
+        total = total + naive_sliced(f[layer], s[layer], directions) / size
+    return total
+
+
+def columns(maps: Maps, layers: list[str], scale: bool) -> Tensor:
+    """Maps at a quarter of the image's size, each divided by its number of channels if asked."""
+    size = [side // 4 for side in maps["rgb"].shape[2:]]
+    parts = [interpolate(maps[layer], size=size, mode="bilinear") for layer in layers]
+    return torch.cat(
+        [
+            part * (weight_of(layer) if scale else 1)
+            for layer, part in zip(layers, parts, strict=True)
+        ],
+        1,
+    )
+
+
+def weight_of(layer: str) -> float:
+    """One over the number of channels of VGG-16's layer."""
+    return 1 / {"1": 64, "2": 128, "3": 256, "4": 512}[layer[4]]
+
+
+def strotss(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
+    """(a content + EMD + moments + palette / a) of STROTSS with a = 16, over few positions."""
+    ours, content, style = (columns(maps, STROTSS, False) for maps in (f, p, s))
+    (mu, sigma), (mu_s, sigma_s) = (
+        (x.mean(dim=(0, 2, 3)), torch.cov(x[0].flatten(1), correction=0)) for x in (ours, style)
+    )
+    difference = (mu - mu_s).abs().mean() + (sigma - sigma_s).abs().mean()
+    palette = naive_palette(f["rgb"], s["rgb"])
+    total = 16 * naive_similarity(ours, content) + naive_emd(ours, style) + difference
+    return total + palette / 16 + outside(image)
+
+
+def nnst(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
+    """Neighbors of the content's hypercolumns, and of single layers at every fourth pixel."""
+    ours, content, style = (columns(maps, RELU, True) for maps in (f, p, s))
+    x, y, z = (
+        torch.stack(places(v - v.mean(dim=(2, 3), keepdim=True))) for v in (ours, content, style)
+    )
+    x, y, z = (rows / rows.norm(dim=1, keepdim=True) for rows in (x, y, z))
+    fixed = z[(y @ z.T).argmax(dim=1)]
+    total = 1 - (x * fixed).sum(dim=1).mean() + outside(image)
+    for layer, stride in zip(RELU[1:], (4, 2, 2, *[1] * 6), strict=True):
+        total = total + 0.1 * naive_neural(f[layer], s[layer], 1, stride)
+    return total
+
+
+def outside(image: Tensor) -> Tensor:
+    return 1e3 * (image - image.clamp(0, 1)).square().mean()
+
+
+TOTALS: dict[str, Total] = {
+    "galerne2024_spst": spst,
+    "li2017_demystifying": demystifying,
+    "novak2016": novak,
+    "risser2017": risser,
+    "li2017_lapstyle": lapstyle,
+    "li2016_cnnmrf": cnnmrf,
+    "heitz2021": heitz,
+    "kolkin2019_strotss": strotss,
+    "kolkin2022_nnst": nnst,
+}
+
+
+def test_every_loss_preset_has_a_formula() -> None:
+    assert {*groups()["loss"]} == {*FORMULAS, *TOTALS}
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_preset_is_the_formula_of_the_paper(name: str, random_image: Callable[..., Tensor]) -> None:
+    """On random maps, with a style image of another size, in value and gradient."""
+    config = make_config([f"loss={name}"])
+    loss = resolve_layers(config.loss, config.backbone)
+    channels = {"1": 2, "2": 3, "3": 4, "4": 5, "5": 3}
+
+    def maps(seed: int, width: int) -> dict[str, Tensor]:
+        found = {"rgb": random_image(12, width, seed, torch.float64)}
+        for k, layer in enumerate(name for name in layers_read(loss) if name != "rgb"):
+            block = layer[4]
+            found[layer] = random_maps(seed + k, channels[block], 5 - int(block) // 2, width - 9)
+        return found
+
+    features, content, style = maps(0, 12), maps(20, 12), maps(40, 14)
+    image = features["rgb"]
+    # The image is a layer as well: its gradient is the sum of both uses.
+    at = [value.requires_grad_() for value in features.values()]
+    objective = build_objective(loss, config.alpha, config.beta, content, whole_image(style))
+    found = objective(image, features).total
+    assert_same(found, TOTALS[name](image, features, content, style), at, rtol=1e-9)
