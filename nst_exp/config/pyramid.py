@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nst_exp.config.schema import Config, Resolution
+from nst_exp.config.schema import ColorMode, Config, Resolution
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,15 @@ def build_levels(resolution: Resolution, size: int, steps: int | None) -> list[L
 
 def total_steps(config: Config) -> int:
     """Return the steps of a run, over all levels."""
+    return sum(level.steps for level in levels_of(config))
+
+
+def levels_of(config: Config) -> list[Level]:
+    """Build the levels of a run; one of 0 steps if nothing is optimized."""
     levels = build_levels(config.resolution, config.size, config.steps)
-    return sum(level.steps for level in levels)
+    if config.color is ColorMode.transfer:
+        return [Level(0, config.size, 0, 0)]
+    return levels
 
 
 def _level_sizes(resolution: Resolution, size: int) -> list[int]:

@@ -348,6 +348,7 @@ class Config:
     bit_depth: int = key(8, "bits per channel; 16 for .png and .tif", choices=(8, 16))
     max_megapixels: float = key(178.0, "larger input files are refused", above=0)
     background: str = key("white", "color behind transparent pixels of the inputs")
+    keep_alpha: bool = key(False, "give the result the content's transparent parts")
     overwrite: bool = key(False, "start again in a folder that holds a finished run")
     force: bool = key(False, "try a size that needs more memory than there is")
     fail_fast: bool = key(False, "stop a sweep at the first job that fails")

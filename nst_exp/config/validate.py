@@ -8,7 +8,7 @@ from typing import Any
 from nst_exp.config import layer_names
 from nst_exp.config.keys import Key, typed, walk
 from nst_exp.config.pyramid import build_levels
-from nst_exp.config.schema import LBFGS, Config, InitKind, LineSearch, StyleFit
+from nst_exp.config.schema import LBFGS, ColorMode, Config, InitKind, LineSearch, StyleFit
 from nst_exp.config.validate_terms import term_problems
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
@@ -172,6 +172,8 @@ def _styles(config: Config) -> Iterator[str]:
             yield f"{typed(key, values)}: has {len(values)} values for {count} styles; give {count}"
     if weights and not sum(weights):
         yield f"{typed('style_weights', weights)}: the sum is 0; give one style a weight above 0"
+    if config.color is ColorMode.transfer and count > 1:
+        yield "color=transfer: takes the colors of one image; name one style"
     if any(weight < 0 for weight in config.regions.content_weights.values()):
         yield "regions.content_weights: a weight is below 0; give 0 or more"
     maps, listed = config.style_map, typed("style_map", config.style_map)

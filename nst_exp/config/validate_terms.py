@@ -95,11 +95,9 @@ def _statistic(name: str, term: ContentLoss | StyleLoss, config: Config) -> Iter
         if (value := getattr(term, key)) != defaults[key]:
             shown = typed(f"{name}.{key}", getattr(value, "name", value))
             yield f"{shown}: only read with {chosen}={readers}; leave it out"
-    if kind in _WITHOUT_POSITIONS and config.content_map is not None:
-        yield (
-            f"{chosen}={kind}: compares whole images, not regions; leave content_map out, or use "
-            "another"
-        )
+    regions = "content_map" if config.content_map is not None else "keep_alpha=true"
+    if kind in _WITHOUT_POSITIONS and (config.content_map is not None or config.keep_alpha):
+        yield f"{chosen}={kind}: compares whole images; leave {regions} out, or use another"
     if normalized and term.relative:
         yield f"{name}.relative=true: not with {chosen}={kind}; use {name}.relative=false"
     if kind == "palette" and term.layers != [RGB]:

@@ -45,6 +45,7 @@ class LoadedImage:
     sha256: str  # of the file
     original_size: tuple[int, int]  # width, height, upright; ``image`` is smaller after a hint
     warnings: list[str] = field(default_factory=list)  # "KEY=PATH: fact"
+    alpha: Image.Image | None = None  # the opacity, mode L, if the file has transparent parts
 
 
 def load_image(
@@ -83,12 +84,13 @@ def load_image(
         check_samples(image)
         image.info["cicp"] = read_cicp(image)
         image.load()
-        result = to_srgb(image, rawmode, background, notes)
-        result.info.clear()  # files saved from this image must not inherit its profile
+        result, alpha = to_srgb(image, rawmode, background, notes)
         orientation = _orientation(image, notes)
-        # Applied to the file's own EXIF data, exif_transpose would fail if it is damaged.
-        result.getexif()[ExifTags.Base.Orientation] = orientation
-        ImageOps.exif_transpose(result, in_place=True)
+        for part in (result, alpha) if alpha else (result,):
+            part.info.clear()  # files saved from this image must not inherit its profile
+            # Applied to the file's own EXIF data, exif_transpose would fail if it is damaged.
+            part.getexif()[ExifTags.Base.Orientation] = orientation
+            ImageOps.exif_transpose(part, in_place=True)
         frames = 1
         if image.format != "MPO":  # a photo with its preview or depth map, not an animation
             with suppress(Exception):  # damage after the first frame, which is decoded already
@@ -102,6 +104,7 @@ def load_image(
         sha256=sha256,
         original_size=full[::-1] if orientation >= 5 else full,
         warnings=[f"{key}={escape(path)}: {note}" for note in notes],
+        alpha=alpha,
     )
 
 

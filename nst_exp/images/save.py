@@ -31,8 +31,9 @@ def save_image(
     """Write an image file, complete or not at all.
 
     Args:
-        pixels: Floats of shape (H, W, 3), sRGB; clipped to 0..1 and rounded.
-        path: The file; its suffix, one of SUFFIXES, is the format.
+        pixels: Floats of shape (H, W, 3), sRGB, or (H, W, 4) with the opacity; clipped to 0..1 and
+            rounded.
+        path: The file; its suffix, one of SUFFIXES, is the format. JPEG has no opacity.
         bit_depth: 8, or 16 for SUFFIXES_16_BIT.
         metadata: Text chunks of a PNG (names of 1 to 79 Latin-1 characters), or else the
             description, as JSON (JPEG: 64 kB at most).
@@ -87,6 +88,7 @@ def _encode_tiff(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, st
         metadata=None,
         iccprofile=srgb_icc(),
         software=False,
+        extrasamples=["UNASSALPHA"] if samples.shape[2] == 4 else None,
     )
 
 
@@ -99,12 +101,13 @@ def _encode_png(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, str
         Image.fromarray(samples).save(out, "PNG", pnginfo=info)
         return
     # Pillow does not write 16-bit RGB.
-    height, width, _ = samples.shape
+    height, width, channels = samples.shape
     rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
     above = np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
     filtered = np.insert(rows - above, 0, 2, axis=1)  # filter 2: each row minus the one above
     out.write(b"\x89PNG\r\n\x1a\n")
-    putchunk(out, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+    kind = 2 if channels == 3 else 6  # RGB or RGBA
+    putchunk(out, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
     for chunk in info.chunks:
         putchunk(out, chunk[0], chunk[1])
     putchunk(out, b"IDAT", zlib.compress(filtered.tobytes()))

@@ -36,11 +36,16 @@ _WHITE, _HLG_PEAK = 203.0, 1000.0  # cd/m^2: ITU-R BT.2408 and BT.2100
 _KNEE = 0.5  # linear light, of white 1; brighter parts are compressed if the image exceeds white
 
 
-def to_srgb(image: Image.Image, rawmode: str, background: str, notes: list[str]) -> Image.Image:
+def to_srgb(
+    image: Image.Image, rawmode: str, background: str, notes: list[str]
+) -> tuple[Image.Image, Image.Image | None]:
     """Convert a decoded image to 8-bit sRGB, composited over ``background``.
 
     ``rawmode`` is how the file stores its samples, from Pillow's tile ("RGB;16B", "L;4"). What the
     user should know is added to ``notes``.
+
+    Returns:
+        The colors, and the opacity (L) if there is transparency.
 
     Raises:
         UnsupportedPixels: If samples are floats, or integers beyond 16 bits.
@@ -50,12 +55,12 @@ def to_srgb(image: Image.Image, rawmode: str, background: str, notes: list[str])
         notes.append(f"its {bits}-bit samples are read as 8-bit")
     base, alpha = _split_alpha(image, rawmode)
     colors = _apply_profile(base, image.info, notes)
-    if alpha is not None and alpha.getextrema() != (255, 255):
-        canvas = Image.new("RGB", colors.size, background)
-        canvas.paste(colors, mask=alpha)
-        colors = canvas
-        notes.append("its transparent parts are filled with the background color")
-    return colors
+    if alpha is None or alpha.getextrema() == (255, 255):
+        return colors, None
+    canvas = Image.new("RGB", colors.size, background)
+    canvas.paste(colors, mask=alpha)
+    notes.append("its transparent parts are filled with the background color")
+    return canvas, alpha
 
 
 def _split_alpha(image: Image.Image, rawmode: str) -> tuple[Image.Image, Image.Image | None]:

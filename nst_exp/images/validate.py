@@ -265,6 +265,8 @@ def _result(config: Config) -> Iterator[str]:
         yield f"image={name}: must be a file name without a folder; the folder is out=DIR"
     elif suffix not in SUFFIXES:
         yield f"image={name}: must be a file name in {', '.join(sorted(SUFFIXES))}"
+    elif config.keep_alpha and suffix in (".jpg", ".jpeg"):
+        yield f"keep_alpha=true: image={name} has no transparency; use image=image.png"
     elif len(os.fsencode(name)) > MAX_NAME_BYTES:
         yield f"image={name[:20]}...: longer than {MAX_NAME_BYTES} bytes; give a shorter name"
     elif config.bit_depth == 16 and suffix not in SUFFIXES_16_BIT:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from PIL import Image
 from torch import Tensor
 
 from nst_exp.config.schema import Config, Filter, InitKind, SizeMode, StyleFit
@@ -39,6 +42,14 @@ class Inputs:
     def images(self) -> list[LoadedImage]:
         """Return the content image and the style images."""
         return [self.loaded[key] for key in ("content", *style_keys(self.config))]
+
+    def alpha(self, width: int, height: int) -> Tensor | None:
+        """Return the opacity of the content, (1, 1, H, W), if the result is to have it."""
+        alpha = self.loaded["content"].alpha
+        if alpha is None or not self.config.keep_alpha:
+            return None
+        resized = np.array(alpha.resize((width, height), Image.Resampling.BILINEAR))
+        return torch.from_numpy(resized)[None, None].float() / 255.0
 
     def tensors(self, level_size: int) -> tuple[Tensor, list[Tensor], Tensor | None]:
         """Return content, styles, and the image to start from, if any, each (1, 3, H, W)."""

@@ -15,12 +15,18 @@ from nst_exp.core.color import LuminanceOnly, color_content, color_style, match_
 from nst_exp.core.init_image import starting_image
 from nst_exp.core.objective import Objective, build_objective
 from nst_exp.core.optimizers import carries_state, carry_state
-from nst_exp.core.targets import Region, Style
+from nst_exp.core.targets import Features, Region, Style
 from nst_exp.images.tensors import enlarge
 from nst_exp.runner.inputs import Inputs
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network
-from nst_exp.runner.regions import RegionMaps, Target, build_regions
+from nst_exp.runner.regions import (
+    RegionMaps,
+    Target,
+    build_regions,
+    combined,
+    visible_masks,
+)
 
 
 def build_module(
@@ -40,7 +46,8 @@ def build_module(
     dtype = torch.float64 if config.trainer.precision == "64-true" else torch.float32
     encoder = network.encoder.to(device, dtype)
     content, styles, start = inputs.tensors(level.size)
-    objective = _build_objective(config, network, content, styles, maps, device, dtype)
+    alpha = inputs.alpha(content.shape[3], content.shape[2])
+    objective = _build_objective(config, network, content, alpha, styles, maps, device, dtype)
     if config.color is ColorMode.transfer:
         image = match_colors(content, styles[0], config.color_root)
     elif before is None:
@@ -69,12 +76,16 @@ def _build_objective(
     config: Config,
     network: Network,
     content: Tensor,
+    alpha: Tensor | None,
     styles: Sequence[Tensor],
     maps: RegionMaps | None,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Objective:
-    """Build the objective of a level; colors are matched before the network sees the images."""
+    """Build the objective of a level; colors are matched before the network sees the images.
+
+    Positions that the opacity ``alpha`` of the content hides do not count.
+    """
     loss, layers = network.loss, style_layers(network.loss)
     seen = color_content(config.color, content).to(device, dtype)
     content_maps = network.maps(seen, content_layers(loss), "content")
@@ -82,12 +93,16 @@ def _build_objective(
     for key, style in zip(style_keys(config), styles, strict=True):
         image = color_style(config.color, config.color_root, style, content).to(device, dtype)
         targets.append(Target(image, network.maps(image, layers, key)))
-    content_masks = None
-    if maps is None:
-        shares = zip(targets, style_shares(config), strict=True)
-        regions = [Region([Style(target.maps, share) for target, share in shares])]
-    else:
-        every = network.maps(seen, layers_read(loss), "content")
-        regions, content_masks = build_regions(maps, network.encoder, Target(seen, every), targets)
+    shares = zip(targets, style_shares(config), strict=True)
+    regions = [Region([Style(target.maps, share) for target, share in shares])]
+    content_masks: Features | None = None
+    if maps is not None or alpha is not None:
+        whole = Target(seen, network.maps(seen, layers_read(loss), "content"))
+        if maps is not None:
+            regions, content_masks = build_regions(maps, network.encoder, whole, targets)
+        if alpha is not None:
+            visible = visible_masks(alpha, whole.maps)
+            content_masks = combined(visible, content_masks)
+            regions = [replace(r, masks=combined(visible, r.masks)) for r in regions]
     weights = config.alpha, config.beta
     return build_objective(loss, *weights, content_maps, regions, content_masks, seed=config.seed)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from nst_exp.config.schema import Config, RegionBorder, RegionWeighting, Unmatched
 from nst_exp.config.styles import style_keys, style_shares
@@ -191,6 +192,22 @@ def _warn_if_vanished(color: Color, region: Region) -> None:
                 "content_map: the region %s is left out at %s, where no position belongs to it",
                 *(to_hex(color), layer),
             )
+
+
+def visible_masks(alpha: Tensor, maps: Features) -> Features:
+    """Compute the share of each position of the maps that is not fully transparent."""
+    visible = (alpha > 0).float()
+    return {
+        layer: adaptive_avg_pool2d(visible.to(values), (values.shape[2], values.shape[3]))
+        for layer, values in maps.items()
+    }
+
+
+def combined(masks: Features, others: Features | None) -> Features:
+    """Multiply weights of positions layer by layer."""
+    if others is None:
+        return masks
+    return {layer: mask * others[layer] for layer, mask in masks.items() if layer in others}
 
 
 def save_preview(maps: RegionMaps, inputs: Inputs, folder: Path) -> None:

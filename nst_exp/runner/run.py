@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nst_exp.config.pyramid import Level, build_levels, total_steps
+from nst_exp.config.pyramid import Level, levels_of, total_steps
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict
 from nst_exp.config.styles import style_shares
 from nst_exp.config.validate import objective_notes
-from nst_exp.images import load_image
+from nst_exp.images import LoadedImage, load_image
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.lock import folder_lock
 from nst_exp.results.record import RECORD, Record, compute_fingerprint, write_json
@@ -148,7 +148,7 @@ class _Run:
             return self._reopen(earlier)
         self.network = make_network(config, self.inputs, self.record)
         point = read_checkpoint(self.checkpoint) if self.checkpoint and earlier else None
-        levels = build_levels(config.resolution, config.size, config.steps)
+        levels = levels_of(config)
         self._prepare(levels, point)
         if self.regions is not None and self.folder is not None:
             save_preview(self.regions, self.inputs, self.folder)
@@ -164,7 +164,12 @@ class _Run:
         if self.final is not None or module is None:
             return self.final
         begun = module.best_total < math.inf or module.level > 0
-        return module.best_image() if begun else None
+        return self._with_alpha(module.best_image()) if begun else None
+
+    def _with_alpha(self, image: Tensor) -> Tensor:
+        """Return an image with the content's opacity as fourth channel, if it is to have it."""
+        alpha = self.inputs.alpha(image.shape[3], image.shape[2])
+        return image if alpha is None else torch.cat([image, alpha.to(image)], dim=1)
 
     def _open_folder(self) -> dict[str, Any]:
         """Begin the record; return that of an earlier run with the same settings, or {}."""
@@ -211,8 +216,13 @@ class _Run:
             record["config"] |= figure
             self.inputs.save(self.folder, record["inputs"])
             write_json(self.folder / RECORD, record)
-        image = load_image(path, key="out").image
-        return Result(image, record["losses"], record, self.folder, path)
+        result = self._read_result(path)
+        if result.alpha is not None:
+            result.image.putalpha(result.alpha)
+        return Result(result.image, record["losses"], record, self.folder, path)
+
+    def _read_result(self, path: Path) -> LoadedImage:
+        return load_image(path, key="out", background=self.config.background)
 
     def _prepare(self, levels: list[Level], point: ResumePoint | None) -> None:
         """Make the progress bar and the recorder, which all levels share."""
@@ -270,7 +280,7 @@ class _Run:
 
     def _stop(self, module: StyleTransfer, step: int) -> NoReturn:
         """End the run after a step: its checkpoint is written, save its image and the record."""
-        path = save_run_image(module.result_image(), self.record)
+        path = save_run_image(self._with_alpha(module.result_image()), self.record)
         self.record.step, self.record.seconds = step, round(self._seconds(), 3)
         self.record.save("interrupted")
         message = f"stopped after step {step} of {self.steps}"
@@ -282,18 +292,18 @@ class _Run:
         """Save the image, evaluate it, and write "done" when everything else is there."""
         config, record = self.config, self.record
         device = module.trainer.strategy.root_device  # Lightning leaves the module on the CPU
-        self.final = image
-        path = save_run_image(image, record)
+        self.final = self._with_alpha(image)
+        path = save_run_image(self.final, record)
         self.request.stepping = False
         if self.request.signal is not None:  # it came after the last step
             if self.checkpoint is not None:
                 module.trainer.save_checkpoint(self.checkpoint)
             self._stop(module, self.steps)
-        pixels = Image.fromarray((to_array(image) * 255.0).round().astype("uint8"))
+        pixels = Image.fromarray((to_array(self.final) * 255.0).round().astype("uint8"))
         record.seconds, record.metrics = round(self._seconds(), 3), {}
         if config.logging.metrics:
             # As the file shows it: a JPEG is not what was in memory.
-            saved = pixels if path is None else load_image(path, key="out").image
+            saved = self._read_result(path).image if path else pixels.convert("RGB")
             content, images, _ = self.inputs.tensors(config.size)
             styles = list(zip(style_shares(config), images, strict=True))
             record.metrics = evaluate(

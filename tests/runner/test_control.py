@@ -139,3 +139,58 @@ def test_the_style_gets_the_colors_of_the_content(
     content = np.asarray(Image.open(inputs[0].partition("=")[2])).reshape(-1, 3).mean(0)
     far, near = (np.abs(np.asarray(r.image).mean((0, 1)) - content).mean() for r in distances)
     assert near < far
+
+
+def test_only_the_colors_move(tmp_path: Path, inputs: list[str]) -> None:
+    """color=transfer: no step is done, and the colors have the mean of the style's."""
+    style = inputs[1].partition("[")[2].split(",")[0]
+    result = tiny_run(tmp_path / "run", *STEPS, inputs[0], f"style={style}", "color=transfer")
+    assert (result.record["step"], result.record["evaluations"]) == (0, 0)
+    found = np.asarray(result.image).mean((0, 1))
+    expected = np.asarray(Image.open(style).resize(result.image.size)).mean((0, 1))
+    np.testing.assert_allclose(found, expected, atol=8)  # values beyond 0..255 are clipped
+
+
+def half_transparent(path: Path, color: int = 0) -> Path:
+    """The upper half is transparent, with a color beneath."""
+    image = Image.open(picture(path, (64, 64))).convert("RGBA")
+    image.paste((color, color, color, 0), (0, 0, 64, 32))
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["image.png", "image.webp", "image.tif"])
+def test_transparent_parts_are_put_back(tmp_path: Path, name: str) -> None:
+    content = half_transparent(tmp_path / "a.png")
+    settings = [*STEPS, f"content={content}", "keep_alpha=true", f"image={name}"]
+    for _ in range(2):  # the second time, the result is read again
+        result = tiny_run(tmp_path / "run", *settings)
+        assert result.image.mode == "RGBA"
+    with Image.open(result.path) as saved:
+        alpha = np.asarray(saved.getchannel("A"))
+    assert alpha[:31].max() == 0
+    assert alpha[33:].min() == 255
+
+
+def test_what_is_transparent_has_no_part_in_the_loss(tmp_path: Path) -> None:
+    """Whatever the background is; positions near the border still see it."""
+    changes = []
+    for kept in ("true", "false"):
+        losses = []
+        for color, background in ((0, "black"), (255, "white")):
+            content = half_transparent(tmp_path / f"{background}.png", color)
+            folder = tmp_path / f"{kept}-{background}"
+            settings = [f"content={content}", f"background={background}", f"keep_alpha={kept}"]
+            tiny_run(folder, *STEPS, *settings, "loss.style.layers=[relu1]")
+            losses.append(first_losses(folder)[2])
+        changes.append(abs(np.log(losses[0] / losses[1])))
+    assert changes[0] < 0.2 * changes[1]
+
+
+def test_sixteen_bits_with_transparency(tmp_path: Path) -> None:
+    half_transparent(tmp_path / "a.png")
+    for name in ("image.png", "image.tif"):
+        settings = [f"content={tmp_path / 'a.png'}", "keep_alpha=true", "bit_depth=16"]
+        result = tiny_run(tmp_path / name, *STEPS, *settings, f"image={name}")
+        with Image.open(result.path) as saved:
+            assert np.asarray(saved.convert("RGBA"))[:20, :, 3].max() == 0
