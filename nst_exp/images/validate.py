@@ -225,6 +225,9 @@ def _image(key: str, value: str, images: str | None) -> Iterator[str]:
     elif not os.path.lexists(path) and (found := glob(str(path))):
         every = _sweep(key, value)
         yield f"{key}={value}: no file of that name, but {len(found)} match; name one, or {every}"
+    elif "," in value and all(find_image(one, images) for one in value.split(",")):
+        every = ",".join(f'"{one}"' for one in value.split(","))
+        yield f"{key}={value}: it is a list; for a sweep: -m {shlex.quote(f'{key}={every}')}"
     elif not os.path.lexists(path):  # whatever else is wrong is found when it is opened
         folder = images_folder(images)
         own = [Path(name).stem for name in file_names(folder)] if folder else []

@@ -89,18 +89,24 @@ def test_folder_of_images_must_be_one(tmp_path: Path, monkeypatch: pytest.Monkey
     assert problems(images=str(tmp_path)) == []  # the key has priority
 
 
+LISTED = "my photos/a (1).jpg,my photos/it's.jpg,my photos/1e3.jpg"
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the advice is for a shell")
-@pytest.mark.parametrize("asked", ["my photos", "my photos/*", "my photos/*.jpg", "m*/?*.jpg"])
+@pytest.mark.parametrize(
+    "asked",
+    ["my photos", "my photos/*", "my photos/*.jpg", "m*/?*.jpg", LISTED],
+)
 def test_advised_sweep_over_files_works_when_pasted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names = ["a (1).jpg", "it's.jpg", "ü,x.jpg", "1e3.jpg"]
+    names = ["a (1).jpg", "it's.jpg", "1e3.jpg"] + ["ü,x.jpg"] * (asked != LISTED)
     Path("my photos").mkdir()
     for name in names:
         Path("my photos", name).touch()
     (problem,) = problems(content=asked)
-    command = f"printf '%s\\n' {problem.partition('sweep over all: ')[2]}"
+    command = f"printf '%s\\n' -m {problem.partition(': -m ')[2]}"
     typed = subprocess.check_output(["bash", "-c", command], text=True).splitlines()
     *_, content = check_arguments(typed)
     parser = OverridesParser.create()
