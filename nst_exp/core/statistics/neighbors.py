@@ -35,7 +35,7 @@ class Neighbors(PositionStatistic):
         if min(features.shape[2:]) < self.patch:
             height, width = features.shape[2:]
             raise ConfigError(
-                f"loss.style.patch={self.patch}: a feature map is only {width}x{height}; use a "
+                f"patch={self.patch}: a feature map is only {width}x{height}; use a "
                 "smaller patch, an earlier layer or a larger size"
             )
         if self.patch == 1:
