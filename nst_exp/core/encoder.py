@@ -180,6 +180,15 @@ def feature_maps(encoder: Encoder, image: Tensor, key: str) -> dict[str, Tensor]
     return maps
 
 
+def reflecting(encoder: Encoder) -> Encoder:
+    """Copy an encoder whose padding is circular, with reflection instead."""
+    copied = copy.deepcopy(encoder).train(False)  # a copied graph is in training mode
+    for module in copied.modules():
+        if getattr(module, "padding_mode", "zeros") == "circular":
+            cast(Any, module).padding_mode = "reflect"
+    return copied
+
+
 def least_size(encoder: Encoder) -> int:
     """Find the side of the smallest square image for which no feature map is empty.
 

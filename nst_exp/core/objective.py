@@ -81,12 +81,14 @@ def build_objective(
     regions: Sequence[Region],
     content_masks: Features | None = None,
     seed: int = 0,
+    wraps: bool = False,
 ) -> Objective:
     """Build the objective of a config: alpha * content + beta * style + total variation + range.
 
     ``loss`` names the layers of each term. The style is ``loss.style`` and the weighted terms of
     ``loss.more``; both compare each region with its styles. ``content_masks`` are weights of the
-    positions of the content. What terms draw at random follows from ``seed``.
+    positions of the content. What terms draw at random follows from ``seed``. If the image
+    ``wraps``, its total variation counts opposite borders as neighbors.
     """
     of_styles = regions, content_maps, seed
     more = loss.more.items()
@@ -96,7 +98,7 @@ def build_objective(
             ContentTerm(loss.content, alpha, content_maps, content_masks, seed),
             StyleTerm("style", loss.style, beta, *of_styles),
             *(StyleTerm(name, term, beta * term.weight, *of_styles) for name, term in more),
-            VariationTerm(loss.tv, _variation_factor(regions) if loss.tv.auto else 1.0),
+            VariationTerm(loss.tv, _variation_factor(regions) if loss.tv.auto else 1.0, wraps),
             *([LaplacianTerm(loss.laplacian, content_maps[RGB])] if edges else []),
             RangeTerm(loss.range_weight),
         ]

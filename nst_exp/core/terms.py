@@ -210,13 +210,13 @@ def _read_region(region: Region, settings: schema.StyleLoss) -> Region:
 class VariationTerm(Term):
     """How much neighboring pixels differ."""
 
-    def __init__(self, settings: schema.TVLoss, factor: float = 1.0) -> None:
+    def __init__(self, settings: schema.TVLoss, factor: float = 1.0, wraps: bool = False) -> None:
         super().__init__("tv", settings.weight * factor)
-        self.settings = settings
+        self.settings, self.wraps = settings, wraps
 
     def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
         """Measure the total variation of the image."""
-        return total_variation(image, self.settings), {}
+        return total_variation(image, self.settings, self.wraps), {}
 
 
 class LaplacianTerm(Term):
@@ -268,18 +268,22 @@ class RangeTerm(Term):
         return (image - image.clamp(0.0, 1.0)).square().mean(), {}
 
 
-def total_variation(image: Tensor, settings: schema.TVLoss) -> Tensor:
+def total_variation(image: Tensor, settings: schema.TVLoss, wraps: bool = False) -> Tensor:
     """Compute the total variation of an image (1, 3, H, W) in 0..1.
 
     l1: sum |dx| + |dy|. l2: sum dx^2 + dy^2. l2_interior: l2 over the pixels that have a neighbor
     both to the right and below. l2_nine: 2 (dx^2 / 3 + dy^2 / 3 + both diagonals^2 / 12) over the
     image with its border repeated once. The mean is over all values that are summed; for l1 and l2
     over the image's. Pixels are scaled to 0..pixel_range and divided by channel_std before.
+    If the image ``wraps``, opposite borders are neighbors and every pixel has all neighbors.
     """
     x = image * settings.pixel_range
     if settings.channel_std:
         x = x / x.new_tensor(settings.channel_std).view(1, 3, 1, 1)
     mean = settings.reduction is schema.Reduction.mean
+    if wraps:
+        total = _wrapped_variation(x, settings.kind)
+        return total / image.numel() if mean else total
     if settings.kind is TVKind.l2_nine:
         x = pad(x, (1, 1, 1, 1), mode="replicate")
         center = x[..., 1:-1, 1:-1]
@@ -305,6 +309,17 @@ def total_variation(image: Tensor, settings: schema.TVLoss) -> Tensor:
     else:
         total = dx.square().sum() + dy.square().sum()
     return total / image.numel() if mean else total
+
+
+def _wrapped_variation(x: Tensor, kind: TVKind) -> Tensor:
+    directions = ((0, -1), (-1, 0), (-1, -1), (-1, 1))
+    dx, dy, falling, rising = (x.roll(shift, (2, 3)) - x for shift in directions)
+    if kind is TVKind.l1:
+        return dx.abs().sum() + dy.abs().sum()
+    straight = dx.square().sum() + dy.square().sum()
+    if kind is not TVKind.l2_nine:
+        return straight
+    return 2.0 / 3.0 * straight + (falling.square().sum() + rising.square().sum()) / 6.0
 
 
 def variation_of_style(image: Tensor) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nst_exp.config.loss_layers import content_layers, layers_read, style_layers
 from nst_exp.config.pyramid import Level, total_steps
-from nst_exp.config.schema import ColorMode, Config
+from nst_exp.config.schema import ColorMode, Config, Padding
 from nst_exp.config.styles import style_keys, style_shares
 from nst_exp.core.color import LuminanceOnly, color_content, color_style, match_colors
 from nst_exp.core.init_image import starting_image
@@ -92,7 +92,7 @@ def _build_objective(
     targets = []
     for key, style in zip(style_keys(config), styles, strict=True):
         image = color_style(config.color, config.color_root, style, content).to(device, dtype)
-        targets.append(Target(image, network.maps(image, layers, key)))
+        targets.append(Target(image, network.maps(image, layers, key, tiles=False)))
     shares = zip(targets, style_shares(config), strict=True)
     regions = [Region([Style(target.maps, share) for target, share in shares])]
     content_masks: Features | None = None
@@ -105,4 +105,5 @@ def _build_objective(
             content_masks = combined(visible, content_masks)
             regions = [replace(r, masks=combined(visible, r.masks)) for r in regions]
     weights = config.alpha, config.beta
-    return build_objective(loss, *weights, content_maps, regions, content_masks, seed=config.seed)
+    wraps = network.settings.padding is Padding.circular
+    return build_objective(loss, *weights, content_maps, regions, content_masks, config.seed, wraps)

@@ -19,7 +19,13 @@ from nst_exp.config import schema
 from nst_exp.config.loss_layers import layers_read, resolve_layers
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import plain
-from nst_exp.core.encoder import Encoder, build_encoder, build_shadow, feature_maps
+from nst_exp.core.encoder import (
+    Encoder,
+    build_encoder,
+    build_shadow,
+    feature_maps,
+    reflecting,
+)
 from nst_exp.core.normalized import normalize_encoder
 from nst_exp.results.record import Record
 from nst_exp.runner.calibration import load_calibration_images, record_normalization
@@ -50,17 +56,25 @@ class Network:
     loss: schema.Loss  # with the backbone's own layers where the config names none
     cache_key: str  # equal for networks that compute the same
 
-    def maps(self, image: Tensor, layers: Sequence[str], key: str) -> dict[str, Tensor]:
+    def maps(
+        self, image: Tensor, layers: Sequence[str], key: str, tiles: bool = True
+    ) -> dict[str, Tensor]:
         """Compute the feature maps of a target image (1, 3, H, W), whose config key is ``key``.
+
+        One that does not tile, such as a style image, is reflected at its borders if the network's
+        padding is circular: what meets there by accident is no part of its texture.
 
         Raises:
             ConfigError: If the image is too small.
         """
         pixels = hashlib.sha256(image.cpu().contiguous().numpy().tobytes()).hexdigest()
-        parts = self.cache_key, pixels, image.shape, image.dtype, image.device, list(layers)
+        reflects = not tiles and self.settings.padding is schema.Padding.circular
+        of_image = image.shape, image.dtype, image.device, list(layers)
+        parts = self.cache_key, pixels, *of_image, reflects
 
         def compute() -> dict[str, Tensor]:
-            maps = feature_maps(self.encoder, image, key)
+            encoder = reflecting(self.encoder) if reflects else self.encoder
+            maps = feature_maps(encoder, image, key)
             return {layer: maps[layer] for layer in layers}
 
         found = _target_maps(_Keyed(repr(parts), compute))

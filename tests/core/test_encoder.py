@@ -17,7 +17,14 @@ from torchvision import models
 
 from nst_exp.config import layer_names
 from nst_exp.config.schema import Backbone, InputConvention, Padding, Pool
-from nst_exp.core.encoder import Encoder, build_encoder, build_shadow, feature_maps, least_size
+from nst_exp.core.encoder import (
+    Encoder,
+    build_encoder,
+    build_shadow,
+    feature_maps,
+    least_size,
+    reflecting,
+)
 from nst_exp.core.pooling import L2Pool, replace_pooling
 from nst_exp.images import named_images
 from nst_exp.images.tensors import to_tensor
@@ -378,3 +385,18 @@ def test_random_weights_keep_the_size_of_activations(
         maps = encoder(to_tensor(image.convert("RGB"), (96, 64)))
     moments = {layer: float(values.square().mean()) for layer, values in maps.items()}
     assert not {layer: value for layer, value in moments.items() if not 0.05 <= value <= 100}
+
+
+def test_styles_of_tiles_are_reflected(random_image: MakeImage) -> None:
+    """The copy is the network with padding=reflect; the encoder itself keeps its padding."""
+    image, layers = random_image(40, 48), ["relu1_1", "relu3_1", "relu5_1"]
+    circular, reflect = (
+        build_encoder(Backbone(name="vgg11", padding=padding), layers, random_weights("vgg11"))
+        for padding in (Padding.circular, Padding.reflect)
+    )
+    before, expected = circular(image), reflect(image)
+    found, after = reflecting(circular)(image), circular(image)
+    for layer in layers:
+        assert torch.equal(found[layer], expected[layer])
+        assert torch.equal(after[layer], before[layer])
+        assert not torch.equal(found[layer], before[layer])

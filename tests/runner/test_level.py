@@ -1,11 +1,13 @@
 """A level that starts from the one before."""
 
+from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from helpers_core import cubic, linear, resampled
-from helpers_run import TINY
+from helpers_run import TINY, picture
 from torch import Tensor
 
 from nst_exp.app.api import make_config
@@ -71,3 +73,24 @@ def test_levels_follow_plain_adam_of_the_unscaled_loss() -> None:
         found = module.result_image()
         # Images are handed over in float32, and Adam's first step has the sign of the gradient.
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("padding", "tiles"), [("circular", True), ("zeros", False)])
+def test_the_objective_of_tiles_does_not_depend_on_where_the_image_begins(
+    padding: str, tiles: bool, tmp_path: Path, random_image: Callable[..., Tensor]
+) -> None:
+    """A rolled image has the same losses; 64 px and 16 are multiples of the strides."""
+    backbone = ["backbone=vgg11", "backbone.weights=random", f"backbone.padding={padding}"]
+    content = f"content={picture(tmp_path / 'square.png', (64, 64))}"
+    names = ["+experiment=tileable_texture", "size=64"]
+    config = make_config([*TINY, *names, *backbone, content])
+    inputs = load_inputs(config)
+    network = make_network(config, inputs, Record(None, config))
+    level = build_levels(config.resolution, config.size, config.steps)[0]
+    module = build_module(level, config, inputs, network, None, torch.device("cpu"))
+    image = random_image(64, 64)
+    losses, rolled = (module.evaluate(x).as_floats() for x in (image, image.roll((16, 32), (2, 3))))
+    same = ["tv", "style/relu1_1", "style/relu5_1"]
+    # float32; relu5_1 has as few as 16 positions, so its border counts
+    equal = [losses[name] == pytest.approx(rolled[name], rel=1e-4) for name in same]
+    assert equal == [tiles] * 3
