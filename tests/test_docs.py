@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers_run import picture, tiny_run
+from helpers_run import picture
 
 from nst_exp.app.api import make_config
 from nst_exp.app.main import main
+from nst_exp.app.overrides import check_arguments
+from nst_exp.results.record import Record
 from nst_exp.runner.validate import validate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,13 +43,14 @@ def test_documented_command_is_accepted(command: str) -> None:
     arguments = shlex.split(command)
     if arguments[0].startswith("--"):
         pytest.skip("an option of Hydra's, not a run")
-    sweep = arguments[0] == "-m"
+    if sweep := arguments[0] == "-m":
+        check_arguments(arguments)
     overrides = []
     for argument in arguments[1:] if sweep else arguments:
         key, _, value = argument.partition("=")
         if IMAGE.match(argument):  # the reader's own images
             argument = f"{key}=chelsea"
-        elif key == "from_image":
+        elif key == "from_image" or key.startswith("hydra"):
             continue
         elif sweep:
             argument = f"{key}={value.split(',')[0]}"
@@ -93,7 +96,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole = (folder / "cut.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "page.jpg").write_text("<!doctype html><title>Not found</title>")
-    tiny_run(folder / "done")
+    (folder / "done").mkdir()
+    config = make_config(["content=cat.jpg", "style=wave.jpg"])
+    Record(folder / "done", config, fingerprint="that of its settings").save("done")
     return folder
 
 
