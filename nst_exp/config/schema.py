@@ -177,6 +177,7 @@ class Loss:
     tv: TVLoss = key(TVLoss())
     laplacian: LaplacianLoss = key(LaplacianLoss())
     range_weight: float = key(0.0, "weight of the mean squared distance from 0..1", bounds=(0, inf))
+    normalize_gradients: bool = key(False, "divide each layer's gradient by its L1 norm")
 
 
 @dataclass

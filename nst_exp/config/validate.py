@@ -198,6 +198,11 @@ def _optimizer(config: Config) -> Iterator[str]:
             "trainer.precision=16-mixed: half precision needs gradient scaling, which L-BFGS "
             "cannot use; use optimizer=adam or trainer.precision=bf16-mixed"
         )
+    if config.loss.normalize_gradients and isinstance(optimizer, LBFGS):
+        yield (
+            "loss.normalize_gradients=true: L-BFGS needs the gradient of the loss itself; use "
+            "optimizer=adam or optimizer=rmsprop"
+        )
     searches = isinstance(optimizer, LBFGS) and optimizer.line_search is LineSearch.strong_wolfe
     if searches and optimizer.clamp:
         yield (

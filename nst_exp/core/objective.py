@@ -15,6 +15,7 @@ from nst_exp.core.targets import Features, Region
 from nst_exp.core.terms import (
     ContentTerm,
     LaplacianTerm,
+    LayerTerm,
     RangeTerm,
     StyleTerm,
     Term,
@@ -93,7 +94,7 @@ def build_objective(
     of_styles = regions, content_maps, seed
     more = loss.more.items()
     edges = loss.laplacian.weights
-    return Objective(
+    objective = Objective(
         [
             ContentTerm(loss.content, alpha, content_maps, content_masks, seed),
             StyleTerm("style", loss.style, beta, *of_styles),
@@ -103,6 +104,10 @@ def build_objective(
             RangeTerm(loss.range_weight),
         ]
     )
+    for term in objective.terms:
+        if isinstance(term, LayerTerm):
+            term.normalizes = loss.normalize_gradients
+    return objective
 
 
 def _variation_factor(regions: Sequence[Region]) -> float:

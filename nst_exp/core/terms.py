@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
@@ -50,6 +51,8 @@ class Term(nn.Module, ABC):
 class LayerTerm(Term):
     """A weighted sum over layers of the distances of a statistic to its targets."""
 
+    normalizes = False  # the gradients of the layers
+
     def __init__(
         self,
         name: str,
@@ -78,6 +81,8 @@ class LayerTerm(Term):
                 distance = self._distance(statistic, values, target)
                 loss = loss + target.share * distance.to(image.dtype)
             losses[f"{self.name}/{layer}"] = loss
+            if self.normalizes and loss.requires_grad:
+                loss = _with_unit_gradient(loss, values)
             total = total + weight * loss
         return total, losses
 
@@ -111,6 +116,13 @@ class LayerTerm(Term):
             positions *= target.coverage
         scale: float = c * positions ** (statistic.power - b) / channels**a
         return distance * scale
+
+
+def _with_unit_gradient(loss: Tensor, features: Tensor) -> Tensor:
+    """Return a loss with its gradient at a feature map divided by the gradient's L1 norm."""
+    (gradient,) = torch.autograd.grad(loss, features, retain_graph=True)
+    gradient = gradient / gradient.abs().sum().clamp(min=torch.finfo(gradient.dtype).tiny)
+    return loss.detach() + ((features - features.detach()) * gradient).sum()
 
 
 class ContentTerm(LayerTerm):

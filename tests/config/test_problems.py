@@ -80,6 +80,11 @@ RESNET = "backbone.name=resnet18 backbone.style_layers=[maxpool] alpha=0 backbon
     [
         ("", ""),
         ("optimizer=adam", ""),
+        ("optimizer=adam loss.normalize_gradients=true", ""),
+        (
+            "loss.normalize_gradients=true",
+            "gradients=true: L-BFGS needs the gradient",
+        ),
         ("alpha=0 beta=0", "alpha=0 beta=0: nothing to optimize"),
         ("alpha=0 loss.style.weights=[0,0]", "alpha=0 beta=5: nothing to optimize"),
         ("alpha=0 beta=0 loss.tv.weight=1", ""),

@@ -282,3 +282,36 @@ def test_weight_of_the_variation_follows_from_the_style(random_image: MakeImage)
         objective = build_objective(loss, 1.0, 1.0, {}, regions)
         weights = {term.name: term.weight for term in objective.terms}
         assert weights["tv"] == pytest.approx(0.3 * factor, rel=1e-5)
+
+
+def test_normalized_gradients_have_the_weights_as_their_lengths(
+    tiny_encoder: nn.Module, random_image: Callable[..., Tensor]
+) -> None:
+    """In float64: each layer's gradient over its L1 norm, times its weights, back to the image."""
+    encoder = tiny_encoder.double()
+    image, content, style = (random_image(8, 9, seed, torch.float64) for seed in range(3))
+    loss = schema.Loss(
+        content=schema.ContentLoss(["relu2"], [0.5]),
+        style=schema.StyleLoss(["relu1", "relu2"], [2.0, 3.0]),
+    )
+    image.requires_grad_()
+    maps = encoder(image)
+    found = []
+    for normalize in (False, True):
+        loss.normalize_gradients = normalize
+        regions = whole_image(encoder(style))
+        objective = build_objective(loss, 7.0, 11.0, encoder(content), regions)
+        losses = objective(image, maps)
+        found.append((losses, *torch.autograd.grad(losses.total, image, retain_graph=True)))
+    (plain, raw), (losses, gradient) = found
+    assert losses.as_floats() == pytest.approx(plain.as_floats(), rel=1e-12)
+    expected = torch.zeros_like(image)
+    for name, weight in {"content/relu2": 3.5, "style/relu1": 22.0, "style/relu2": 33.0}.items():
+        layer = maps[name.split("/")[1]]
+        (one,) = torch.autograd.grad(plain.layers[name], layer, retain_graph=True)
+        unit = weight * one / one.abs().sum()
+        expected += torch.autograd.grad(layer, image, unit, retain_graph=True)[0]
+    torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=0)
+    assert not torch.allclose(gradient, raw)
+    with torch.no_grad():  # as at the end of a run
+        assert objective(image, maps).as_floats() == losses.as_floats()
