@@ -82,17 +82,17 @@ def read_regions(config: Config, inputs: Inputs) -> RegionMaps | None:
         return None
     keys = ["content_map", *(f"style_map[{index}]" for index in range(len(config.style_map)))]
     arrays = [np.asarray(inputs.loaded[key].image) for key in keys]
-    for key, array, image in zip(keys, arrays, inputs.images(), strict=True):
-        width, height = image.original_size
-        if abs(array.shape[1] / array.shape[0] * height / width - 1.0) > _SAME_SHAPE:
-            log.warning(
-                f"{key}: {array.shape[1]}x{array.shape[0]} pixels are stretched to the shape of "
-                f"its image, {width}x{height}"
-            )
     colors = find_colors(arrays, config.regions.tolerance, config.regions.min_share)
-    least = config.regions.min_share
-    content, *styles = (label(array, colors, least) for array in arrays)
-    maps = RegionMaps(config, colors, content, styles)
+    labels = [label(array, colors, config.regions.min_share) for array in arrays]
+    for key, array, image in zip(keys, labels, inputs.images(), strict=True):
+        (width, height), (rows, columns) = image.original_size, array.shape
+        stretched = abs(columns / rows * height / width - 1.0) > _SAME_SHAPE
+        if stretched and array.min() < array.max():
+            log.warning(
+                f"{key}: {columns}x{rows} pixels are stretched to the shape of its image, "
+                f"{width}x{height}"
+            )
+    maps = RegionMaps(config, colors, labels[0], labels[1:])
     problems = [*_unknown_colors(maps)]
     for index in maps.present():
         if not maps.styles_of(index):
