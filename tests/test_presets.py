@@ -88,7 +88,7 @@ def runs_of(command: str) -> list[tuple[str, ...]]:
     """Return the overrides of each run that a command makes, without the reader's own images."""
     runs: list[tuple[str, ...]] = [()]
     for word in command.partition("  #")[0].replace("'", "").split():
-        if word == "-m" or re.fullmatch(r"(?:content|style)=\w+\.jpg", word):
+        if word == "-m" or re.fullmatch(r"(content|style)(_map)?=\S+\.(jpg|png)\]?", word):
             continue
         override = OverridesParser.create().parse_override(word)
         choices = [word]
