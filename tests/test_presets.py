@@ -119,7 +119,7 @@ def test_panels_all_set_the_same_keys_and_are_what_the_sweep_varies(name: str) -
         assert config.figure.label
         assert "${" not in config.figure.label
     (keys,) = {frozenset(p) for p in own_keys("experiment", name)["figure"]["panels"].values()}
-    assert keys == set(re.findall(r"\$\{panel:(\w+)\}", text_of("experiment", name)))
+    assert keys == set(re.findall(r"\$\{nst_panel:(\w+)\}", text_of("experiment", name)))
     params = yaml.safe_load(text_of("experiment", name))["hydra"]["sweeper"]["params"]
     assert [word.strip() for word in params["panel"].split(",")] == panels(name)
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -30,6 +29,7 @@ from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.paths import CONFIGS
 from nst_exp.utils.suggest import did_you_mean
 
+_HYDRAS_RESOLVERS = ("hydra", "now", "python_version")  # which it registers at each composition
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, RecursionError)
 
 
@@ -55,9 +55,12 @@ def register() -> None:
     store.store(name="schema", node=schema)
     for kind, node in OPTIMIZERS.items():
         store.store(group="schema", name=kind, node=node)
-    OmegaConf.register_new_resolver("panel", _panel_value, replace=True)
-    OmegaConf.register_new_resolver("nst_folder", _folder, replace=True)
-    OmegaConf.register_new_resolver("nst_job_folder", _job_folder, replace=True)
+    for name, resolver in _resolvers().items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def _resolvers() -> dict[str, Callable[..., Any]]:
+    return {"nst_panel": _panel_value, "nst_folder": _folder, "nst_job_folder": _job_folder}
 
 
 @contextmanager
@@ -72,20 +75,21 @@ def own_hydra() -> Iterator[None]:
     job, version = JobRuntime.instance(), VersionBase.instance()
     earlier = store.repo, loaded.hydra, job.conf, version.version_base
     Plugins.instance()  # loads those that have not been loaded; they add to the store
-    resolvers = BaseContainer._resolvers  # OmegaConf has no public way to read them
+    names = (*_resolvers(), *_HYDRAS_RESOLVERS)
+    fresh = [name for name in names if not OmegaConf.has_resolver(name)]
     store.repo, loaded.hydra, job.conf = {"hydra": store.repo["hydra"]}, None, job.conf.copy()
-    BaseContainer._resolvers = dict(resolvers)
     try:
         register()
         yield
     finally:
         GlobalHydra.set_instance(loaded)  # Hydra leaves a copy
         store.repo, loaded.hydra, job.conf, version.version_base = earlier
-        BaseContainer._resolvers = resolvers
+        for name in filter(OmegaConf.has_resolver, fresh):
+            OmegaConf.clear_resolver(name)
 
 
 def _panel_value(key: str, *, _root_: DictConfig) -> Any:
-    """Look up what the chosen panel sets: ``${panel:style}`` in an experiment's file."""
+    """Look up what the chosen panel sets: ``${nst_panel:style}`` in an experiment's file."""
     return _root_.figure.panels[_root_.panel][key]
 
 

@@ -46,9 +46,8 @@ Filter = StrEnum("Filter", "lanczos bicubic bilinear area nearest bicubic_no_ant
 # truncate: the exact value, rounded down; truncate_ratio: side * (size / named side) in floating
 # point, which may be a pixel less; truncate_sides: so for the named side as well.
 Rounding = StrEnum("Rounding", "round truncate truncate_ratio truncate_sides")
-# style: those of the style image; luminance: the content's, only its luminance is optimized; match
-# and histogram: the style image gets the content's before; transfer: the content image gets those
-# of the style image, and nothing is optimized.
+# luminance: the content's; match, histogram: the style image gets the content's before; transfer:
+# the content image gets the style's, and nothing is optimized.
 ColorMode = StrEnum("ColorMode", "style luminance match histogram transfer")
 ColorRoot = StrEnum("ColorRoot", "cholesky symmetric")
 # Positions that see several regions: by area, none of them, or all of them.
@@ -118,22 +117,12 @@ class StyleLoss:
     b: float = key(2.0, "power of the number of positions, M", bounds=(-10, 10))
     c: float = key(1.0, "constant factor", above=0)
     relative: bool = key(False, "use sum (G - A)^2 / sum A^2 instead of the formula above")
-    root_iterations: int | None = key(
-        None, "wasserstein2: Newton-Schulz iterations of its roots; null = exact", bounds=(1, 1000)
-    )
-    hypercolumn: int = key(
-        0, "k: join the layers' maps to one of 1/k of the image's size; 0 = no", bounds=(0, 64)
-    )
+    root_iterations: int | None = key(None, "wasserstein2: null = exact root", bounds=(1, 1000))
+    hypercolumn: int = key(0, "k: all layers in one map, 1/k of the image's size", bounds=(0, 64))
     shift: float = key(0.0, "gram: Gram matrix of F + shift", bounds=(-1e6, 1e6))
-    directions: int | None = key(
-        None, "sliced: number of directions; null = as many as channels", bounds=(1, 65_536)
-    )
+    directions: int | None = key(None, "sliced: null = as many as channels", bounds=(1, 65_536))
     samples: int = key(1024, "relaxed_emd, palette: positions compared", bounds=(2, 1_000_000))
-    redraw: int = key(
-        0,
-        "sliced, relaxed_emd, palette: steps until random choices change; 0 = never",
-        bounds=(0, MANY),
-    )
+    redraw: int = key(0, "steps until random choices change; 0 = never", bounds=(0, MANY))
     patch: int = key(1, "neighbors: side of the patches, in positions", bounds=(1, 64))
     stride: int = key(1, "neighbors: distance of two patches, in positions", bounds=(1, 64))
     metric: Metric = key(Metric.correlation, "neighbors: how patches are compared")
@@ -263,9 +252,7 @@ class Resolution:
     sizes: list[int] = key([], "levels; the last is `size`; [] = by ratio", bounds=(1, 65_535))
     min_size: int = key(128, "smallest level made by ratio", bounds=(1, 65_535))
     ratio: float = key(2.0, "ratio of the sizes of two levels", bounds=(1.01, 65_535))
-    shares: list[float] = key(
-        [], "parts of `steps`, or the steps of each level; the last repeats", above=0
-    )
+    shares: list[float] = key([], "parts of `steps`, or steps of each level; last repeats", above=0)
     averaging: float = key(0.0, "decay of the averaged image; 0 = off", bounds=(0, 0.999999))
 
 
@@ -337,9 +324,7 @@ class Config:
     panel: str | None = key(None, "which panel of an experiment that has several")
     alpha: float = key(1.0, "weight of the content", bounds=(0, inf))
     beta: float = key(5.0, "weight of the style", bounds=(0, inf))
-    steps: int | None = key(
-        150, "iterations, over all levels; null = those of resolution.shares", bounds=(1, MANY)
-    )
+    steps: int | None = key(150, "over all levels; null = resolution.shares", bounds=(1, MANY))
     color: ColorMode = key(ColorMode.style, "which colors the result has: docs/control.md")
     color_root: ColorRoot = key(ColorRoot.cholesky, "color=match, transfer: root of the covariance")
     seed: int = key(0, "seed of noise and random weights", bounds=(0, 2**32 - 1))

@@ -75,7 +75,7 @@ def test_a_panel_sets_what_the_experiment_leaves_to_it() -> None:
 
 def test_lists_and_enums_of_a_panel_get_the_types_of_the_schema() -> None:
     experiment = ["+experiment=paper_fig1_style", "panel=b"]
-    more = ["+figure.panels.b.weights=[1,0.5]", "loss.style.weights=${panel:weights}"]
+    more = ["+figure.panels.b.weights=[1,0.5]", "loss.style.weights=${nst_panel:weights}"]
     style = make_config([*experiment, *more]).loss.style
     assert style.layers == ["relu1_1", "relu2_1"]
     assert style.weights == [1.0, 0.5]
@@ -100,7 +100,7 @@ def test_references_to_nothing_are_named_with_their_key() -> None:
     assert "'bet' not found" in problem
     assert "write \\$ for a dollar sign" in problem
     assert problems("content=${oc.env:NOPE}")[0].startswith("content: ")
-    assert "sede" in problems("+experiment=paper_fig3", "seed=${panel:sede}")[0]
+    assert "sede" in problems("+experiment=paper_fig3", "seed=${nst_panel:sede}")[0]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,6 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
 from omegaconf import OmegaConf
-from omegaconf.basecontainer import BaseContainer
 from PIL import Image
 
 from nst_exp import make_config, stylize
@@ -42,6 +41,8 @@ if sys.platform != "win32":
 
 ROOT = Path(__file__).parents[2]
 FORK = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked")
+
+RESOLVERS = ("hydra", "now", "python_version", "panel", "nst_panel", "nst_folder", "nst_job_folder")
 
 
 def same(image: Image.Image, other: Image.Image) -> bool:
@@ -76,7 +77,7 @@ def state() -> dict[str, Any]:
         "hydra": (id(GlobalHydra.instance()), id(GlobalHydra.instance().hydra)),
         "job": (id(HydraConfig.instance()), HydraConfig.instance().cfg, JobRuntime.instance().conf),
         "version": VersionBase.instance().version_base,
-        "resolvers": dict(BaseContainer._resolvers),
+        "resolvers": [name for name in RESOLVERS if OmegaConf.has_resolver(name)],
     }
     return found
 

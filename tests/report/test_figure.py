@@ -32,15 +32,15 @@ def test_run_saves_its_inputs_as_it_used_them(tmp_path: Path) -> None:
 EXPERIMENT = """\
 # @package _global_
 panel: A
-style: ${panel:style}
+style: ${nst_panel:style}
 figure:
   title: Figure 9
-  label: '${panel}: ${panel:style}'
+  label: '${panel}: ${nst_panel:style}'
   columns: 3
   inputs: [content]
   inset: true
   panels: {A: {style: a.png}, B: {style: b.png}}
-hydra: {sweeper: {params: {panel: 'A,B'}}}
+hydra: {sweeper: {params: {nst_panel: 'A,B'}}}
 """
 
 
