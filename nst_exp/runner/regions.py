@@ -94,6 +94,8 @@ def read_regions(config: Config, inputs: Inputs) -> RegionMaps | None:
             )
     maps = RegionMaps(config, colors, labels[0], labels[1:])
     problems = [*_unknown_colors(maps)]
+    if not any(map(maps.styles_of, maps.present())):
+        raise ConfigError("content_map: no style map has any of its colors; use the same colors")
     for index in maps.present():
         if not maps.styles_of(index):
             message = f"content_map: no style map has the color {to_hex(colors[index])}"

@@ -96,6 +96,9 @@ def test_a_color_that_no_style_has(
         with pytest.raises(ConfigError, match=text):
             tiny_run(tmp_path / "run", *STEPS, *inputs, *maps)
         return
+    red = a_map(tmp_path / "red.png", RED)
+    with pytest.raises(ConfigError, match="no style map has any of its colors"):
+        tiny_run(None, *STEPS, *inputs, *maps, f"content_map={red}")
     warnings = tiny_run(tmp_path / "run", *STEPS, *inputs, *maps).record["warnings"]
     assert any("#00ff00" in line and text in line for line in warnings)
 
