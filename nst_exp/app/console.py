@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nst_exp.utils.errors import NstError
+from nst_exp.utils.errors import Interrupted, NstError
+from nst_exp.utils.signals import reraise_interruption
 
 log = logging.getLogger("nst_exp")
 
@@ -32,7 +33,12 @@ def install_console() -> None:
 
 
 def fail(error: NstError) -> int:
-    """Log each problem of an error and return the exit code."""
+    """Log each problem of an error and return the exit code.
+
+    An error that hides a signal is not logged: the signal is raised again.
+    """
+    if not isinstance(error, Interrupted):  # which says what was saved
+        reraise_interruption()
     for problem in getattr(error, "problems", [str(error)]):
         log.error(problem)
     return error.exit_code

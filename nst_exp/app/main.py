@@ -21,7 +21,7 @@ from nst_exp.app.sweep.callbacks import report_sweep
 from nst_exp.utils.atomic_files import disk_refusal
 from nst_exp.utils.errors import ConfigError, NstError, OutputError
 from nst_exp.utils.paths import CONFIGS
-from nst_exp.utils.signals import SignalReceived, stop_at_once
+from nst_exp.utils.signals import SignalReceived, reraise_interruption, stop_at_once
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ def _command(arguments: list[str]) -> int:
             raise
         return fail(_unwritable(error))
     except Exception as error:
+        reraise_interruption()
         if isinstance(error.__cause__, OSError):  # of the log file in the run's folder
             return fail(_unwritable(error.__cause__))
         if not (set(_SWEEP) & set(arguments) and HydraConfig.initialized()):

@@ -24,6 +24,18 @@ class SignalReceived(BaseException):
         self.signal = number
 
 
+def reraise_interruption() -> None:
+    """Raise the signal again during whose handling the current exception was raised, if any.
+
+    A signal may come while a library restores its state, whose own error then hides it.
+    """
+    error = sys.exception()
+    while error is not None:
+        if isinstance(error, SignalReceived | KeyboardInterrupt):
+            raise error
+        error = error.__cause__ or error.__context__
+
+
 class StopRequest:
     """The signal that requested a stop of the run, if any."""
 

@@ -68,7 +68,7 @@ def test_losses_are_those_of_the_saved_image(done: Result) -> None:
     config.loss.style.layers = config.backbone.style_layers
     layers = list(dict.fromkeys([*config.loss.content.layers, *config.loss.style.layers]))
     backbone = build_encoder(config.backbone, layers, None, config.seed, False)
-    content, style, _ = load_inputs(config).tensors(config.size)
+    content, (style,), _ = load_inputs(config).tensors(config.size)
     objective = build_objective(
         config.loss, config.alpha, config.beta, backbone(content), whole_image(backbone(style))
     )

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from nst_exp.utils.signals import SignalReceived, stop_at_once, stop_requests
+from nst_exp.utils.signals import (
+    SignalReceived,
+    reraise_interruption,
+    stop_at_once,
+    stop_requests,
+)
 
 ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
@@ -88,3 +93,21 @@ def test_a_closed_terminal_does_not_cost_the_step(monkeypatch: pytest.MonkeyPatc
         request.step()
         signal.raise_signal(signal.SIGHUP)
         assert request.signal == signal.SIGHUP
+
+
+@pytest.mark.parametrize("hidden", [SignalReceived(signal.SIGTERM), KeyboardInterrupt()])
+def test_a_signal_that_a_library_hides_is_raised_again(hidden: BaseException) -> None:
+    """Its own error comes from restoring state; without a signal nothing is raised."""
+    with pytest.raises(type(hidden)):
+        try:
+            try:
+                raise hidden
+            finally:
+                raise AttributeError("state is half restored")
+        except AttributeError:
+            reraise_interruption()
+    try:
+        raise ValueError("of its own")
+    except ValueError:
+        reraise_interruption()
+    reraise_interruption()

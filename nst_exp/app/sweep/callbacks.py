@@ -31,6 +31,7 @@ from nst_exp.results.run_folder import check_compatible, find_run_folders
 from nst_exp.results.sweep_plan import SweepPlan, add_finished_jobs, values_of
 from nst_exp.runner.validate import validate, validate_here
 from nst_exp.utils.errors import ConfigError, NstError
+from nst_exp.utils.signals import reraise_interruption
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def _exit_on_error() -> Iterator[None]:
     except COMPOSITION_ERRORS as error:
         sys.exit(fail(ConfigError(describe_error(error))))
     except Exception:  # a bug
+        reraise_interruption()
         traceback.print_exc()
         sys.exit(1)
 
