@@ -60,7 +60,12 @@ def register() -> None:
 
 
 def _resolvers() -> dict[str, Callable[..., Any]]:
-    return {"nst_panel": _panel_value, "nst_folder": _folder, "nst_job_folder": _job_folder}
+    return {
+        "nst_panel": _panel_value,
+        "nst_first_style": _first_style,
+        "nst_folder": _folder,
+        "nst_job_folder": _job_folder,
+    }
 
 
 @contextmanager
@@ -91,6 +96,11 @@ def own_hydra() -> Iterator[None]:
 def _panel_value(key: str, *, _root_: DictConfig) -> Any:
     """Look up what the chosen panel sets: ``${nst_panel:style}`` in an experiment's file."""
     return _root_.figure.panels[_root_.panel][key]
+
+
+def _first_style(*, _root_: DictConfig) -> str:
+    """Return the first style image, for textures, whose content image sets the size only."""
+    return str(_root_.style if isinstance(_root_.style, str) else _root_.style[0])
 
 
 def _folder(out: str | None, name: str, date: str, time: str) -> str:

@@ -120,3 +120,10 @@ def test_terms_of_the_loss_are_added_key_by_key(plus: str) -> None:
         "loss.more.std.wieght: no such key; did you mean 'loss.more.std.weight'?"
     ]
     assert problems(f"{plus}loss.more.std.weight=x") == ["loss.more.std.weight=x: must be a number"]
+
+
+def test_content_of_a_texture_is_the_first_style() -> None:
+    """It sets the size only."""
+    for style, first in (("chelsea", "chelsea"), ("[starry_night,chelsea]", "starry_night")):
+        config = make_config(["+experiment=texture_synthesis", f"style={style}"])
+        assert config.content == first
