@@ -40,7 +40,7 @@ figure:
   inputs: [content]
   inset: true
   panels: {A: {style: a.png}, B: {style: b.png}}
-hydra: {sweeper: {params: {nst_panel: 'A,B'}}}
+hydra: {sweeper: {params: {panel: 'A,B'}}}
 """
 
 
