@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from nst_exp.utils.suggest import as_utf8
 
 T = TypeVar("T")
+MANY = 1_000_000_000  # of steps; larger numbers would overflow counters
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchvision.transforms.functional import rgb_to_grayscale
 
 from nst_exp.config import schema
+from nst_exp.core.image_terms import total_variation as image_variation
 from nst_exp.core.targets import Features, whole_image
 from nst_exp.core.terms import ContentTerm, StyleTerm
-from nst_exp.core.terms import total_variation as image_variation
 
 _SSIM_RADIUS = 5  # of the window, 11 x 11
 _MAX_COLORS = 2**15  # pixels of an image; sorting them in every direction takes 0.1 s

@@ -11,17 +11,14 @@ from torch import Tensor, nn
 
 from nst_exp.config import schema
 from nst_exp.config.loss_layers import RGB
-from nst_exp.core.targets import Features, Region
-from nst_exp.core.terms import (
-    ContentTerm,
+from nst_exp.core.image_terms import (
     LaplacianTerm,
-    LayerTerm,
     RangeTerm,
-    StyleTerm,
-    Term,
     VariationTerm,
     variation_of_style,
 )
+from nst_exp.core.targets import Features, Region
+from nst_exp.core.terms import ContentTerm, LayerTerm, StyleTerm, Term
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from helpers_run import tiny_run
 
 from nst_exp.config import schema
-from nst_exp.core.terms import total_variation
+from nst_exp.core.image_terms import total_variation
 
 STEP = ["steps=1", "optimizer=adam"]  # the losses of the first step are those of the start
 DEVIATION = [

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from nst_exp.config import schema
 from nst_exp.config.schema import ContentLoss, StyleLoss, TVKind
+from nst_exp.core.image_terms import LaplacianTerm, total_variation, variation_of_style
 from nst_exp.core.objective import Losses, build_objective
 from nst_exp.core.statistics import build_statistic
 from nst_exp.core.targets import Region, Style, Target, whole_image
-from nst_exp.core.terms import LaplacianTerm, total_variation, variation_of_style
 from nst_exp.utils.errors import ConfigError
 
 MakeImage = Callable[..., Tensor]

@@ -22,10 +22,10 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate
 from nst_exp.app.api import make_config
 from nst_exp.config.loss_layers import layers_read, resolve_layers
 from nst_exp.config.presets import groups
+from nst_exp.core.image_terms import variation_of_style
 from nst_exp.core.objective import build_objective
 from nst_exp.core.statistics.sliced import Sliced
 from nst_exp.core.targets import whole_image
-from nst_exp.core.terms import variation_of_style
 
 Maps = Mapping[str, Tensor]
 Total = Callable[[Tensor, Maps, Maps, Maps], Tensor]  # of the image, its maps, content's, style's
