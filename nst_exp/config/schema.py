@@ -13,35 +13,15 @@ from typing import Any
 from nst_exp.config.keys import MANY, key
 from nst_exp.config.loss_schema import (
     ContentKind as ContentKind,
-)
-from nst_exp.config.loss_schema import (
     ContentLoss as ContentLoss,
-)
-from nst_exp.config.loss_schema import (
     LaplacianLoss as LaplacianLoss,
-)
-from nst_exp.config.loss_schema import (
     Loss as Loss,
-)
-from nst_exp.config.loss_schema import (
     Metric as Metric,
-)
-from nst_exp.config.loss_schema import (
     Reduction as Reduction,
-)
-from nst_exp.config.loss_schema import (
     Statistic as Statistic,
-)
-from nst_exp.config.loss_schema import (
     StyleLoss as StyleLoss,
-)
-from nst_exp.config.loss_schema import (
     StyleTerm as StyleTerm,
-)
-from nst_exp.config.loss_schema import (
     TVKind as TVKind,
-)
-from nst_exp.config.loss_schema import (
     TVLoss as TVLoss,
 )
 

@@ -5,8 +5,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nst_exp.config.pyramid import Level, build_levels
 from nst_exp.config.schema import Resolution

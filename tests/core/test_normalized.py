@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nst_exp.config.schema import Backbone as Settings
-from nst_exp.config.schema import InputConvention, Padding, Pool
+from nst_exp.config.schema import Backbone as Settings, InputConvention, Padding, Pool
 from nst_exp.core.encoder import Encoder, build_encoder
 from nst_exp.core.normalized import FLOOR, count_bounded, find_chain, normalize_encoder, scales
 from nst_exp.utils.errors import ConfigError, WeightsError

@@ -17,8 +17,7 @@ from helpers_statistics import (
 )
 from torch import Tensor
 
-from nst_exp.config.schema import Metric, StyleLoss
-from nst_exp.config.schema import Statistic as Kind
+from nst_exp.config.schema import Metric, Statistic as Kind, StyleLoss
 from nst_exp.core.statistics import SelfSimilarity, Statistic, build_statistic, matching
 from nst_exp.utils.errors import ConfigError
 

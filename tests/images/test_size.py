@@ -5,8 +5,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nst_exp.app.api import make_config
 from nst_exp.config.schema import Config, Rounding, SizeMode, StyleFit

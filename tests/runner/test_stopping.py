@@ -13,8 +13,7 @@ import torch
 from helpers_run import TINY, pixels, tiny_run
 
 from nst_exp.app.api import make_config
-from nst_exp.runner import callbacks, save_image
-from nst_exp.runner import run as run_module
+from nst_exp.runner import callbacks, run as run_module, save_image
 from nst_exp.runner.callbacks import Recorder
 from nst_exp.runner.resume import AtomicCheckpointIO, Checkpoints
 from nst_exp.runner.run import Result, run
