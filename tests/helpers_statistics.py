@@ -34,7 +34,7 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
     return 1 - (x * y).sum() / ((x * x).sum().sqrt() * (y * y).sum().sqrt())
 
 
-def naive_lists(values: list[Tensor], target: list[Tensor]) -> Tensor:
+def quantiles(values: list[Tensor], target: list[Tensor]) -> Tensor:
     """Mean squared difference to the quantiles of the target, between which it is linear."""
     ranked, sorted_target = (sorted(x, key=number) for x in (values, target))
     total = torch.zeros((), dtype=torch.float64)
@@ -47,50 +47,50 @@ def naive_lists(values: list[Tensor], target: list[Tensor]) -> Tensor:
     return total / len(ranked)
 
 
-def naive_histogram(features: Tensor, style: Tensor) -> Tensor:
+def histogram(features: Tensor, style: Tensor) -> Tensor:
     lists = [([*x.flatten()], [*y.flatten()]) for x, y in zip(features[0], style[0], strict=True)]
-    return torch.stack([naive_lists(x, y) for x, y in lists]).sum()
+    return torch.stack([quantiles(x, y) for x, y in lists]).sum()
 
 
-def naive_sliced(features: Tensor, style: Tensor, directions: Tensor) -> Tensor:
+def sliced(features: Tensor, style: Tensor, directions: Tensor) -> Tensor:
     lists = [
         ([(d * x).sum() for x in places(features)], [(d * y).sum() for y in places(style)])
         for d in directions
     ]
-    return torch.stack([naive_lists(x, y) for x, y in lists]).mean() * features.shape[1]
+    return torch.stack([quantiles(x, y) for x, y in lists]).mean() * features.shape[1]
 
 
-def naive_correlation(features: Tensor, style: Tensor, side: int, stride: int) -> Tensor:
+def correlation(features: Tensor, style: Tensor, side: int, stride: int) -> Tensor:
     ours, theirs = (patches(x, side, stride) for x in (features, style))
     found = [min(theirs, key=lambda y, x=x: number(cosine(x, y))) for x in ours]  # type: ignore[misc]
     return torch.stack([(x - y).square().sum() for x, y in zip(ours, found, strict=True)]).mean()
 
 
-def naive_neural(features: Tensor, style: Tensor, side: int, stride: int) -> Tensor:
+def neural(features: Tensor, style: Tensor, side: int, stride: int) -> Tensor:
     ours, theirs = (patches(x, side, stride) for x in (features, style))
     mean, other = sum(ours) / len(ours), sum(theirs) / len(theirs)
     least = [min((cosine(x - mean, y - other) for y in theirs), key=number) for x in ours]
     return torch.stack(least).mean()
 
 
-def naive_emd(features: Tensor, style: Tensor, of_pair: Distance = cosine) -> Tensor:
+def emd(features: Tensor, style: Tensor, of_pair: Distance = cosine) -> Tensor:
     ours, theirs = places(features), places(style)
     one = [min((of_pair(x, y) for y in theirs), key=number) for x in ours]
     other = [min((of_pair(x, y) for x in ours), key=number) for y in theirs]
     return max(torch.stack(one).mean(), torch.stack(other).mean(), key=number)
 
 
-def naive_palette(features: Tensor, style: Tensor) -> Tensor:
+def palette(features: Tensor, style: Tensor) -> Tensor:
     matrix = torch.tensor(DECORRELATION, dtype=torch.float64)
 
     def of_pair(x: Tensor, y: Tensor) -> Tensor:
         x, y = matrix @ (x - 0.5), matrix @ (y - 0.5)
         return cosine(x, y) + ((x - y).square().sum() / 3).sqrt()
 
-    return naive_emd(features, style, of_pair)
+    return emd(features, style, of_pair)
 
 
-def naive_similarity(features: Tensor, content: Tensor) -> Tensor:
+def similarity(features: Tensor, content: Tensor) -> Tensor:
     matrices = []
     for x in (features, content):
         rows = [torch.stack([cosine(a, b) for b in places(x)]) for a in places(x)]

@@ -112,11 +112,7 @@ def _cut_network(
     """Return the network up to the last of ``layers``, and the node of each layer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
-            with torch.device(device):
-                model = new_model(settings.name).eval()
-        except NotImplementedError:  # RegNet computes its widths with tensors: not on "meta"
-            model = new_model(settings.name).eval().to(device)
+        model = new_model(settings.name, device).eval()
     replace_pooling(model, settings)
     _set_padding(model, settings)
     nodes = _resolve_layers(model, settings.name, layers)
@@ -132,8 +128,8 @@ def _cut_network(
     return trunk, nodes
 
 
-def new_model(name: str) -> nn.Module:
-    """Build torchvision's classifier ``name`` without weights, on the current device.
+def new_model(name: str, device: str) -> nn.Module:
+    """Build torchvision's classifier ``name`` without weights, on ``device``.
 
     Raises:
         ConfigError: If torchvision has no classifier of that name.
@@ -150,7 +146,11 @@ def new_model(name: str) -> nn.Module:
         options = {"init_weights": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about initialization, which is done elsewhere
-        return cast(nn.Module, models.get_model(name, weights=None, **options))
+        try:
+            with torch.device(device):
+                return cast(nn.Module, models.get_model(name, weights=None, **options))
+        except NotImplementedError:  # RegNet computes its widths with tensors: not on "meta"
+            return cast(nn.Module, models.get_model(name, weights=None, **options).to(device))
 
 
 def feature_maps(encoder: Encoder, image: Tensor, key: str) -> dict[str, Tensor]:

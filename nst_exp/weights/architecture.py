@@ -2,7 +2,6 @@
 
 from functools import lru_cache
 
-import torch
 from torch import Tensor, nn
 
 from nst_exp.core.encoder import new_model
@@ -24,11 +23,7 @@ def build_empty(name: str) -> nn.Module:
     Raises:
         ConfigError: If torchvision has no classifier of that name.
     """
-    try:
-        with torch.device("meta"):
-            return new_model(name)
-    except NotImplementedError:  # the RegNets compute their widths with tensors
-        return new_model(name)
+    return new_model(name, "meta")
 
 
 def trunk(name: str) -> dict[str, Tensor]:

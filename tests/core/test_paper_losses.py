@@ -2,19 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
+import helpers_statistics as naive
 import pytest
 import torch
 from helpers_core import random_maps
-from helpers_statistics import (
-    naive_correlation,
-    naive_emd,
-    naive_histogram,
-    naive_neural,
-    naive_palette,
-    naive_similarity,
-    naive_sliced,
-    places,
-)
 from test_published_losses import FORMULAS, STYLE, assert_same, interior, mse, sse
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, interpolate
@@ -94,7 +85,7 @@ def risser(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
         total = total + 5 * sse(gram(f[layer]), gram(s[layer])) / sse(gram(s[layer]), 0)
     for layer in ("relu1_1", "relu4_1"):
         size = sse(s[layer], 0) / count(s[layer])
-        total = total + 5 * naive_histogram(f[layer], s[layer]) / size
+        total = total + 5 * naive.histogram(f[layer], s[layer]) / size
     squares = sum(image.diff(dim=d).square().sum() for d in (2, 3)) / image.numel()
     return total + variation_of_style(s["rgb"]) * squares + outside(image)
 
@@ -114,7 +105,7 @@ def cnnmrf(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
     total = 20 * mse(f["relu4_1"], p["relu4_1"]) + 1e-3 * interior(256 * image)
     for layer in ("relu3_1", "relu4_1"):
         height, width = f[layer].shape[2:]
-        sum_of_squares = naive_correlation(f[layer], s[layer], 3, 1) * (height - 2) * (width - 2)
+        sum_of_squares = naive.correlation(f[layer], s[layer], 3, 1) * (height - 2) * (width - 2)
         total = total + 5.6e-6 * sum_of_squares
     return total
 
@@ -125,7 +116,7 @@ def heitz(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
         statistic = Sliced(None, seed=0, redraw=64)
         lists, directions = statistic.prepare_target(statistic.summarize(s[layer]))
         size = lists.square().mean() * len(directions)
-        total = total + naive_sliced(f[layer], s[layer], directions) / size
+        total = total + naive.sliced(f[layer], s[layer], directions) / size
     return total
 
 
@@ -154,8 +145,8 @@ def strotss(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
         (x.mean(dim=(0, 2, 3)), torch.cov(x[0].flatten(1), correction=0)) for x in (ours, style)
     )
     difference = (mu - mu_s).abs().mean() + (sigma - sigma_s).abs().mean()
-    palette = naive_palette(f["rgb"], s["rgb"])
-    total = 16 * naive_similarity(ours, content) + naive_emd(ours, style) + difference
+    palette = naive.palette(f["rgb"], s["rgb"])
+    total = 16 * naive.similarity(ours, content) + naive.emd(ours, style) + difference
     return total + palette / 16 + outside(image)
 
 
@@ -163,13 +154,14 @@ def nnst(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
     """Neighbors of the content's hypercolumns, and of single layers at every fourth pixel."""
     ours, content, style = (columns(maps, RELU, True) for maps in (f, p, s))
     x, y, z = (
-        torch.stack(places(v - v.mean(dim=(2, 3), keepdim=True))) for v in (ours, content, style)
+        torch.stack(naive.places(v - v.mean(dim=(2, 3), keepdim=True)))
+        for v in (ours, content, style)
     )
     x, y, z = (rows / rows.norm(dim=1, keepdim=True) for rows in (x, y, z))
     fixed = z[(y @ z.T).argmax(dim=1)]
     total = 1 - (x * fixed).sum(dim=1).mean() + outside(image)
     for layer, stride in zip(RELU[1:], (4, 2, 2, *[1] * 6), strict=True):
-        total = total + 0.1 * naive_neural(f[layer], s[layer], 1, stride)
+        total = total + 0.1 * naive.neural(f[layer], s[layer], 1, stride)
     return total
 
 

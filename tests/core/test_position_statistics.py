@@ -2,19 +2,10 @@
 
 import math
 
+import helpers_statistics as naive
 import pytest
 import torch
 from helpers_core import random_maps
-from helpers_statistics import (
-    Distance,
-    naive_correlation,
-    naive_emd,
-    naive_histogram,
-    naive_neural,
-    naive_palette,
-    naive_similarity,
-    naive_sliced,
-)
 from torch import Tensor
 
 from nst_exp.config.schema import Metric, Statistic as Kind, StyleLoss
@@ -36,33 +27,33 @@ def directions(count: int | None) -> Tensor:
     return statistic.prepare_target(statistic.summarize(random_maps(1)))[1]
 
 
-CASES: dict[str, tuple[Statistic, Distance]] = {
-    "histogram": (build(statistic=Kind.histogram), naive_histogram),
+CASES: dict[str, tuple[Statistic, naive.Distance]] = {
+    "histogram": (build(statistic=Kind.histogram), naive.histogram),
     "sliced": (
         build(statistic=Kind.sliced),
-        lambda x, y: naive_sliced(x, y, directions(None)),
+        lambda x, y: naive.sliced(x, y, directions(None)),
     ),
     "sliced 7": (
         build(statistic=Kind.sliced, directions=7),
-        lambda x, y: naive_sliced(x, y, directions(7)),
+        lambda x, y: naive.sliced(x, y, directions(7)),
     ),
     "correlation": (
         build(statistic=Kind.neighbors, patch=3),
-        lambda x, y: naive_correlation(x, y, 3, 1),
+        lambda x, y: naive.correlation(x, y, 3, 1),
     ),
     "correlation, stride": (
         build(statistic=Kind.neighbors, patch=2, stride=2),
-        lambda x, y: naive_correlation(x, y, 2, 2),
+        lambda x, y: naive.correlation(x, y, 2, 2),
     ),
     "cosine": (
         build(statistic=Kind.neighbors, metric=Metric.cosine),
-        lambda x, y: naive_neural(x, y, 1, 1),
+        lambda x, y: naive.neural(x, y, 1, 1),
     ),
     "cosine, stride": (
         build(statistic=Kind.neighbors, metric=Metric.cosine, stride=2),
-        lambda x, y: naive_neural(x, y, 1, 2),
+        lambda x, y: naive.neural(x, y, 1, 2),
     ),
-    "relaxed_emd": (build(statistic=Kind.relaxed_emd), naive_emd),
+    "relaxed_emd": (build(statistic=Kind.relaxed_emd), naive.emd),
 }
 SIZES = [(5, 6), (4, 3), (7, 6)]  # of the style; the image is 5 x 6
 
@@ -77,18 +68,18 @@ def test_value_and_gradient_are_those_of_the_loop(name: str, size: tuple[int, in
 @pytest.mark.parametrize("size", SIZES)
 def test_palette(size: tuple[int, int]) -> None:
     image, style = random_maps(1, 3), random_maps(2, 3, *size)
-    assert_same(build(statistic=Kind.palette), naive_palette, image, style)
+    assert_same(build(statistic=Kind.palette), naive.palette, image, style)
 
 
 def test_self_similarity() -> None:
     statistic = SelfSimilarity(samples=1000, seed=0, redraw=0)
-    assert_same(statistic, naive_similarity, random_maps(1), random_maps(2))
+    assert_same(statistic, naive.similarity, random_maps(1), random_maps(2))
 
 
-def assert_same(statistic: Statistic, naive: Distance, image: Tensor, style: Tensor) -> None:
+def assert_same(statistic: Statistic, loops: naive.Distance, image: Tensor, style: Tensor) -> None:
     """Only the order of additions differs; the gradient is also that of differences."""
     results = []
-    for function in (lambda x: distance(statistic, x, style), lambda x: naive(x, style)):
+    for function in (lambda x: distance(statistic, x, style), lambda x: loops(x, style)):
         variable = image.clone().requires_grad_()
         value = function(variable)
         results.append((value.detach(), torch.autograd.grad(value, variable)[0]))
