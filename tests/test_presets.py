@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from nst_exp.app.api import make_config
 from nst_exp.config.presets import groups
-from nst_exp.config.pyramid import build_levels
+from nst_exp.config.pyramid import build_levels, levels_of, optimizer_at
 from nst_exp.config.schema import Config
 from nst_exp.images import load_image, named_images
 from nst_exp.runner.validate import validate
@@ -67,6 +67,9 @@ def test_what_a_preset_sets_is_in_a_valid_config(group: str, name: str) -> None:
             found = node[key] if isinstance(node, dict) else getattr(node, key)
             if isinstance(value, dict) and key != "panels":
                 compare(value, found)
+            elif key == "levels" and isinstance(value, list):
+                for entry, level in zip(value, found, strict=True):
+                    compare(entry, level)
             elif key not in ("panels", "sources") and value != "" and "${" not in str(value):
                 value = [value] if key == "style" else value  # of a single image
                 assert getattr(found, "name", found) == value, key
@@ -139,12 +142,27 @@ def test_every_part_is_used() -> None:
         # Sizes by the root of two from 128 to 512; 1000 iterations for the first, 500 for others.
         ("crowsonkb", [(128, 1000), (181, 500), (256, 500), (362, 500), (512, 500)]),
         ("gatys_notebook_highres", [(512, 500), (800, 200)]),
+        # spst-fast: max(600 / 3^s, 30), from a shortest side of 512 to 1023 on; spst-baseline
+        (
+            "galerne2024_spst size=8192",
+            [(512, 600), (1024, 200), (2048, 66), (4096, 30), (8192, 30)],
+        ),
+        (
+            "galerne2024_spst size=4000 resolution.shares=[600,300]",
+            [(1000, 600), (2000, 300), (4000, 300)],
+        ),
     ],
 )
 def test_schedule_is_the_published_one(command: str, levels: list[tuple[int, int]]) -> None:
     config = make(*f"+experiment={command}".split())
     found = build_levels(config.resolution, config.size, config.steps)
     assert [(level.size, level.steps) for level in found] == levels
+
+
+def test_history_of_spst_is_the_published_one() -> None:
+    config = make("+experiment=galerne2024_spst", "size=4096")
+    histories = [vars(optimizer_at(config, level))["history"] for level in levels_of(config)]
+    assert histories == [100, 10, 10, 10]
 
 
 def test_panels_of_figure_3_are_the_published_ones() -> None:

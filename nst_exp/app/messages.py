@@ -15,7 +15,7 @@ from omegaconf.errors import (
 )
 from yaml import MarkedYAMLError
 
-from nst_exp.app.known_keys import OPTIMIZERS, kinds_of, type_of, unknown_key
+from nst_exp.app.known_keys import OPTIMIZERS, field_types, kinds_of, type_of, unknown_key
 from nst_exp.utils.suggest import did_you_mean
 
 NOT_GLOBAL = (
@@ -49,6 +49,9 @@ def expected(key: str, value: Any, error: Exception) -> str:
         if not isinstance(value, list):
             return f"must be a list: {key}=[...]"
         (entry,) = typing.get_args(hint)
+        if is_dataclass(entry):
+            keys = ", ".join(field_types(entry))
+            return f"{first_line(error)}; every entry is {{KEY: VALUE, ...}} with some of {keys}"
         return f"every entry must be {_TYPES[entry]}" if entry in _TYPES else first_line(error)
     if is_dataclass(hint):
         return f"has keys of its own; set {key}.KEY=VALUE"

@@ -73,6 +73,9 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Key]]:
         elif isinstance(value, dict) and any(map(is_dataclass, value.values())):
             for entry, node in value.items():
                 yield from walk(node, f"{path}.{entry}.")
+        elif isinstance(value, list) and any(map(is_dataclass, value)):
+            for index, node in enumerate(value):
+                yield from walk(node, f"{path}[{index}].")
         else:
             yield path, value, f.metadata["key"]
 

@@ -1,8 +1,8 @@
-"""Levels of a run from coarse to fine: their sizes and steps."""
+"""Levels of a run from coarse to fine: their sizes, steps and settings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from nst_exp.config.schema import ColorMode, Config, Resolution
+from nst_exp.config.schema import LBFGS, ColorMode, Config, LevelSettings, Optimizer, Resolution
 
 
 @dataclass(frozen=True)
@@ -13,20 +13,37 @@ class Level:
     size: int  # as Config.size
     steps: int
     first_step: int  # number of steps of the earlier levels
+    settings: LevelSettings = field(default_factory=LevelSettings)
 
 
 def build_levels(resolution: Resolution, size: int, steps: int | None) -> list[Level]:
     """Build the levels of a run, from coarse to fine; without a pyramid only one.
 
-    ``steps`` are divided by the shares; None takes each share as the steps of its level. Every
-    level has at least one step, also if ``steps`` is smaller than the number of levels.
+    ``steps`` are divided by the shares; None takes each share, or the steps of its settings, as the
+    steps of a level. Every level has at least one step, also if ``steps`` is smaller than the
+    number of levels.
     """
     sizes = _level_sizes(resolution, size)
-    parts = _level_steps(resolution.shares or [1.0], steps, len(sizes))
+    entries = resolution.levels or [LevelSettings()]
+    entries = (entries + entries[-1:] * len(sizes))[: len(sizes)]
+    parts = [entry.steps for entry in entries if entry.steps is not None]  # all or none
+    parts = parts or _level_steps(resolution.shares or [1.0], steps, len(sizes))
     return [
-        Level(index, side, part, sum(parts[:index]))
-        for index, (side, part) in enumerate(zip(sizes, parts, strict=True))
+        Level(index, side, part, sum(parts[:index]), entry)
+        for index, (side, part, entry) in enumerate(zip(sizes, parts, entries, strict=True))
     ]
+
+
+def optimizer_at(config: Config, level: Level) -> Optimizer:
+    """Return the settings of the optimizer at a level."""
+    own, optimizer = level.settings, config.optimizer
+    lr = optimizer.lr * (own.lr_factor or 1.0)
+    if level.index > 0 and level.first_step + level.steps == total_steps(config):
+        lr *= optimizer.last_factor
+    optimizer = replace(optimizer, lr=lr)
+    if isinstance(optimizer, LBFGS):
+        optimizer = replace(optimizer, history=own.history or optimizer.history)
+    return optimizer
 
 
 def total_steps(config: Config) -> int:
@@ -45,6 +62,11 @@ def levels_of(config: Config) -> list[Level]:
 def _level_sizes(resolution: Resolution, size: int) -> list[int]:
     if not resolution.pyramid:
         return [size]
+    # All levels have a size, or a scale, or neither.
+    if scales := [entry.scale for entry in resolution.levels if entry.scale is not None]:
+        return [max(1, round(scale * size)) for scale in scales]
+    if listed := [entry.size for entry in resolution.levels if entry.size is not None]:
+        return listed
     if resolution.sizes:
         return list(resolution.sizes)
     sizes = [size]

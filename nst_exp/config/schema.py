@@ -156,6 +156,18 @@ class RMSprop(Optimizer):
 
 
 @dataclass
+class LevelSettings:
+    """What one level of a pyramid does otherwise than the run; null = as the run."""
+
+    size: int | None = key(None, "null = by scale, sizes or ratio", bounds=(1, 65_535))
+    scale: float | None = key(None, "size of the level as a share of `size`", bounds=(0.001, 1))
+    steps: int | None = key(None, "with steps=null; null = by shares", bounds=(1, MANY))
+    factors: dict[str, float] = key({}, "on terms of the loss by name: {content: 2, style: 0}")
+    lr_factor: float | None = key(None, "factor on optimizer.lr", above=0)
+    history: int | None = key(None, "instead of optimizer.history, of L-BFGS", bounds=(1, 10_000))
+
+
+@dataclass
 class Resolution:
     """What ``size`` measures, the size of the style image, and the levels of a pyramid."""
 
@@ -172,6 +184,7 @@ class Resolution:
     min_size: int = key(128, "smallest level made by ratio", bounds=(1, 65_535))
     ratio: float = key(2.0, "ratio of the sizes of two levels", bounds=(1.01, 65_535))
     shares: list[float] = key([], "parts of `steps`, or steps of each level; last repeats", above=0)
+    levels: list[LevelSettings] = key([], "settings of each level from the first; last repeats")
     averaging: float = key(0.0, "decay of the averaged image; 0 = off", bounds=(0, 0.999999))
 
 

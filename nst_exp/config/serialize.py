@@ -44,4 +44,7 @@ def format_value(value: Any) -> str:
         return value
     if isinstance(value, list):
         return f"[{','.join(map(format_value, value))}]"
+    if isinstance(value, dict):
+        entries = (f"{key}: {format_value(v)}" for key, v in value.items() if v not in (None, {}))
+        return f"{{{', '.join(entries)}}}"
     return repr(value).removesuffix(".0") if isinstance(value, float) else json.dumps(value)

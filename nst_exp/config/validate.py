@@ -40,10 +40,13 @@ def size_problems(config: Config) -> Iterator[str]:
 
     Whether images are too small for the layers depends on their files: images/validate.py.
     """
-    resolution, sizes = config.resolution, config.resolution.sizes
-    milestones, listed = config.optimizer.milestones, typed("resolution.sizes", sizes)
+    resolution, milestones = config.resolution, config.optimizer.milestones
     if milestones != sorted(set(milestones)):
         yield f"{typed('optimizer.milestones', milestones)}: must increase; sort them, none twice"
+    if problems := [*_levels(config), *_factors(config)]:
+        yield from problems
+        return
+    sizes, listed = resolution.sizes, typed("resolution.sizes", resolution.sizes)
     if sizes and not resolution.pyramid:
         yield f"{listed}: only a pyramid has several; use resolution=pyramid"
     if sizes != sorted(set(sizes)):
@@ -53,7 +56,8 @@ def size_problems(config: Config) -> Iterator[str]:
         yield f"{listed}: the last level must be size={config.size}, not {sizes[-1]}"
         return
     if config.steps is None:
-        yield from _shares_as_steps(resolution.shares)
+        if not resolution.levels or resolution.levels[0].steps is None:
+            yield from _shares_as_steps(resolution.shares)
         return
     levels = build_levels(resolution, config.size, config.steps)
     if config.steps < len(levels):
@@ -61,6 +65,57 @@ def size_problems(config: Config) -> Iterator[str]:
             f"steps={config.steps}: the {len(levels)} levels of the pyramid need at least one "
             f"step each; use steps={len(levels)} or more"
         )
+
+
+def _levels(config: Config) -> Iterator[str]:
+    """Yield a line if the settings of levels do not fit each other or the keys beside them."""
+    resolution, entries = config.resolution, config.resolution.levels
+    if len(entries) > 1 and not resolution.pyramid:
+        yield "resolution.levels: only a pyramid has several; use resolution=pyramid"
+    given = {
+        name: [getattr(entry, name) is not None for entry in entries]
+        for name in ("size", "scale", "steps")
+    }
+    for name, has in given.items():
+        if any(has) and not all(has):
+            index = has.index(False)
+            yield f"resolution.levels[{index}]: has no {name}; give it to every level, or to none"
+            return
+    if any(given["size"]) and any(given["scale"]):
+        yield "resolution.levels: has both size and scale; leave one of them out"
+    elif any(given["size"] + given["scale"]):
+        sizes = [level.size for level in build_levels(resolution, config.size, None)]
+        listed = f"resolution.levels: the sizes {', '.join(map(str, sizes))}"
+        if resolution.sizes:
+            given_twice = typed("resolution.sizes", resolution.sizes)
+            yield f"{given_twice}: resolution.levels gives sizes as well; leave one of them out"
+        elif sizes != sorted(sizes):
+            yield f"{listed} must not decrease from level to level; sort them"
+        elif sizes[-1] != config.size:
+            yield f"{listed} must end with size={config.size}; give the last level that size"
+    if config.steps is not None and any(given["steps"]):
+        yield f"steps={config.steps}: resolution.levels gives the steps of levels; use steps=null"
+    for index, entry in enumerate(entries):
+        if entry.history is not None and not isinstance(config.optimizer, LBFGS):
+            yield (
+                f"resolution.levels[{index}].history={entry.history}: only L-BFGS has a history; "
+                "leave it out, or use optimizer=lbfgs"
+            )
+
+
+def _factors(config: Config) -> Iterator[str]:
+    """Yield a line for each factor of a level that fits no term, or if nothing is left."""
+    terms = (*NAMES_OF_TERMS[:-1], *config.loss.more)
+    for index, entry in enumerate(config.resolution.levels):
+        key, factors = f"resolution.levels[{index}].factors", entry.factors
+        for name, value in factors.items():
+            if name not in terms:
+                yield f"{key}.{name}: no such term; use one of {', '.join(terms)}"
+            elif not 0 <= value < math.inf:
+                yield f"{key}.{name}={value:g}: must be 0 or more; give another factor"
+        weighted = _weighted_terms(config)
+        if weighted and not any(factors.get(name, 1) for name in weighted):
+            yield f"{key}: nothing to optimize at this level; give a term a factor above 0"
 
 
 def _shares_as_steps(shares: list[float]) -> Iterator[str]:
@@ -110,14 +165,20 @@ def objective_notes(config: Config) -> Iterator[str]:
 
 def _weighted(config: Config) -> tuple[bool, bool]:
     """Tell whether the content and the style have a weight."""
+    weighted = _weighted_terms(config)
+    return "content" in weighted, any(name in weighted for name in ("style", *config.loss.more))
+
+
+def _weighted_terms(config: Config) -> list[str]:
+    """Name the terms with a weight in the total, except for the range."""
     loss = config.loss
-    styles = [(config.beta, loss.style.weights)]
-    styles += [(config.beta * term.weight, term.weights) for term in loss.more.values()]
-    content, *style = (
-        bool(weight and (any(layers) or not layers))
-        for weight, layers in [(config.alpha, loss.content.weights), *styles]
-    )
-    return content, any(style)
+    weights = {"content": (config.alpha, loss.content.weights)}
+    weights["style"] = config.beta, loss.style.weights
+    weights |= {name: (config.beta * t.weight, t.weights) for name, t in loss.more.items()}
+    weights |= {"tv": (loss.tv.weight, []), "laplacian": (sum(loss.laplacian.weights), [])}
+    return [
+        name for name, (weight, layers) in weights.items() if weight and (any(layers) or not layers)
+    ]
 
 
 def _priors(config: Config) -> list[str]:

@@ -172,6 +172,8 @@ def _level_change(config: Config, size: int) -> tuple[str, str]:
         return given, "crop the image"
     if size <= config.size:
         given, changes = f"resolution.min_size={resolution.min_size}", []
+    if any(entry.size or entry.scale for entry in resolution.levels):
+        return "resolution.levels", f"give the first level {size} pixels or more"
     if resolution.sizes:
         given = typed("resolution.sizes", resolution.sizes)
         larger = [entry for entry in resolution.sizes if entry > size]

@@ -65,6 +65,7 @@ class Record:
     weights: dict[str, Any] | None = None
     layers: dict[str, list[str]] | None = None
     normalized: dict[str, Any] | None = None
+    levels: list[dict[str, Any]] | None = None
     losses: dict[str, float] | None = None
     metrics: dict[str, float] | None = None
     step: int | None = None

@@ -1,21 +1,22 @@
 """The module of one level: its images, targets and start."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from nst_exp.config.loss_layers import content_layers, layers_read, style_layers
-from nst_exp.config.pyramid import Level, total_steps
-from nst_exp.config.schema import ColorMode, Config, Padding
+from nst_exp.config.pyramid import Level, optimizer_at
+from nst_exp.config.schema import LBFGS, ColorMode, Config, Padding
 from nst_exp.config.styles import style_keys, style_shares
 from nst_exp.core.color import LuminanceOnly, color_content, color_style, match_colors
 from nst_exp.core.init_image import starting_image
 from nst_exp.core.objective import Objective, build_objective
 from nst_exp.core.optimizers import carries_state, carry_state
 from nst_exp.core.targets import Features, Region, Style
+from nst_exp.core.terms import Term
 from nst_exp.images.tensors import enlarge
 from nst_exp.runner.inputs import Inputs
 from nst_exp.runner.module import StyleTransfer
@@ -48,6 +49,8 @@ def build_module(
     content, styles, start = inputs.tensors(level.size)
     alpha = inputs.alpha(content.shape[3], content.shape[2])
     objective = _build_objective(config, network, content, alpha, styles, maps, device, dtype)
+    for term in cast(Iterable[Term], objective.terms):
+        term.weight *= level.settings.factors.get(term.name, 1.0)
     if config.color is ColorMode.transfer:
         image = match_colors(content, styles[0], config.color_root)
     elif before is None:
@@ -55,9 +58,7 @@ def build_module(
     else:
         image = enlarge(before.result_image().float().cpu(), *content.shape[2:])
     colors = LuminanceOnly(content) if config.color is ColorMode.luminance else None
-    settings = config.optimizer
-    if level.index > 0 and level.first_step + level.steps == total_steps(config):
-        settings = replace(settings, lr=settings.lr * settings.last_factor)
+    settings = optimizer_at(config, level)
     module = StyleTransfer(image, encoder, objective, settings, config.resolution.averaging, colors)
     if dtype is torch.float64:  # Lightning would do it after it has restored a checkpoint
         module.double()
@@ -70,6 +71,20 @@ def build_module(
             module.carried_state = carry_state(state, *content.shape[2:])
             module.loss_scale = before.loss_scale  # the unit of the gradients in that state
     return module
+
+
+def describe_levels(
+    config: Config, levels: Sequence[Level], sizes: Sequence[tuple[int, int]]
+) -> list[dict[str, Any]]:
+    """List what each level does, for the record; ``sizes`` are width and height of each."""
+    found: list[dict[str, Any]] = []
+    for level, (width, height) in zip(levels, sizes, strict=True):
+        optimizer = optimizer_at(config, level)
+        entry = {"width": width, "height": height, "steps": level.steps, "lr": optimizer.lr}
+        if isinstance(optimizer, LBFGS):
+            entry["history"] = optimizer.history
+        found.append(entry | {"factors": level.settings.factors})
+    return found
 
 
 def _build_objective(

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nst_exp.config.pyramid import build_levels, total_steps
+from nst_exp.config.pyramid import Level, build_levels, levels_of, optimizer_at
 from nst_exp.config.schema import LBFGS, Config, ParametrizationKind
 from nst_exp.core.encoder import LARGEST_SIDE, WRONG_SIZE, Encoder, least_size
 from nst_exp.images.size import Size, content_size, style_size
@@ -58,22 +58,24 @@ def check_size(
     shadow = shadow_network(config)
     _check_first_level(config, content_own, styles_own, shadow)
 
-    def largest_style(of: Config) -> Size:
+    def largest_style(of: Config, size: int) -> Size:
         sizes = [
-            style_size(of, content_own, own, of.size, index) for index, own in enumerate(styles_own)
+            style_size(of, content_own, own, size, index) for index, own in enumerate(styles_own)
         ]
         return max(sizes, key=math.prod)
 
     def needed(size: int) -> int:
-        same = replace(config, size=size)
-        image, style = content_size(same, content_own, size), largest_style(same)
-        with suppress(*WRONG_SIZE):
-            return estimate(shadow, same, image, style)
-        return 0
+        same, found = replace(config, size=size), 0
+        for level in levels_of(same):
+            side = min(level.size, size)  # larger ones would be left out of a list of sizes
+            image, style = content_size(same, content_own, side), largest_style(same, side)
+            with suppress(*WRONG_SIZE):
+                found = max(found, estimate(shadow, same, level, image, style))
+        return found
 
     bytes_needed, free, total = needed(config.size), available(device), installed(device)
     image = "{}x{}".format(*content_size(config, content_own, config.size))
-    style = "{}x{}".format(*largest_style(config))
+    style = "{}x{}".format(*largest_style(config, config.size))
     fact = (
         f"size={config.size}: {image} pixels, with a style image of {style}, need about "
         f"{bytes_needed / 1e9:.1f} GB of memory, and "
@@ -112,19 +114,20 @@ def _check_first_level(
             raise ConfigError(problems) from None
 
 
-def estimate(encoder: Encoder, config: Config, image: Size, style: Size) -> int:
-    """Estimate a run's peak memory in bytes, beside its weights, to a third from 512 pixels on.
+def estimate(encoder: Encoder, config: Config, level: Level, image: Size, style: Size) -> int:
+    """Estimate a level's peak memory in bytes, beside its weights, to a third from 512 pixels on.
 
     Args:
         encoder: The network, on torch's device "meta".
         config: Config of the run.
+        level: The level, whose size is not read.
         image: Width and height of the image.
         style: Width and height of the style image.
     """
-    images = IMAGES
-    if isinstance(config.optimizer, LBFGS):
-        steps = min(config.optimizer.history, total_steps(config))
-        laplacian = config.optimizer.parametrization.kind is ParametrizationKind.laplacian
+    images, optimizer = IMAGES, optimizer_at(config, level)
+    if isinstance(optimizer, LBFGS):
+        steps = min(optimizer.history, level.steps)
+        laplacian = optimizer.parametrization.kind is ParametrizationKind.laplacian
         images += IMAGES_PER_STEP * steps * 4 // 3 if laplacian else IMAGES_PER_STEP * steps
     maps, style_maps = (_bytes_of_maps(encoder, *size) for size in (image, style))
     if config.trainer.precision == "64-true":
@@ -186,8 +189,10 @@ def available(device: torch.device) -> int | None:
 def remedies(config: Config) -> str:
     """Name the keys that lower what a run needs, with their present values."""
     words = f"lower size (now {config.size})"
-    if isinstance(config.optimizer, LBFGS):
-        words += f" or optimizer.history (now {config.optimizer.history}), or use optimizer=adam"
+    last = levels_of(config)[-1]
+    if isinstance(optimizer := optimizer_at(config, last), LBFGS):
+        key = "optimizer.history" if last.settings.history is None else "resolution.levels' history"
+        words += f" or {key} (now {optimizer.history}), or use optimizer=adam"
     if config.trainer.precision == "64-true":
         words += ", or trainer.precision=32-true"
     return words

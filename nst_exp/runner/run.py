@@ -28,7 +28,7 @@ from nst_exp.runner.callbacks import Progress, Recorder
 from nst_exp.runner.convergence import select_final_image
 from nst_exp.runner.evaluate import evaluate
 from nst_exp.runner.inputs import Inputs, load_inputs
-from nst_exp.runner.level import build_module
+from nst_exp.runner.level import build_module, describe_levels
 from nst_exp.runner.logger import log_settings
 from nst_exp.runner.memory import check_size
 from nst_exp.runner.module import StyleTransfer
@@ -234,6 +234,7 @@ class _Run:
             new = [line for line in point.warnings if line not in self.record.warnings]
             self.record.warnings.extend(new)
         sizes = [self.inputs.content_size(level.size) for level in levels]
+        self.record.levels = describe_levels(config, levels, sizes)
         visible = config.logging.progress and self.steps > done
         self.progress = Progress(levels, [w * h for w, h in sizes], done, visible)
         self.recorder = Recorder(config.logging, self.folder, self.steps, done)

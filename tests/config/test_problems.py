@@ -1,5 +1,6 @@
 """Values that a key does not allow, or that do not fit each other, get one clear line each."""
 
+import re
 from typing import cast
 
 import pytest
@@ -22,7 +23,8 @@ def config_of(words: str) -> Config:
     config = Config(optimizer=Adam() if "optimizer=adam" in words else LBFGS())
     config.backbone.content_layers = ["relu4_2"]
     config.backbone.style_layers = ["relu1_1", "relu2_1"]
-    changes = OmegaConf.from_dotlist(words.replace("optimizer=adam", "").split())
+    listed = re.split(r" (?=[\w.]+=)", words.replace("optimizer=adam", "").strip())
+    changes = OmegaConf.from_dotlist([entry for entry in listed if entry])
     return cast(Config, OmegaConf.to_object(OmegaConf.merge(config, changes)))
 
 
@@ -72,6 +74,8 @@ NEIGHBORS = "loss.style.statistic=neighbors"
 SIMILAR = "loss.content.kind=self_similarity"
 WASSERSTEIN = "loss.style.statistic=wasserstein2"
 PYRAMID = "resolution.pyramid=true"
+LEVELS = "resolution.levels"
+TV = "loss.tv.weight=2"
 RESNET = "backbone.name=resnet18 backbone.style_layers=[maxpool] alpha=0 backbone.content_layers=[]"
 
 
@@ -165,6 +169,31 @@ RESNET = "backbone.name=resnet18 backbone.style_layers=[maxpool] alpha=0 backbon
             f"{PYRAMID} steps=null resolution.shares=[5,0.5]",
             "shares=[5,0.5]: with steps=null, shares",
         ),
+        (f"{PYRAMID} {LEVELS}=[{{history: 9}},{{lr_factor: 2}}]", ""),
+        (f"{LEVELS}=[{{history: 9}}]", ""),
+        (f"{LEVELS}=[{{history: 9}},{{}}]", "levels: only a pyramid has several; use"),
+        (f"optimizer=adam {LEVELS}=[{{history: 9}}]", "levels[0].history=9: only L-BFGS has a"),
+        (f"{PYRAMID} {LEVELS}=[{{size: 64}},{{size: 384}},{{size: 384}}]", ""),
+        (f"{PYRAMID} {LEVELS}=[{{size: 384}},{{}}]", "levels[1]: has no size; give it to every"),
+        (
+            f"{PYRAMID} {LEVELS}=[{{size: 9,scale: 1}}]",
+            "levels: has both size and scale; leave one",
+        ),
+        (f"{PYRAMID} {LEVELS}=[{{size: 9}},{{size: 8}}]", "the sizes 9, 8 must not decrease"),
+        (f"{PYRAMID} {LEVELS}=[{{scale: 0.5}}]", "the sizes 192 must end with size=384; give"),
+        (f"{PYRAMID} {LEVELS}=[{{scale: 1}}] resolution.sizes=[384]", "levels gives sizes as well"),
+        (f"{LEVELS}=[{{steps: 3}}]", "steps=150: resolution.levels gives the steps of levels; use"),
+        (f"{LEVELS}=[{{steps: 3}}] steps=null", ""),
+        (
+            f"{LEVELS}=[{{factors: {{styl: 3}}}}]",
+            "levels[0].factors.styl: no such term; use one of",
+        ),
+        (f"{LEVELS}=[{{factors: {{style: -1}}}}]", "levels[0].factors.style=-1: must be 0 or more"),
+        (
+            f"{LEVELS}=[{{factors: {{content: 0,style: 0}}}}]",
+            "levels[0].factors: nothing to optimize",
+        ),
+        (f"{LEVELS}=[{{factors: {{content: 0,style: 0}}}}] {TV}", ""),
         (f"{PYRAMID} resolution.min_size=8 steps=3", "steps=3: the 6 levels of the pyramid need"),
     ],
 )
@@ -183,9 +212,6 @@ def test_tables_of_statistics_agree_with_the_classes() -> None:
         config = Config()
         config.loss.style, config.loss.content.layers = term, ["relu1_1"]
         assert any("relative" in line for line in term_problems(config)) == statistic.normalized
-
-
-TV = "loss.tv.weight=2"
 
 
 @pytest.mark.parametrize(

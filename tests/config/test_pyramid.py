@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from nst_exp.config.pyramid import Level, build_levels
-from nst_exp.config.schema import Resolution
+from nst_exp.config.pyramid import Level, build_levels, levels_of, optimizer_at
+from nst_exp.config.schema import Config, LevelSettings, Resolution
+
+
+def entries(key: str, *values: float) -> list[LevelSettings]:
+    return [LevelSettings(**{key: value}) for value in values]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -21,6 +25,9 @@ from nst_exp.config.schema import Resolution
         ({"sizes": [100, 333, 512]}, 512, [100, 333, 512]),
         ({"pyramid": False, "min_size": 64}, 512, [512]),
         ({"ratio": 1.5, "min_size": 1}, 5, [1, 2, 3, 5]),  # 1.48 and 0.99 are both 1
+        ({"levels": entries("size", 100, 512, 512)}, 512, [100, 512, 512]),
+        ({"levels": entries("scale", 0.2, 0.5, 1.0)}, 333, [67, 166, 333]),
+        ({"levels": entries("history", 100, 10)}, 512, [128, 256, 512]),
     ],
 )
 def test_sizes(settings: dict[str, Any], size: int, sizes: list[int]) -> None:
@@ -54,6 +61,19 @@ def test_steps_follow_the_shares(
     levels = build_levels(Resolution(pyramid=True, shares=shares), 512, steps)
     assert [level.steps for level in levels] == expected
     assert levels[-1] == Level(2, 512, expected[2], expected[0] + expected[1])
+
+
+def test_settings_belong_to_levels_from_the_first_on_and_the_last_repeats() -> None:
+    config = Config(size=512, steps=None, resolution=Resolution(pyramid=True, shares=[9.0]))
+    config.optimizer.last_factor = 0.5
+    first, second = LevelSettings(steps=7, history=100), LevelSettings(steps=2, lr_factor=3.0)
+    config.resolution.levels = [first, second]
+    levels = levels_of(config)
+    assert [level.settings for level in levels] == [first, second, second]
+    assert [(level.steps, level.first_step) for level in levels] == [(7, 0), (2, 7), (2, 9)]
+    found = [vars(optimizer_at(config, level)) for level in levels]
+    assert [optimizer["history"] for optimizer in found] == [100, 50, 50]
+    assert [optimizer["lr"] for optimizer in found] == [1.0, 3.0, 1.5]
 
 
 @given(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers_core import cubic, linear, resampled
-from helpers_run import TINY, picture
+from helpers_run import TINY, picture, tiny_run
 from torch import Tensor
 
 from nst_exp.app.api import make_config
@@ -94,3 +94,16 @@ def test_the_objective_of_tiles_does_not_depend_on_where_the_image_begins(
     # float32; relu5_1 has as few as 16 positions, so its border counts
     equal = [losses[name] == pytest.approx(rolled[name], rel=1e-4) for name in same]
     assert equal == [tiles] * 3
+
+
+def test_a_level_has_its_factors_and_history_and_the_record_lists_them() -> None:
+    levels = "resolution.levels=[{history: 3}, {factors: {content: 0.5, style: 0}, lr_factor: 2}]"
+    settings = ["resolution.pyramid=true", "resolution.sizes=[32,48]", levels]
+    result = tiny_run(None, *settings, "alpha=4", "loss.tv.weight=0", "optimizer.history=7")
+    same = {"lr": 1.0, "history": 3, "factors": {}}
+    assert result.record["levels"] == [
+        {"width": 32, "height": 21, "steps": 2} | same,
+        {"width": 48, "height": 32, "steps": 3}
+        | {"lr": 2.0, "history": 7, "factors": {"content": 0.5, "style": 0.0}},
+    ]
+    assert result.losses["total"] == pytest.approx(2 * result.losses["content"], rel=1e-5)

@@ -11,6 +11,7 @@ from helpers_run import TINY, tiny_run
 
 from benchmarks import memory as measurements
 from nst_exp.app.api import make_config
+from nst_exp.config.pyramid import levels_of
 from nst_exp.core.encoder import Encoder
 from nst_exp.runner import memory
 from nst_exp.runner.memory import available, estimate, installed, is_out_of_memory
@@ -22,7 +23,7 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 def test_estimate_is_made_of_maps_and_images(tiny_encoder: Encoder) -> None:
     def needed(*overrides: str, style: tuple[int, int] = (20, 20)) -> int:
         config = make_config([*TINY, "steps=500", "optimizer=adam", *overrides])
-        return estimate(tiny_encoder.to("meta"), config, (20, 10), style)
+        return estimate(tiny_encoder.to("meta"), config, levels_of(config)[-1], (20, 10), style)
 
     # conv1 has 4 channels, conv2 has 5 at half the size; the ReLUs are functions.
     maps, image = 4 * (4 * 200 + 5 * 50), 200 * 12
