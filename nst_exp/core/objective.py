@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,7 +18,7 @@ from nst_exp.core.image_terms import (
     VariationTerm,
     variation_of_style,
 )
-from nst_exp.core.targets import Features, Region
+from nst_exp.core.targets import Features, Region, Target
 from nst_exp.core.terms import ContentTerm, LayerTerm, StyleTerm, Term
 
 
@@ -69,6 +70,22 @@ class Objective(nn.Module):
         """
         changes = [term.start_step(step) for term in cast(Iterable[Term], self.terms)]
         return any(changes)
+
+    def jumping_targets(self) -> list[Target]:
+        """Return the targets whose distance jumps where nearest neighbors change."""
+        return [part for part in self.modules() if isinstance(part, Target) and part.jumps]
+
+    @contextmanager
+    def kept_neighbors(self) -> Iterator[None]:
+        """Keep the neighbors of the first evaluation for all others: a function without jumps."""
+        targets = self.jumping_targets()
+        try:
+            for target in targets:
+                target.keeps = True
+            yield
+        finally:
+            for target in targets:
+                target.keeps, target.kept = False, None
 
 
 def build_objective(

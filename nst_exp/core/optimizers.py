@@ -36,7 +36,9 @@ class LBFGS(torch.optim.LBFGS):
         parameter: nn.Parameter,
         settings: schema.LBFGS,
         length: Callable[[Tensor], float],
+        reuse: bool = True,
     ) -> None:
+        """Minimize over ``parameter``; with ``reuse`` evaluations hold in the next step as well."""
         wolfe = settings.line_search is schema.LineSearch.strong_wolfe
         super().__init__(
             [parameter],
@@ -51,7 +53,7 @@ class LBFGS(torch.optim.LBFGS):
             line_search_fn="strong_wolfe" if wolfe else None,
         )
         self.parameter, self.length = parameter, length
-        self.first_step = settings.first_step
+        self.first_step, self.reuse = settings.first_step, reuse
         self.cached: list[_Evaluation] = []
 
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
@@ -59,7 +61,7 @@ class LBFGS(torch.optim.LBFGS):
         evaluate = functools.partial(self._evaluate, closure)
         group = self.param_groups[0]
         fresh = not self.state[self.parameter].get("n_iter", 0)
-        if fresh:  # after a divergence, a cached gradient may be corrupted
+        if fresh or not self.reuse:  # after a divergence, a cached gradient may be corrupted
             self.cached.clear()
         if self.first_step is None or not fresh:
             return super().step(evaluate)  # type: ignore[no-untyped-call]
@@ -88,8 +90,13 @@ class LBFGS(torch.optim.LBFGS):
         return loss
 
 
-def build_optimizer(image: ImageParameter, settings: schema.Optimizer) -> torch.optim.Optimizer:
-    """Build the optimizer of ``settings`` over the image's values."""
+def build_optimizer(
+    image: ImageParameter, settings: schema.Optimizer, reuse: bool = True
+) -> torch.optim.Optimizer:
+    """Build the optimizer of ``settings`` over the image's values.
+
+    Without ``reuse`` no evaluation holds in the next step, whose function is another one.
+    """
     if isinstance(settings, schema.Adam):
         # A step of 1e25 diverges; torch's Adam raises RuntimeError for lengths beyond float32.
         lr, betas = min(settings.lr, 1e25), (settings.beta1, settings.beta2)
@@ -97,7 +104,7 @@ def build_optimizer(image: ImageParameter, settings: schema.Optimizer) -> torch.
     if isinstance(settings, schema.RMSprop):
         lr, decay = min(settings.lr, 1e25), settings.smoothing
         return torch.optim.RMSprop([image.values], lr=lr, alpha=decay, eps=settings.eps)
-    return LBFGS(image.values, cast(schema.LBFGS, settings), image.length)
+    return LBFGS(image.values, cast(schema.LBFGS, settings), image.length, reuse)
 
 
 def carries_state(settings: schema.Optimizer) -> bool:

@@ -55,7 +55,9 @@ class Target(nn.Module):
     ) -> None:
         """Prepare the summary of a target; ``content`` is that of the content image."""
         super().__init__()
-        self.share = share
+        self.share, self.jumps = share, statistic.jumps
+        self.keeps = False
+        self.kept: Summary | None = None
         self.coverage = 1.0 if weights is None else float(weights.mean())  # part of the positions
         self.raw = len(summary) if statistic.redraw else 0  # parts needed to prepare it again
         for index, part in enumerate(summary[: self.raw]):
@@ -75,6 +77,15 @@ class Target(nn.Module):
     def summary(self) -> Summary:
         """Return the prepared summary."""
         return tuple(self.get_buffer(f"part{index}") for index in range(self.parts))
+
+    def matched(self, statistic: Statistic, summary: Summary) -> Summary:
+        """Return what a summary is compared with; the first one's while ``keeps`` is set."""
+        if self.kept is not None:
+            return self.kept
+        matched = statistic.match(self.summary(), summary)
+        if self.keeps:
+            self.kept = matched
+        return matched
 
     def prepare_again(self, statistic: Statistic) -> None:
         """Prepare the target for new random choices of the statistic."""

@@ -102,7 +102,7 @@ class LayerTerm(Term):
     def _distance(self, statistic: Statistic, features: Tensor, target: Target) -> Tensor:
         a, b, c = self.settings.a, self.settings.b, self.settings.c
         summary = statistic.summarize(features, target.weights)
-        distance = statistic.distance(summary, target.summary())
+        distance = statistic.distance(summary, target.matched(statistic, summary))
         if statistic.normalized:
             return c * distance
         if self.settings.relative:

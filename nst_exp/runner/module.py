@@ -111,7 +111,8 @@ class StyleTransfer(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer of the image's values, and the schedule of its step's length."""
-        optimizer = build_optimizer(self.parameter, self.settings)
+        reuse = not self.objective.jumping_targets()
+        optimizer = build_optimizer(self.parameter, self.settings, reuse)
         if self.carried_state is not None:
             values = self.parameter.values
             optimizer.state[values] = {
@@ -157,7 +158,8 @@ class StyleTransfer(pl.LightningModule):
             self._step_lowest = float("inf")
             evaluations = self.evaluations
             try:
-                super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+                with self.objective.kept_neighbors():
+                    super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
                 if not torch.isfinite(self.parameter.values.detach()).all():
                     raise Diverged("the image")
                 if self.evaluations == evaluations and optimizer_closure is not None:

@@ -109,6 +109,33 @@ def test_frozen_neighbors_are_matched_with_the_content() -> None:
     torch.testing.assert_close(evaluate(term, MAPS)[0], expected, rtol=1e-12, atol=0)
 
 
+def test_a_step_keeps_its_nearest_patches() -> None:
+    """Those of largest correlation with the first image, for the distances of the others."""
+    style = StyleLoss(["a"], statistic=Statistic.neighbors, patch=3, a=0, b=0)
+    loss = schema.Loss(ContentLoss(["a"]), style)
+    objective = build_objective(loss, 0.0, 1.0, MAPS, whole_image(OTHERS))
+
+    def patches(maps: dict[str, Tensor]) -> Tensor:
+        _, _, height, width = maps["a"].shape
+        corners = [(y, x) for y in range(height - 2) for x in range(width - 2)]
+        return torch.stack([maps["a"][0, :, y : y + 3, x : x + 3].flatten() for y, x in corners])
+
+    def expected(maps: dict[str, Tensor], matched: dict[str, Tensor]) -> Tensor:
+        pairs = patches(matched)[:, None], patches(OTHERS)[None]
+        return (patches(maps) - pairs[1][0, cosine_similarity(*pairs, dim=2).argmax(1)]).square()
+
+    moved = MAPS | {"a": random_maps(9, *MAPS["a"].shape[1:]).requires_grad_()}
+    with objective.kept_neighbors():
+        found = [objective(maps["rgb"], maps).total for maps in (MAPS, moved)]
+    found.append(objective(moved["rgb"], moved).total)
+    naive = [expected(MAPS, MAPS), expected(moved, MAPS), expected(moved, moved)]
+    assert found[1] != found[2]
+    for value, distances in zip(found, naive, strict=True):
+        torch.testing.assert_close(value, distances.sum(), rtol=1e-12, atol=0)
+    slopes = (torch.autograd.grad(v, moved["a"])[0] for v in (found[1], naive[1].sum()))
+    torch.testing.assert_close(*slopes, rtol=1e-11, atol=1e-12)
+
+
 def test_random_choices_follow_from_the_step() -> None:
     settings = StyleLoss(["a"], statistic=Statistic.sliced, directions=1, redraw=3)
     terms = [StyleTerm("style", settings, 1.0, whole_image(OTHERS), seed=5) for _ in range(2)]

@@ -14,8 +14,9 @@ from nst_exp.utils.errors import ConfigError
 
 
 def distance(statistic: Statistic, features: Tensor, style: Tensor) -> Tensor:
-    target = statistic.prepare_target(statistic.summarize(style))
-    return statistic.distance(statistic.summarize(features), target)
+    summary = statistic.summarize(features)
+    target = statistic.match(statistic.prepare_target(statistic.summarize(style)), summary)
+    return statistic.distance(summary, target)
 
 
 def build(**keys: object) -> Statistic:

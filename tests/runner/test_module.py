@@ -1,6 +1,7 @@
 """StyleTransfer under a real Trainer: descent, divergence, averaging, checkpoints."""
 
 from collections.abc import Callable, Container
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from nst_exp.config import schema as config
 from nst_exp.core.objective import Losses, Objective, build_objective
-from nst_exp.core.targets import Features, whole_image
+from nst_exp.core.targets import Features, Target, whole_image
 from nst_exp.runner.module import LR_BACKOFF, StyleTransfer
 from nst_exp.runner.trainer import make_trainer
 from nst_exp.utils.errors import NumericalError
@@ -60,6 +61,12 @@ class Poisoned(nn.Module):
     def start_step(self, step: int) -> bool:
         return self.objective.start_step(step)
 
+    def jumping_targets(self) -> list[Target]:
+        return self.objective.jumping_targets()
+
+    def kept_neighbors(self) -> AbstractContextManager[None]:
+        return self.objective.kept_neighbors()
+
 
 @pytest.fixture
 def make(tiny_encoder: nn.Module, random_image: MakeImage) -> Make:
@@ -70,10 +77,11 @@ def make(tiny_encoder: nn.Module, random_image: MakeImage) -> Make:
         averaging: float = 0.0,
         nan_at: Container[int] = (),
         seed: int = 1,
+        loss: config.Loss = LOSS,
     ) -> StyleTransfer:
         content, style = (tiny_encoder(random_image(*s)) for s in ((12, 10, 1), (14, 14, 2)))
         objective: Any = Poisoned(
-            build_objective(LOSS, 1.0, 20.0, content, whole_image(style)), nan_at
+            build_objective(loss, 1.0, 20.0, content, whole_image(style)), nan_at
         )
         image, encoder = random_image(12, 10, seed), tiny_encoder
         return StyleTransfer(image, encoder, objective, settings, averaging)  # type: ignore[arg-type]
@@ -130,6 +138,16 @@ def test_a_line_search_never_goes_uphill(make: Make) -> None:
     totals = [present for present, _ in seen]
     assert totals == sorted(totals, reverse=True)
     assert totals == pytest.approx([reported for _, reported in seen], rel=1e-5)  # float32
+
+
+def test_a_line_search_descends_where_nearest_neighbors_change(make: Make) -> None:
+    """The loss jumps there, so that a line search across it finds nothing lower."""
+    style = config.StyleLoss(["relu1", "relu2"], statistic=config.Statistic.neighbors, a=0, b=0)
+    module = make(WOLFE, loss=replace(LOSS, style=style))
+    totals = fit(module, 30, total)
+    assert len(set(totals)) == 30
+    assert totals[-1] < 0.5 * module.start_total
+    assert module.evaluations <= 75  # the start of a step, and a little more than one other
 
 
 def test_the_best_image_is_the_one_with_the_lowest_total(make: Make) -> None:

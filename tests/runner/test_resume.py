@@ -15,6 +15,7 @@ from tests.faults.folders import differences, result_of
 PYRAMID = ["resolution.pyramid=true", "resolution.sizes=[32,48]", "steps=10"]
 LEVELS = "resolution.levels=[{history: 4}, {history: 2, factors: {style: 0.5}}]"
 REDRAW = ["steps=8", "loss.style.statistic=sliced", "loss.style.redraw=3"]
+NEIGHBORS = ["steps=8", "loss.style.statistic=neighbors", "loss.style.patch=3"]
 LINE_SEARCH_FAILS = ["steps=20", "optimizer.max_evaluations=1"]
 DIVERGES = ["steps=8", "optimizer.line_search=none", "optimizer.lr=1000", "init=noise"]
 
@@ -44,6 +45,7 @@ def _stopped(
         (1, 2, [*PYRAMID, LEVELS], ""),
         (0, 3, REDRAW, ""),  # the next step has new directions
         (0, 5, REDRAW, ""),
+        (0, 5, NEIGHBORS, ""),
         (0, 15, LINE_SEARCH_FAILS, "has not fallen since step 2 of 20"),
         (0, 6, DIVERGES, "diverged at step"),
     ],

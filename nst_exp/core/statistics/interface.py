@@ -28,6 +28,10 @@ class Statistic(ABC):
     redraw = 0
     """Steps after which the random choices of the statistic are drawn again; 0 is never."""
 
+    jumps: bool = False
+    """Whether ``match`` chooses by another measure than the distance, which then jumps where the
+    choice changes: a line search needs one that is kept for the step."""
+
     draw = 0
     """Index of the random choices in use: they follow from the seed and this number."""
 
@@ -48,8 +52,12 @@ class Statistic(ABC):
         """Add to the summary of a target what every distance to it needs."""
         return summary
 
+    def match(self, target: Summary, summary: Summary) -> Summary:
+        """Choose what of a prepared target the distance compares a summary with."""
+        return target
+
     def distance(self, summary: Summary, target: Summary) -> Tensor:
-        """Measure the distance to a prepared target: the sum of squared differences."""
+        """Measure the distance to a matched target: the sum of squared differences."""
         return (summary[0] - target[0]).square().sum()
 
     def freeze(self, target: Summary, content: Summary) -> Summary:

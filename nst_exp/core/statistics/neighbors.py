@@ -17,14 +17,15 @@ class Neighbors(PositionStatistic):
     Networks for Image Synthesis"). cosine: both are the cosine distance after the
     mean of each set is subtracted (Kolkin et al. 2022, "Neural Neighbor Style Transfer").
 
-    The neighbors are found anew in each evaluation, or once, of the content image, if ``frozen``.
-    M is the number of patches.
+    The neighbors are those of the image, or of the content image if ``frozen``. M is the number of
+    patches.
     """
 
     def __init__(self, patch: int, stride: int, metric: Metric, frozen: bool) -> None:
         """Compare patches of ``patch`` x ``patch`` positions that lie ``stride`` apart."""
         self.patch, self.stride, self.frozen = patch, stride, frozen
         self.normalized = metric is Metric.cosine
+        self.jumps = not frozen and not self.normalized
 
     def vectors(self, features: Tensor) -> Tensor:
         """Return the patches of a map, one row each.
@@ -49,19 +50,18 @@ class Neighbors(PositionStatistic):
 
     def freeze(self, target: Summary, content: Summary) -> Summary:
         """Replace the target by the neighbors of the content image's patches, in their order."""
-        if not self.frozen:
-            return target
-        (patches,), (candidates,) = self.prepare_target(content), target
-        return (candidates[self._matches(patches, candidates)],)
+        return self._nearest(target, content) if self.frozen else target
+
+    def match(self, target: Summary, summary: Summary) -> Summary:
+        """Choose the neighbor of each patch, unless they are frozen."""
+        return target if self.frozen else self._nearest(target, summary)
 
     def distance(self, summary: Summary, target: Summary) -> Tensor:
-        """Measure the mean distance to a prepared target."""
-        (patches,), (candidates,) = self.prepare_target(summary), target
-        if not self.frozen:
-            candidates = candidates[self._matches(patches.detach(), candidates)]
+        """Measure the mean distance to the neighbors."""
+        (patches,), (neighbors,) = self.prepare_target(summary), target
         if self.normalized:
-            return 1.0 - (patches * candidates).sum(dim=1).mean()
-        return (patches - candidates).square().sum(dim=1).mean()
+            return 1.0 - (patches * neighbors).sum(dim=1).mean()
+        return (patches - neighbors).square().sum(dim=1).mean()
 
     def size(self, target: Summary) -> Tensor:
         """Measure a prepared target."""
@@ -72,7 +72,8 @@ class Neighbors(PositionStatistic):
         height, width = ((side - self.patch) // self.stride + 1 for side in features.shape[2:])
         return features.shape[1], height * width
 
-    def _matches(self, patches: Tensor, candidates: Tensor) -> Tensor:
+    def _nearest(self, target: Summary, summary: Summary) -> Summary:
+        (patches,), (candidates,) = self.prepare_target(summary), target
         # The length of a patch itself does not change which candidate is nearest.
         directions = candidates if self.normalized else unit(candidates)
-        return nearest(patches, directions, cosine_distances)[0]
+        return (candidates[nearest(patches.detach(), directions, cosine_distances)[0]],)
