@@ -176,6 +176,7 @@ class Resolution:
     style_size: int | None = key(None, "measured like `size`; null = as `size`", bounds=(1, 65_535))
     style_scale: float = key(1.0, "factor on the size of the style image", above=0)
     style_scales: list[float] = key([], "further factor for each style image; [] = 1", above=0)
+    style_angles: list[float] = key([], "copies of the styles, turned by degrees; [] = [0]")
     enlarge_style: bool = key(True, "false: never larger than its file")
     rounding: Rounding = key(Rounding.round, "of the side that `size` does not name")
     filter: Filter = key(Filter.lanczos, "how image files are resampled: docs/replication.md")

@@ -19,6 +19,7 @@ class Style:
     maps: Features
     weight: float = 1.0  # those of the styles of a region sum to 1
     masks: Features | None = None  # weights of the positions in 0..1
+    copies: Sequence[Features] = ()  # further maps, whose positions count as the image's own
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,18 @@ def style_targets(
             raise ValueError("the statistic has no weights of positions")
         start = None if content is None else statistic.summarize(content[layer].detach())
         for style in region.styles:
-            summary = statistic.summarize(style.maps[layer].detach())
+            copies = [
+                statistic.summarize(maps[layer].detach()) for maps in (style.maps, *style.copies)
+            ]
+            summary = tuple(torch.cat(parts) for parts in zip(*copies, strict=True))
             yield Target(statistic, summary, None, region.share * style.weight, start)
         return
-    maps, masks = _together(region.styles, layer)
+    styles = [
+        Style(maps, style.weight / (1 + len(style.copies)), style.masks)
+        for style in region.styles
+        for maps in (style.maps, *style.copies)
+    ]
+    maps, masks = _together(styles, layer)
     if (masks is None or masks.sum() > 0) and (weights is None or weights.sum() > 0):
         yield Target(statistic, statistic.summarize(maps, masks), weights, region.share)
 

@@ -208,6 +208,7 @@ def _read_region(region: Region, settings: schema.StyleLoss) -> Region:
             read_maps(style.maps, settings),
             style.weight,
             read_masks(style.masks, settings) if style.masks else None,
+            [read_maps(maps, settings) for maps in style.copies],
         )
         for style in region.styles
     ]

@@ -1,5 +1,6 @@
 """Conversion of images to tensors and back; the only module here that needs torch."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
+from torchvision.transforms.v2 import functional
 
 from nst_exp.config.schema import Filter
 
@@ -80,6 +82,25 @@ def enlarge(image: Tensor, height: int, width: int) -> Tensor:
     the image from level to level.
     """
     return interpolate(image, size=(height, width), mode="bicubic").clamp(0.0, 1.0)
+
+
+def rotate(image: Tensor, degrees: float) -> Tensor:
+    """Rotate an image (1, C, H, W) counterclockwise: exactly by quarter turns, else bilinearly.
+
+    The corners that the image leaves empty are cut off at its aspect ratio, with a pixel beside
+    them that is part of both.
+    """
+    turns, rest = divmod(degrees, 90.0)
+    if not rest:
+        return image.rot90(int(turns), (2, 3))
+    height, width = image.shape[2:]
+    angle = math.radians(degrees)
+    sine, cosine = abs(math.sin(angle)), abs(math.cos(angle))
+    part = min(width / (width * cosine + height * sine), height / (width * sine + height * cosine))
+    turned = functional.rotate(image, degrees, functional.InterpolationMode.BILINEAR)
+    size = [int(height * part) - 2, int(width * part) - 2]
+    cropped: Tensor = functional.center_crop(turned, size)
+    return cropped
 
 
 def to_array(image: Tensor) -> NDArray[Any]:

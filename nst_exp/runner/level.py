@@ -17,7 +17,7 @@ from nst_exp.core.objective import Objective, build_objective
 from nst_exp.core.optimizers import carries_state, carry_state
 from nst_exp.core.targets import Features, Region, Style
 from nst_exp.core.terms import Term
-from nst_exp.images.tensors import enlarge
+from nst_exp.images.tensors import enlarge, rotate
 from nst_exp.runner.inputs import Inputs
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network
@@ -104,12 +104,14 @@ def _build_objective(
     loss, layers = network.loss, style_layers(network.loss)
     seen = color_content(config.color, content).to(device, dtype)
     content_maps = network.maps(seen, content_layers(loss), "content")
-    targets = []
-    for key, style in zip(style_keys(config), styles, strict=True):
+    targets, every = [], []
+    for key, style, share in zip(style_keys(config), styles, style_shares(config), strict=True):
         image = color_style(config.color, config.color_root, style, content).to(device, dtype)
-        targets.append(Target(image, network.maps(image, layers, key, tiles=False)))
-    shares = zip(targets, style_shares(config), strict=True)
-    regions = [Region([Style(target.maps, share) for target, share in shares])]
+        images = [rotate(image, angle) for angle in config.resolution.style_angles or [0.0]]
+        own, *copies = (network.maps(each, layers, key, tiles=False) for each in images)
+        targets.append(Target(images[0], own))
+        every.append(Style(own, share, copies=copies))
+    regions = [Region(every)]
     content_masks: Features | None = None
     if maps is not None or alpha is not None:
         whole = Target(seen, network.maps(seen, layers_read(loss), "content"))

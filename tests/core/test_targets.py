@@ -104,6 +104,23 @@ def test_the_part_of_a_style_that_its_mask_selects(make_map: MakeMap) -> None:
     torch.testing.assert_close(summary(masked, beside), summary(cropped, beside))
 
 
+def test_copies_of_a_style(make_map: MakeMap) -> None:
+    """Neighbors are found in the image and its copies; an additive statistic averages them all."""
+    image, maps = make_map(3, 4, 1), [make_map(2, 5, 2), make_map(5, 2, 3), make_map(3, 3, 4)]
+    copied = Region([Style({"layer": maps[0]}, copies=[{"layer": m} for m in maps[1:]])])
+    rows, others = image[0].flatten(1).T, torch.cat([m[0].flatten(1).T for m in maps])
+    settings = StyleLoss(["layer"], statistic=Statistic.neighbors, a=0.0, b=0.0)
+    # The neighbor is the one with the largest correlation, which is the nearest of unit vectors.
+    unit = [{"layer": m / m.norm(dim=1, keepdim=True)} for m in [image, *maps]]
+    term = StyleTerm("style", settings, 1.0, [Region([Style(unit[1], copies=unit[2:])])])
+    rows, others = (v / v.norm(dim=1, keepdim=True) for v in (rows, others))
+    squares = [min(float((a - b) @ (a - b)) for b in others) for a in rows]
+    assert loss(term, unit[0]["layer"])[0] == pytest.approx(sum(squares), rel=1e-9)
+    (target,) = style_targets(build_statistic(StyleLoss()), copied, "layer")
+    mean = sum(moments([m], [1.0])[1] for m in maps) / 3
+    torch.testing.assert_close(target.summary()[0], mean, rtol=1e-12, atol=1e-12)
+
+
 def test_regions_without_positions_are_left_out(make_map: MakeMap) -> None:
     """At a layer where a region of the image or of its style has vanished."""
     maps, gone = {"layer": make_map(2, 2, 1)}, {"layer": torch.zeros(1, 1, 2, 2).double()}

@@ -8,7 +8,7 @@ from image_files import noise
 from PIL import Image
 
 from nst_exp.config.schema import Filter
-from nst_exp.images.tensors import enlarge, to_array, to_tensor
+from nst_exp.images.tensors import enlarge, rotate, to_array, to_tensor
 
 
 def wave(width: int, height: int) -> np.ndarray:
@@ -116,3 +116,19 @@ def test_to_array_clips_but_keeps_nan() -> None:
     assert array.shape == (2, 4, 3)
     assert np.array_equal(array[0, :, 0], [0, 0.25, 1, np.nan], equal_nan=True)
     assert array.dtype == to_array(image.to(torch.bfloat16)).dtype == np.float32
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, -90, 30, -7.5, 200])
+def test_rotated_copies(degrees: float) -> None:
+    """A plane of values, which turns with the image; no empty corner is left."""
+    y, x = (torch.arange(n) - (n - 1) / 2 for n in (60, 80))
+    image = (0.5 + 0.004 * x[None, :] + 0.003 * y[:, None]).expand(1, 3, -1, -1)
+    rotated = rotate(image, degrees)
+    angle = np.radians(degrees)
+    y, x = (torch.arange(n) - (n - 1) / 2 for n in rotated.shape[2:])
+    across = 0.004 * np.cos(angle) + 0.003 * np.sin(angle)
+    down = 0.003 * np.cos(angle) - 0.004 * np.sin(angle)
+    expected = 0.5 + across * x[None, :] + down * y[:, None]
+    # An odd margin of the crop shifts the center by half a pixel.
+    assert (rotated[0, 0] - expected).abs().max() < (0.004 if degrees % 90 else 1e-6)
+    assert min(rotated.shape[2:]) >= (60 if degrees % 90 == 0 else 30)

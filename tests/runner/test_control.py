@@ -51,6 +51,26 @@ def test_styles_are_blended_by_their_weights(tmp_path: Path, inputs: list[str]) 
     assert result.record["config"]["style_weights"] == [3, 1]
 
 
+def test_turned_copies_are_like_further_styles(tmp_path: Path, inputs: list[str]) -> None:
+    """For an average over positions; with maps of regions, which are not turned, refused."""
+    content, styles = inputs
+    style = styles.partition("[")[2].partition(",")[0]
+    turned = tmp_path / "turned.png"
+    with Image.open(style) as image:
+        squared = image.convert("RGB").resize((64, 64))
+    squared.save(tmp_path / "style.png")
+    squared.transpose(Image.Transpose.ROTATE_90).save(turned)
+    two = [content, f"style=[{tmp_path / 'style.png'},{turned}]"]
+    one = [content, f"style={tmp_path / 'style.png'}", "resolution.style_angles=[0,90]"]
+    tiny_run(tmp_path / "two", *STEPS, *two)
+    tiny_run(tmp_path / "one", *STEPS, *one)
+    found, expected = (first_losses(tmp_path / name) for name in ("one", "two"))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    blue = a_map(tmp_path / "blue.png", BLUE)
+    with pytest.raises(ConfigError, match=r"style_angles=\[0, 90\]: maps of regions"):
+        tiny_run(None, *STEPS, *one, f"content_map={blue}", f"style_map={blue}")
+
+
 def test_a_map_of_one_color_changes_nothing(tmp_path: Path, inputs: list[str]) -> None:
     """Up to the rounding of float32 in the sums."""
     blue = a_map(tmp_path / "blue.png", BLUE)
