@@ -34,7 +34,8 @@ Pool = StrEnum("Pool", "max average l2")
 # zeros: as the networks were trained; replicate: in the first convolution only, with zeros in the
 # others; reflect, circular: in every convolution.
 Padding = StrEnum("Padding", "zeros replicate reflect circular")
-InitKind = StrEnum("InitKind", "content style noise file blend")
+# details: the finest details of the content on the mean color of the style.
+InitKind = StrEnum("InitKind", "content style noise file blend details")
 NoiseKind = StrEnum("NoiseKind", "normal uniform")
 LineSearch = StrEnum("LineSearch", "strong_wolfe none")
 ParametrizationKind = StrEnum("ParametrizationKind", "pixels fourier laplacian")
@@ -45,8 +46,9 @@ Filter = StrEnum("Filter", "lanczos bicubic bilinear area nearest bicubic_no_ant
 # point, which may be a pixel less; truncate_sides: so for the named side as well.
 Rounding = StrEnum("Rounding", "round truncate truncate_ratio truncate_sides")
 # luminance: the content's; match, histogram: the style image gets the content's before; transfer:
-# the content image gets the style's, and nothing is optimized.
-ColorMode = StrEnum("ColorMode", "style luminance match histogram transfer")
+# the content image gets the style's, and nothing is optimized; chroma: the result gets the
+# content's, moved to the style's, afterwards, and keeps its lightness.
+ColorMode = StrEnum("ColorMode", "style luminance match histogram transfer chroma")
 ColorRoot = StrEnum("ColorRoot", "cholesky symmetric")
 # Positions that see several regions: by area, none of them, or all of them.
 RegionBorder = StrEnum("RegionBorder", "simple inside all")
@@ -176,7 +178,9 @@ class Resolution:
     style_size: int | None = key(None, "measured like `size`; null = as `size`", bounds=(1, 65_535))
     style_scale: float = key(1.0, "factor on the size of the style image", above=0)
     style_scales: list[float] = key([], "further factor for each style image; [] = 1", above=0)
-    style_angles: list[float] = key([], "copies of the styles, turned by degrees; [] = [0]")
+    style_angles: list[float] = key(
+        [], "copies of the styles, turned; [] = [0]", bounds=(-360, 360)
+    )
     enlarge_style: bool = key(True, "false: never larger than its file")
     rounding: Rounding = key(Rounding.round, "of the side that `size` does not name")
     filter: Filter = key(Filter.lanczos, "how image files are resampled: docs/replication.md")
@@ -186,6 +190,7 @@ class Resolution:
     ratio: float = key(2.0, "ratio of the sizes of two levels", bounds=(1.01, 65_535))
     shares: list[float] = key([], "parts of `steps`, or steps of each level; last repeats", above=0)
     levels: list[LevelSettings] = key([], "settings of each level from the first; last repeats")
+    details: bool = key(False, "add those of the content to the start of levels between the ends")
     averaging: float = key(0.0, "decay of the averaged image; 0 = off", bounds=(0, 0.999999))
 
 

@@ -233,8 +233,8 @@ def _styles(config: Config) -> Iterator[str]:
             yield f"{typed(key, values)}: has {len(values)} values for {count} styles; give {count}"
     if weights and not sum(weights):
         yield f"{typed('style_weights', weights)}: the sum is 0; give one style a weight above 0"
-    if config.color is ColorMode.transfer and count > 1:
-        yield "color=transfer: takes the colors of one image; name one style"
+    if config.color in (ColorMode.transfer, ColorMode.chroma) and count > 1:
+        yield f"color={config.color}: takes the colors of one image; name one style"
     if any(weight < 0 for weight in config.regions.content_weights.values()):
         yield "regions.content_weights: a weight is below 0; give 0 or more"
     angles = config.resolution.style_angles

@@ -5,11 +5,25 @@ Images are (1, 3, H, W), RGB in 0..1, encoded as in the file (sRGB); the arithme
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from nst_exp.config.schema import ColorMode, ColorRoot
 
 LUMINANCE = (0.299, 0.587, 0.114)  # Y of YIQ, as in Gatys et al. 2016, "Preserving Color"
 _RIDGE = 1e-5  # on the diagonal of color covariances, which gray images leave singular
+# From RGB to cone responses, and from their cube roots to OkLab; Ottosson 2020.
+_CONES = (
+    (0.4122214708, 0.5363325363, 0.0514459929),
+    (0.2119034982, 0.6806995451, 0.1073969566),
+    (0.0883024619, 0.2817188376, 0.6299787005),
+)
+_OKLAB = (
+    (0.2104542553, 0.7936177850, -0.0040720468),
+    (1.9779984951, -2.4285922050, 0.4505937099),
+    (0.0259040371, 0.7827717662, -0.8086757660),
+)
+# NNST: ridge of the covariances of a and b, passes of the bilateral filter, and its steepness.
+_CHROMA_RIDGE, _PASSES, _STEEPNESS = 1e-4, 5, 10.0
 
 
 def color_content(mode: ColorMode, content: Tensor) -> Tensor:
@@ -28,6 +42,11 @@ def color_style(mode: ColorMode, root: ColorRoot, style: Tensor, content: Tensor
     if mode is ColorMode.histogram:
         return match_histograms(style, content)
     return style
+
+
+def color_result(mode: ColorMode, image: Tensor, content: Tensor, style: Tensor) -> Tensor:
+    """Return the result of an optimization in the colors of ``mode``."""
+    return give_chroma(image, content, style) if mode is ColorMode.chroma else image
 
 
 def luminance(image: Tensor) -> Tensor:
@@ -101,6 +120,51 @@ def match_histograms(image: Tensor, reference: Tensor) -> Tensor:
     return _image(axes.T @ values, image)
 
 
+def give_chroma(image: Tensor, content: Tensor, style: Tensor) -> Tensor:
+    """Give ``image`` the chroma of ``content``, moved to that of ``style``, below its lightness.
+
+    Kolkin et al. 2022, "Neural Neighbor Style Transfer": a and b of OkLab, of encoded values, get
+    the style's mean and covariance by the symmetric root and are smoothed where the lightness of
+    the image is even. All is clamped to the range of the style.
+    """
+    lightness, (own, target) = _oklab(image)[:, :1], (_oklab(x)[:, 1:] for x in (content, style))
+    values, mean, covariance = _moments(own, _CHROMA_RIDGE)
+    _, mean_r, covariance_r = _moments(target, _CHROMA_RIDGE)
+    moved = _power(covariance_r, 0.5) @ _power(covariance, -0.5) @ (values - mean) + mean_r
+    lab = torch.cat([lightness, _smoothed(moved.view_as(own), lightness)], dim=1)
+    range_r = _oklab(style).flatten(2)
+    low, high = (bound.view(1, 3, 1, 1) for bound in (range_r.amin(2), range_r.amax(2)))
+    cones = torch.einsum("ij,bjhw->bihw", _matrix(_OKLAB).inverse(), lab.clamp(low, high)) ** 3
+    rgb = torch.einsum("ij,bjhw->bihw", _matrix(_CONES).inverse(), cones)
+    return rgb.clamp(0.0, 1.0).to(image)
+
+
+def _oklab(image: Tensor) -> Tensor:
+    cones = torch.einsum("ij,bjhw->bihw", _matrix(_CONES), image.double().cpu())
+    return torch.einsum("ij,bjhw->bihw", _matrix(_OKLAB), cones.clamp(min=0.0) ** (1 / 3))
+
+
+def _matrix(rows: tuple[tuple[float, ...], ...]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def _smoothed(values: Tensor, guide: Tensor) -> Tensor:
+    """Average over 3 x 3 pixels, several times, with weights that fall with ``guide``."""
+    height, width = guide.shape[2:]
+    shifts = [
+        (slice(None), slice(None), slice(y, y + height), slice(x, x + width))
+        for y in range(3)
+        for x in range(3)
+    ]
+    beside = pad(guide, (1, 1, 1, 1), mode="replicate")
+    weights = [(-_STEEPNESS * (beside[shift] - guide).abs()).exp() for shift in shifts]
+    for _ in range(_PASSES):
+        padded = pad(values, (1, 1, 1, 1), mode="replicate")
+        products = (padded[shift] * w for shift, w in zip(shifts, weights, strict=True))
+        values = sum(products, torch.zeros_like(values)) / sum(weights, torch.zeros_like(guide))
+    return values
+
+
 def _match_histogram(values: Tensor, reference: Tensor) -> Tensor:
     """Replace each value by the reference's at the same quantile; equal values stay equal."""
     _, inverse, counts = torch.unique(values, return_inverse=True, return_counts=True)
@@ -115,13 +179,13 @@ def _match_histogram(values: Tensor, reference: Tensor) -> Tensor:
     return matched[inverse]
 
 
-def _moments(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return pixels (3, M), mean (3, 1) and covariance (3, 3) with the ridge."""
+def _moments(image: Tensor, ridge: float = _RIDGE) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pixels (C, M), mean (C, 1) and covariance (C, C) with the ridge."""
     pixels = image[0].double().flatten(1)
     mean = pixels.mean(dim=1, keepdim=True)
     centered = pixels - mean
     covariance = centered @ centered.T / pixels.shape[1]
-    return pixels, mean, covariance + _RIDGE * torch.eye(3, dtype=pixels.dtype)
+    return pixels, mean, covariance + ridge * torch.eye(len(pixels), dtype=pixels.dtype)
 
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nst_exp.config.schema import Init, InitKind, NoiseKind
+from nst_exp.core.parametrization import finest_band
 
 
 def noise(settings: Init, height: int, width: int, seed: int) -> Tensor:
@@ -23,10 +24,13 @@ def noise(settings: Init, height: int, width: int, seed: int) -> Tensor:
 def starting_image(settings: Init, content: Tensor, other: Tensor | None, seed: int) -> Tensor:
     """Build the image that the optimization starts from, of the shape (1, 3, H, W) of ``content``.
 
-    ``other`` is the image to start from for kind=style and kind=file, None for the other kinds.
+    ``other`` is the image to start from for kind=style and kind=file, the style image for
+    kind=details, None for the other kinds.
     """
     if settings.kind is InitKind.content:
         return content
+    if settings.kind is InitKind.details and other is not None:
+        return other.mean(dim=(2, 3), keepdim=True) + finest_band(content)
     if other is not None:
         return other
     drawn = noise(settings, content.shape[2], content.shape[3], seed)

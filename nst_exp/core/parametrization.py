@@ -56,6 +56,12 @@ def split_bands(image: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
     return torch.cat([band.flatten(2) for band in [*bands, image]], dim=2)
 
 
+def finest_band(image: Tensor) -> Tensor:
+    """Return what an image (1, 3, H, W) loses when it is halved: its finest details."""
+    size = image.shape[2:]
+    return image - _resized(_resized(image, [max(1, side // 2) for side in size]), size)
+
+
 def join_bands(values: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
     """Compute the image (1, 3, H, W) of a Laplacian pyramid: the sum of its enlarged bands."""
     parts = torch.split_with_sizes(values, [height * width for height, width in sizes], dim=2)

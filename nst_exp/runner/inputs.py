@@ -55,8 +55,9 @@ class Inputs:
         """Return content, styles, and the image to start from, if any, each (1, 3, H, W)."""
         size, kernel = self.content_size(level_size), self.config.resolution.filter
         content, *styles = self.images()
-        start = {InitKind.style: styles[0], InitKind.file: self.loaded.get("init.file")}
-        first = start.get(self.config.init.kind)
+        kind = self.config.init.kind
+        of_style = kind in (InitKind.style, InitKind.details)
+        first = styles[0] if of_style else self.loaded.get("init.file")
         return (
             to_tensor(content.image, size, kernel),
             [

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from nst_exp.config.loss_layers import content_layers, layers_read, style_layers
-from nst_exp.config.pyramid import Level, optimizer_at
+from nst_exp.config.pyramid import Level, optimizer_at, total_steps
 from nst_exp.config.schema import LBFGS, ColorMode, Config, Padding
 from nst_exp.config.styles import style_keys, style_shares
 from nst_exp.core.color import LuminanceOnly, color_content, color_style, match_colors
 from nst_exp.core.init_image import starting_image
 from nst_exp.core.objective import Objective, build_objective
 from nst_exp.core.optimizers import carries_state, carry_state
+from nst_exp.core.parametrization import finest_band
 from nst_exp.core.targets import Features, Region, Style
 from nst_exp.core.terms import Term
 from nst_exp.images.tensors import enlarge, rotate
@@ -57,6 +58,8 @@ def build_module(
         image = starting_image(config.init, content, start, config.seed)
     else:
         image = enlarge(before.result_image().float().cpu(), *content.shape[2:])
+        if config.resolution.details and level.first_step + level.steps < total_steps(config):
+            image = image + finest_band(content)
     colors = LuminanceOnly(content) if config.color is ColorMode.luminance else None
     settings = optimizer_at(config, level)
     module = StyleTransfer(image, encoder, objective, settings, config.resolution.averaging, colors)

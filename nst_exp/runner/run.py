@@ -19,6 +19,7 @@ from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict
 from nst_exp.config.styles import style_shares
 from nst_exp.config.validate import objective_notes
+from nst_exp.core.color import color_result
 from nst_exp.images import LoadedImage, load_image
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.lock import folder_lock
@@ -156,6 +157,8 @@ class _Run:
             for level in levels[point.level if point else 0 :]:
                 module = self._fit(level, point is not None and level.index == point.level)
                 image, losses = select_final_image(module, level, config)
+        content, styles, _ = self.inputs.tensors(config.size)
+        image = color_result(config.color, image, content, styles[0])
         return self._finish(module, image, losses)
 
     def best_image(self) -> Tensor | None:

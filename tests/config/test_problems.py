@@ -104,6 +104,11 @@ RESNET = "backbone.name=resnet18 backbone.style_layers=[maxpool] alpha=0 backbon
         ("backbone.content_layers=[]", "loss.content.layers=[]: backbone.name=vgg16 has no"),
         ("backbone.content_layers=[] alpha=0", ""),  # content is not measured
         ("backbone.style_layers=[] beta=0", ""),
+        ("color=chroma style=[a,b]", "color=chroma: takes the colors of one image"),
+        (
+            "resolution.style_angles=[90] content_map=a.png style_map=[b.png]",
+            "resolution.style_angles=[90]: maps of regions are not turned",
+        ),
         ("loss.tv.channel_std=[0.2]", "channel_std=[0.2]: give three values (R, G, B)"),
         ("loss.tv.channel_std=[0.229,0.224,0.225]", ""),
         ("init.noise_mean=[]", "init.noise_mean=[]: give one value or three"),

@@ -10,6 +10,7 @@ from torch import Tensor
 from nst_exp.config.schema import ColorRoot
 from nst_exp.core.color import (
     LuminanceOnly,
+    give_chroma,
     luminance,
     match_colors,
     match_histograms,
@@ -92,3 +93,61 @@ def test_flat_and_gray_images_stay_finite(size: tuple[int, int], level: float) -
             assert result.isfinite().all()
             assert result.shape == image.shape
             assert result.dtype is image.dtype
+
+
+CONES = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+OKLAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+def oklab(image: Tensor) -> np.ndarray:
+    """(H, W, 3)."""
+    return np.cbrt(image[0].permute(1, 2, 0).numpy() @ CONES.T) @ OKLAB.T
+
+
+def test_chroma_of_the_content_moved_to_the_style_pixel_by_pixel() -> None:
+    """Roots by Denman-Beavers iterations; an unclipped image keeps its lightness."""
+    image, content, style = (oklab(colors(5, 7, seed)) for seed in (1, 2, 3))
+
+    def root(matrix: np.ndarray) -> np.ndarray:
+        y, z = matrix, np.eye(2)
+        for _ in range(40):
+            y, z = (y + np.linalg.inv(z)) / 2, (z + np.linalg.inv(y)) / 2
+        return y
+
+    own, target = (x[..., 1:].reshape(-1, 2) for x in (content, style))
+    covariances = [np.cov(x.T, bias=True) + 1e-4 * np.eye(2) for x in (own, target)]
+    move = root(covariances[1]) @ np.linalg.inv(root(covariances[0]))
+    chroma = ((own - own.mean(0)) @ move.T + target.mean(0)).reshape(5, 7, 2)
+    for _ in range(5):
+        before, chroma = chroma, np.zeros_like(chroma)
+        for y, x in np.ndindex(5, 7):
+            total = 0.0
+            for b, a in np.ndindex(3, 3):
+                place = min(max(y + b - 1, 0), 4), min(max(x + a - 1, 0), 6)
+                weight = np.exp(-10 * abs(image[place][0] - image[y, x, 0]))
+                chroma[y, x] += weight * before[place]
+                total += weight
+            chroma[y, x] /= total
+    expected = np.concatenate([image[..., :1], chroma], axis=2)
+    expected = expected.clip(style.min((0, 1)), style.max((0, 1)))
+    found = give_chroma(colors(5, 7, 1), colors(5, 7, 2), colors(5, 7, 3))
+    np.testing.assert_allclose(oklab(found), expected, atol=1e-9)
+
+
+def test_chroma_of_gray_images() -> None:
+    """No covariance: everything gets the style's mean color, without NaN."""
+    gray, style = torch.full((1, 3, 4, 4), 0.5), colors(4, 4, 1)
+    assert give_chroma(gray, gray, style).isfinite().all()
+    assert give_chroma(style, style, gray).isfinite().all()

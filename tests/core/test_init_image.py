@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from helpers_core import linear, resampled
 from torch import Tensor
 
 from nst_exp.config.schema import Init, InitKind, NoiseKind
@@ -40,6 +41,14 @@ def test_noise_is_determined_by_the_seed(kind: NoiseKind) -> None:
     assert torch.equal(torch.random.get_rng_state(), state)  # the global generator is not used
 
 
+def details(image: Tensor) -> Tensor:
+    """What is lost at half the size."""
+    height, width = image.shape[2:]
+    return image - resampled(
+        resampled(image, height // 2, width // 2, linear), height, width, linear
+    )
+
+
 def test_start_of_each_kind(random_image: MakeImage) -> None:
     content, other = random_image(5, 8, seed=1), random_image(5, 8, seed=2)
     drawn = noise(Init(), 5, 8, seed=6)
@@ -49,8 +58,9 @@ def test_start_of_each_kind(random_image: MakeImage) -> None:
         InitKind.file: other,
         InitKind.noise: drawn,
         InitKind.blend: 0.3 * drawn + 0.7 * content,
+        InitKind.details: other.mean((2, 3), keepdim=True) + details(content),
     }
     for kind in InitKind:
-        source = other if kind in (InitKind.style, InitKind.file) else None
+        source = other if kind in (InitKind.style, InitKind.file, InitKind.details) else None
         image = starting_image(Init(kind=kind, noise_ratio=0.3), content, source, seed=6)
         torch.testing.assert_close(image, expected[kind])

@@ -52,7 +52,7 @@ def test_styles_are_blended_by_their_weights(tmp_path: Path, inputs: list[str]) 
 
 
 def test_turned_copies_are_like_further_styles(tmp_path: Path, inputs: list[str]) -> None:
-    """For an average over positions; with maps of regions, which are not turned, refused."""
+    """For an average over positions."""
     content, styles = inputs
     style = styles.partition("[")[2].partition(",")[0]
     turned = tmp_path / "turned.png"
@@ -66,9 +66,6 @@ def test_turned_copies_are_like_further_styles(tmp_path: Path, inputs: list[str]
     tiny_run(tmp_path / "one", *STEPS, *one)
     found, expected = (first_losses(tmp_path / name) for name in ("one", "two"))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-    blue = a_map(tmp_path / "blue.png", BLUE)
-    with pytest.raises(ConfigError, match=r"style_angles=\[0, 90\]: maps of regions"):
-        tiny_run(None, *STEPS, *one, f"content_map={blue}", f"style_map={blue}")
 
 
 def test_a_map_of_one_color_changes_nothing(tmp_path: Path, inputs: list[str]) -> None:
@@ -172,6 +169,22 @@ def test_only_the_colors_move(tmp_path: Path, inputs: list[str]) -> None:
     found = np.asarray(result.image).mean((0, 1))
     expected = np.asarray(Image.open(style).resize(result.image.size)).mean((0, 1))
     np.testing.assert_allclose(found, expected, atol=8)  # values beyond 0..255 are clipped
+
+
+def test_the_colors_of_the_content_are_moved_afterwards(tmp_path: Path, inputs: list[str]) -> None:
+    """color=chroma: the colors have the mean of the style's; the optimization is as without."""
+    style = inputs[1].partition("[")[2].split(",")[0]
+    sides = [*STEPS, inputs[0], f"style={style}"]
+    plain, result = (tiny_run(None, *sides, f"color={mode}") for mode in ("style", "chroma"))
+    assert result.losses == plain.losses
+    target = Image.open(style).convert("RGB").resize(result.image.size)
+    found, before, expected = (
+        lab(torch.from_numpy(np.array(image)).reshape(-1, 3).double() / 255).mean(dim=0)
+        for image in (result.image, plain.image, target)
+    )
+    # Lightness and colors are those of OkLab, and values beyond the style's range are clipped.
+    assert float((found - expected)[1:].norm()) < 0.5 * float((before - expected)[1:].norm())
+    assert abs(float(found[0] - before[0])) < 5.0
 
 
 def half_transparent(path: Path, color: int = 0) -> Path:
