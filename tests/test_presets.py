@@ -71,7 +71,8 @@ def test_what_a_preset_sets_is_in_a_valid_config(group: str, name: str) -> None:
                 for entry, level in zip(value, found, strict=True):
                     compare(entry, level)
             elif key not in ("panels", "sources") and value != "" and "${" not in str(value):
-                value = [value] if key == "style" else value  # of a single image
+                single = key == "style" and isinstance(value, str)
+                value = [value] if single else value
                 assert getattr(found, "name", found) == value, key
 
     is_global = "@package _global_" in text_of(group, name)
