@@ -181,6 +181,9 @@ class Resolution:
     style_angles: list[float] = key(
         [], "copies of the styles, turned; [] = [0]", bounds=(-360, 360)
     )
+    style_copies: list[float] = key(
+        [], "sizes of such copies, as factors; [] = [1]", bounds=(0.5, 2)
+    )
     enlarge_style: bool = key(True, "false: never larger than its file")
     rounding: Rounding = key(Rounding.round, "of the side that `size` does not name")
     filter: Filter = key(Filter.lanczos, "how image files are resampled: docs/replication.md")

@@ -237,12 +237,13 @@ def _styles(config: Config) -> Iterator[str]:
         yield f"color={config.color}: takes the colors of one image; name one style"
     if any(weight < 0 for weight in config.regions.content_weights.values()):
         yield "regions.content_weights: a weight is below 0; give 0 or more"
-    angles = config.resolution.style_angles
-    if angles and config.content_map is not None:
-        yield (
-            f"{typed('resolution.style_angles', angles)}: maps of regions are not turned; leave "
-            "out content_map, or the angles"
-        )
+    for key in ("style_angles", "style_copies"):
+        copies = getattr(config.resolution, key)
+        if copies and config.content_map is not None:
+            yield (
+                f"{typed(f'resolution.{key}', copies)}: maps of regions have no copies; leave out "
+                "content_map, or the copies"
+            )
     maps, listed = config.style_map, typed("style_map", config.style_map)
     if not maps and config.content_map is not None:
         yield (

@@ -84,6 +84,12 @@ def enlarge(image: Tensor, height: int, width: int) -> Tensor:
     return interpolate(image, size=(height, width), mode="bicubic").clamp(0.0, 1.0)
 
 
+def scale(image: Tensor, factor: float) -> Tensor:
+    """Resample an image (1, C, H, W) to ``factor`` times its size, bilinearly and antialiased."""
+    size = [max(1, round(side * factor)) for side in image.shape[2:]]
+    return interpolate(image, size=size, mode="bilinear", antialias=True) if factor != 1 else image
+
+
 def rotate(image: Tensor, degrees: float) -> Tensor:
     """Rotate an image (1, C, H, W) counterclockwise: exactly by quarter turns, else bilinearly.
 

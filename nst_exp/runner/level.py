@@ -18,7 +18,7 @@ from nst_exp.core.optimizers import carries_state, carry_state
 from nst_exp.core.parametrization import finest_band
 from nst_exp.core.targets import Features, Region, Style
 from nst_exp.core.terms import Term
-from nst_exp.images.tensors import enlarge, rotate
+from nst_exp.images.tensors import enlarge, rotate, scale
 from nst_exp.runner.inputs import Inputs
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network
@@ -110,7 +110,9 @@ def _build_objective(
     targets, every = [], []
     for key, style, share in zip(style_keys(config), styles, style_shares(config), strict=True):
         image = color_style(config.color, config.color_root, style, content).to(device, dtype)
-        images = [rotate(image, angle) for angle in config.resolution.style_angles or [0.0]]
+        turned = [rotate(image, angle) for angle in config.resolution.style_angles or [0.0]]
+        factors = config.resolution.style_copies or [1.0]
+        images = [scale(each, factor) for each in turned for factor in factors]
         own, *copies = (network.maps(each, layers, key, tiles=False) for each in images)
         targets.append(Target(images[0], own))
         every.append(Style(own, share, copies=copies))

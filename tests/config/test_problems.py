@@ -107,7 +107,11 @@ RESNET = "backbone.name=resnet18 backbone.style_layers=[maxpool] alpha=0 backbon
         ("color=chroma style=[a,b]", "color=chroma: takes the colors of one image"),
         (
             "resolution.style_angles=[90] content_map=a.png style_map=[b.png]",
-            "resolution.style_angles=[90]: maps of regions are not turned",
+            "resolution.style_angles=[90]: maps of regions have no copies",
+        ),
+        (
+            "resolution.style_copies=[0.9,1] content_map=a.png style_map=[b.png]",
+            "resolution.style_copies=[0.9,1]: maps of regions have no copies",
         ),
         ("loss.tv.channel_std=[0.2]", "channel_std=[0.2]: give three values (R, G, B)"),
         ("loss.tv.channel_std=[0.229,0.224,0.225]", ""),

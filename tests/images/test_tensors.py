@@ -8,7 +8,7 @@ from image_files import noise
 from PIL import Image
 
 from nst_exp.config.schema import Filter
-from nst_exp.images.tensors import enlarge, rotate, to_array, to_tensor
+from nst_exp.images.tensors import enlarge, rotate, scale, to_array, to_tensor
 
 
 def wave(width: int, height: int) -> np.ndarray:
@@ -132,3 +132,16 @@ def test_rotated_copies(degrees: float) -> None:
     # An odd margin of the crop shifts the center by half a pixel.
     assert (rotated[0, 0] - expected).abs().max() < (0.004 if degrees % 90 else 1e-6)
     assert min(rotated.shape[2:]) >= (60 if degrees % 90 == 0 else 30)
+
+
+@pytest.mark.parametrize("factor", [0.95, 1.0, 1.3])
+def test_scaled_copies(factor: float) -> None:
+    """A plane of values stays one, away from the border, where the filter ends."""
+    image = 0.2 + 0.005 * torch.arange(60.0)[:, None] + 0.001 * torch.arange(80.0)
+    scaled = scale(image.expand(1, 3, -1, -1), factor)[0, 0]
+    assert scaled.shape == (round(60 * factor), round(80 * factor))
+    y, x = (
+        (torch.arange(n) + 0.5) * m / n - 0.5 for n, m in zip(scaled.shape, (60, 80), strict=True)
+    )
+    difference = scaled - (0.2 + 0.005 * y[:, None] + 0.001 * x)
+    assert difference[3:-3, 3:-3].abs().max() < (0.001 if factor < 1 else 1e-6)

@@ -68,6 +68,19 @@ def test_turned_copies_are_like_further_styles(tmp_path: Path, inputs: list[str]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_copies_of_another_size(tmp_path: Path, inputs: list[str]) -> None:
+    """Half the size is nearly the style image at half its size."""
+    settings = {
+        "whole": [],
+        "half": ["resolution.style_copies=[0.5]"],
+        "smaller": ["resolution.style_scale=0.5"],
+    }
+    for name, keys in settings.items():
+        tiny_run(tmp_path / name, "steps=1", "size=64", *inputs, *keys)
+    style = {name: first_losses(tmp_path / name)[2] for name in settings}
+    assert abs(style["half"] - style["smaller"]) < 0.1 * abs(style["whole"] - style["smaller"])
+
+
 def test_a_map_of_one_color_changes_nothing(tmp_path: Path, inputs: list[str]) -> None:
     """Up to the rounding of float32 in the sums."""
     blue = a_map(tmp_path / "blue.png", BLUE)
