@@ -25,6 +25,7 @@ from nst_exp.config.loss_schema import (
     TVLoss as TVLoss,
 )
 
+AUTO = "auto"  # a value of trainer.tile
 # imagenet: RGB in 0..1, minus ImageNet's mean, over its standard deviation; imagenet_255: RGB in
 # 0..255, minus 255 times the mean; caffe: BGR in 0..255, minus (103.939, 116.779, 123.68).
 InputConvention = StrEnum("InputConvention", "imagenet imagenet_255 caffe")
@@ -167,6 +168,7 @@ class LevelSettings:
     factors: dict[str, float] = key({}, "on terms of the loss by name: {content: 2, style: 0}")
     lr_factor: float | None = key(None, "factor on optimizer.lr", above=0)
     history: int | None = key(None, "instead of optimizer.history, of L-BFGS", bounds=(1, 10_000))
+    tile: str | None = key(None, "instead of trainer.tile")
 
 
 @dataclass
@@ -224,6 +226,8 @@ class TrainerConfig:
     threads: int | None = key(None, "CPU threads; null = torch's default", bounds=(1, 4096))
     channels_last: bool = key(True, "faster memory layout; changes the last digits of sums")
     winograd: bool = key(True, "faster float32 3x3 convolutions on the CPU; changes last digits")
+    tile: str | None = key(AUTO, "side of blocks; auto: if memory is short; null: no blocks")
+    tile_memory: float | None = key(None, "tile=auto: GB to use; null = what is free", above=0)
     checkpoint_minutes: float = key(2.0, "a killed run resumes from the last checkpoint", above=0)
 
 

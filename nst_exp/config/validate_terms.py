@@ -6,7 +6,15 @@ from dataclasses import fields
 from nst_exp.config import layer_names
 from nst_exp.config.keys import typed
 from nst_exp.config.loss_layers import RGB, layers_read, resolve_layers
-from nst_exp.config.schema import Config, ContentKind, ContentLoss, Metric, Statistic, StyleLoss
+from nst_exp.config.schema import (
+    Config,
+    ContentKind,
+    ContentLoss,
+    Loss,
+    Metric,
+    Statistic,
+    StyleLoss,
+)
 
 _RANDOM = (Statistic.relaxed_emd, Statistic.palette)
 # Statistics without weights of the positions: of these, regions have none.
@@ -28,12 +36,7 @@ _READ_BY = {
 def term_problems(config: Config) -> Iterator[str]:
     """Yield a line for each value of a term of the loss that does not fit the others."""
     loss = resolve_layers(config.loss, config.backbone)
-    terms: dict[str, ContentLoss | StyleLoss] = {
-        "loss.content": loss.content,
-        "loss.style": loss.style,
-        **{f"loss.more.{name}": term for name, term in loss.more.items()},
-    }
-    for name, term in terms.items():
+    for name, term in _terms(loss).items():
         yield from _layers(name, term, config)
         yield from _statistic(name, term, config)
     if set(layers_read(loss)) == {RGB}:
@@ -44,6 +47,32 @@ def term_problems(config: Config) -> Iterator[str]:
             f"{typed('loss.laplacian.weights', weights)}: has {len(weights)} entries for "
             f"{len(pools)} pools; give one for each pool"
         )
+
+
+def _terms(loss: Loss) -> dict[str, ContentLoss | StyleLoss]:
+    """Return the terms that compare layers, by their keys."""
+    more = {f"loss.more.{name}": term for name, term in loss.more.items()}
+    return {"loss.content": loss.content, "loss.style": loss.style, **more}
+
+
+def whole_image_keys(config: Config) -> Iterator[str]:
+    """Yield the keys, as typed, of what cannot be computed in blocks of an image."""
+    loss = config.loss
+    if loss.content.kind is ContentKind.self_similarity:
+        yield "loss.content.kind=self_similarity"
+    for name, term in _terms(loss).items():
+        if isinstance(term, StyleLoss) and term.statistic in OF_POSITIONS:
+            yield f"{name}.statistic={term.statistic.name}"
+        if term.hypercolumn:
+            yield f"{name}.hypercolumn={term.hypercolumn}"
+        for layer in term.layers:
+            if ":" in layer:
+                yield typed(f"{name}.layers", [layer])
+    if loss.normalize_gradients:
+        yield "loss.normalize_gradients=true"
+    for key in ("style_angles", "style_copies"):
+        if value := getattr(config.resolution, key):
+            yield typed(f"resolution.{key}", value)
 
 
 def _layers(name: str, term: ContentLoss | StyleLoss, config: Config) -> Iterator[str]:

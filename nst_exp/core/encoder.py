@@ -189,13 +189,20 @@ def reflecting(encoder: Encoder) -> Encoder:
     return copied
 
 
+def map_shapes(encoder: Encoder, image: Tensor) -> dict[str, Tensor]:
+    """Compute the shapes of an image's feature maps: maps on torch's device "meta"."""
+    with torch.no_grad():
+        maps: dict[str, Tensor] = _shadow(encoder)(image.to("meta", torch.float32))
+    return maps
+
+
 def least_size(encoder: Encoder) -> int:
     """Find the side of the smallest square image for which no feature map is empty.
 
     LARGEST_SIDE + 1 if there is none, or if larger ones fail again: some transformers take only
     multiples of a size.
     """
-    shadow = copy.deepcopy(encoder).to("meta").train(False)  # a copied graph is in training mode
+    shadow = _shadow(encoder)
 
     def fits(side: int) -> bool:
         with torch.no_grad(), contextlib.suppress(*WRONG_SIZE):
@@ -204,6 +211,11 @@ def least_size(encoder: Encoder) -> int:
         return False
 
     return bisect_left(range(LARGEST_SIDE + 1), True, lo=1, key=fits)
+
+
+def _shadow(encoder: Encoder) -> Encoder:
+    copied = copy.deepcopy(encoder).to("meta", torch.float32)
+    return copied.train(False)  # a copied graph is in training mode
 
 
 def _set_padding(model: nn.Module, settings: schema.Backbone) -> None:

@@ -14,7 +14,7 @@ from torchvision.transforms.functional import rgb_to_grayscale
 
 from nst_exp.config import schema
 from nst_exp.core.image_terms import total_variation as image_variation
-from nst_exp.core.targets import Features, whole_image
+from nst_exp.core.targets import Features, Region, Style
 from nst_exp.core.terms import ContentTerm, StyleTerm
 
 _SSIM_RADIUS = 5  # of the window, 11 x 11
@@ -35,8 +35,13 @@ def style_distance(maps: Features, style_maps: Features, layers: Sequence[str]) 
 
     Gram matrices are per position, so the style image may have another size.
     """
+    return _mean_loss(style_term(Style(style_maps), layers), maps)
+
+
+def style_term(style: Style, layers: Sequence[str]) -> StyleTerm:
+    """Build the term whose mean over the layers is the style distance."""
     settings = schema.StyleLoss(layers=list(layers), relative=True)
-    return _mean_loss(StyleTerm("style", settings, 1.0, whole_image(style_maps)), maps)
+    return StyleTerm("style", settings, 1.0, [Region([style])])
 
 
 @torch.no_grad()

@@ -1,12 +1,12 @@
 """What the terms of layers compare an image with: one or several styles, whole or by region."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from nst_exp.core.statistics import Statistic, Summary
+from nst_exp.core.statistics import PositionSums, Statistic, Summary
 
 Features = Mapping[str, Tensor]
 """Feature maps (1, N, h, w) by layer; also masks (1, 1, h, w) of their positions."""
@@ -20,6 +20,15 @@ class Style:
     weight: float = 1.0  # those of the styles of a region sum to 1
     masks: Features | None = None  # weights of the positions in 0..1
     copies: Sequence[Features] = ()  # further maps, whose positions count as the image's own
+    sums: Mapping[str, PositionSums] | None = None  # those of the maps, which are only shapes then
+
+    def moments(self, layer: str) -> PositionSums:
+        """Return the sums over the positions of a layer."""
+        if self.sums is not None:
+            return self.sums[layer]
+        found = PositionSums()
+        found.add(self.maps[layer].detach(), self.masks[layer] if self.masks else None)
+        return found
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Target(nn.Module):
         self.share, self.jumps = share, statistic.jumps
         self.keeps = False
         self.kept: Summary | None = None
+        self.region = 0  # its index
         self.coverage = 1.0 if weights is None else float(weights.mean())  # part of the positions
         self.raw = len(summary) if statistic.redraw else 0  # parts needed to prepare it again
         for index, part in enumerate(summary[: self.raw]):
@@ -120,31 +130,22 @@ def style_targets(
             summary = tuple(torch.cat(parts) for parts in zip(*copies, strict=True))
             yield Target(statistic, summary, None, region.share * style.weight, start)
         return
+    if weights is not None and not weights.sum() > 0:
+        return
     styles = [
-        Style(maps, style.weight / (1 + len(style.copies)), style.masks)
+        replace(style, maps=maps, weight=style.weight / (1 + len(style.copies)), copies=())
         for style in region.styles
         for maps in (style.maps, *style.copies)
     ]
-    maps, masks = _together(styles, layer)
-    if (masks is None or masks.sum() > 0) and (weights is None or weights.sum() > 0):
-        yield Target(statistic, statistic.summarize(maps, masks), weights, region.share)
-
-
-def _together(styles: Sequence[Style], layer: str) -> tuple[Tensor, Tensor | None]:
-    """Return the maps of styles as one, (1, N, 1, M), and the weights of its positions."""
-    maps = [style.maps[layer].detach() for style in styles]
-    masks = [
-        style.masks[layer] if style.masks else torch.ones_like(values[:, :1])
-        for style, values in zip(styles, maps, strict=True)
-    ]
-    if len(styles) == 1:
-        return maps[0], masks[0] if styles[0].masks else None
-    tiny = torch.finfo(masks[0].dtype).tiny  # of a style without positions here
-    weights = [
-        style.weight * mask / mask.sum().clamp(min=tiny)
-        for style, mask in zip(styles, masks, strict=True)
-    ]
-    return (
-        torch.cat([values.flatten(2) for values in maps], dim=2).unsqueeze(2),
-        torch.cat([mask.flatten(2) for mask in weights], dim=2).unsqueeze(2),
-    )
+    if len(styles) == 1 and styles[0].sums is None:
+        masks = styles[0].masks[layer] if styles[0].masks else None
+        if masks is None or masks.sum() > 0:
+            summary = statistic.summarize(styles[0].maps[layer].detach(), masks)
+            yield Target(statistic, summary, weights, region.share)
+        return
+    blended = PositionSums()
+    for style in styles:
+        blended.add_average(style.moments(layer), style.weight)
+    if blended.count:
+        summary = statistic.from_moments(*blended.averages())
+        yield Target(statistic, summary, weights, region.share)

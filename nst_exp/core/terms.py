@@ -6,6 +6,7 @@ channels and M positions, Gram matrices G (image) and A (style).
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -19,9 +20,10 @@ from nst_exp.core.statistics import (
     FeatureMap,
     SelfSimilarity,
     Statistic,
+    Summary,
     build_statistic,
 )
-from nst_exp.core.targets import Features, Region, Style, Target, style_targets
+from nst_exp.core.targets import Features, Region, Target, style_targets
 
 
 class Term(nn.Module, ABC):
@@ -70,11 +72,12 @@ class LayerTerm(Term):
         total = image.new_zeros(())
         losses: dict[str, Tensor] = {}
         maps = read_maps(features, self.settings)
-        for layer, weight, statistic, targets in self._by_layer():
+        for layer, weight, statistic, targets in self.by_layer():
             values = maps[layer].to(image.dtype)
             loss = image.new_zeros(())
             for target in targets:
-                distance = self._distance(statistic, values, target)
+                summary = statistic.summarize(values, target.weights)
+                distance = self.distance(statistic, summary, target, values)
                 loss = loss + target.share * distance.to(image.dtype)
             losses[f"{self.name}/{layer}"] = loss
             if self.normalizes and loss.requires_grad:
@@ -85,7 +88,7 @@ class LayerTerm(Term):
     def start_step(self, step: int) -> bool:
         """Draw the random choices of the statistics again if it is time."""
         changes = False
-        for _, _, statistic, targets in self._by_layer():
+        for _, _, statistic, targets in self.by_layer():
             if statistic.redraw:
                 draw, steps_since = divmod(step, statistic.redraw)
                 changes |= step > 0 and steps_since == 0
@@ -95,14 +98,28 @@ class LayerTerm(Term):
                         target.prepare_again(statistic)
         return changes
 
-    def _by_layer(self) -> Iterator[tuple[str, float, Statistic, Iterable[Target]]]:
+    def by_layer(self) -> Iterator[tuple[str, float, Statistic, Iterable[Target]]]:
+        """Yield each layer with its weight, statistic and targets."""
         targets = cast(Iterable[Iterable[Target]], self.targets)
         return zip(self.layers, self.layer_weights, self.statistics, targets, strict=True)
 
-    def _distance(self, statistic: Statistic, features: Tensor, target: Target) -> Tensor:
+    def distance(
+        self,
+        statistic: Statistic,
+        summary: Summary,
+        target: Target,
+        features: Tensor,
+        to: Summary | None = None,
+    ) -> Tensor:
+        """Measure the distance of a summary to a target, normalized.
+
+        ``features`` are the map, of which only the shape is used. With ``to`` the distance is that
+        of a part of a local statistic to the same part of the target.
+        """
         a, b, c = self.settings.a, self.settings.b, self.settings.c
-        summary = statistic.summarize(features, target.weights)
-        distance = statistic.distance(summary, target.matched(statistic, summary))
+        if to is None:
+            to = target.matched(statistic, summary)
+        distance = statistic.distance(summary, to)
         if statistic.normalized:
             return c * distance
         if self.settings.relative:
@@ -190,27 +207,26 @@ class StyleTerm(LayerTerm):
             statistics.append(cross or build_statistic(settings, seed))
         joined = [_read_region(region, settings) for region in regions]
         start = read_maps(content or {}, settings) if settings.frozen else None
-        targets = [
-            [
-                target
-                for region in joined
-                for target in style_targets(statistic, region, layer, start)
-            ]
-            for layer, statistic in zip(layers, statistics, strict=True)
-        ]
+        targets: list[list[Target]] = []
+        for layer, statistic in zip(layers, statistics, strict=True):
+            targets.append([])
+            for index, region in enumerate(joined):
+                for target in style_targets(statistic, region, layer, start):
+                    target.region = index
+                    targets[-1].append(target)
         super().__init__(name, settings, weight, statistics, targets)
 
 
 def _read_region(region: Region, settings: schema.StyleLoss) -> Region:
     """Replace the network's maps and masks by those that a term compares."""
     styles = [
-        Style(
-            read_maps(style.maps, settings),
-            style.weight,
-            read_masks(style.masks, settings) if style.masks else None,
-            [read_maps(maps, settings) for maps in style.copies],
+        replace(
+            style,
+            maps=read_maps(style.maps, settings),
+            masks=read_masks(style.masks, settings) if style.masks else None,
+            copies=[read_maps(maps, settings) for maps in style.copies],
         )
         for style in region.styles
     ]
     masks = read_masks(region.masks, settings) if region.masks else None
-    return Region(styles, masks, region.share)
+    return replace(region, styles=styles, masks=masks)

@@ -1,6 +1,7 @@
 """What is shown and recorded beside the optimization: the progress bar, curves and snapshots."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from nst_exp.results.losses_csv import NAME, append_losses, start_losses
 from nst_exp.runner.logger import SAVED_LOSSES
 from nst_exp.runner.module import StyleTransfer
 
+SLOW_SECONDS = 2.0  # of an evaluation, after which its blocks are shown
+
 
 class Progress(Callback):
     """One progress bar for the whole run, over all levels of a pyramid.
@@ -30,6 +33,7 @@ class Progress(Callback):
         """Start the bar after ``done`` steps; ``pixels`` are those of each level."""
         self.levels, self.pixels = levels, pixels
         self.level = levels[0]
+        self.evaluation_start = self.shown = 0.0
         self.steps = sum(level.steps for level in levels)
         self.bar: tqdm[Any] = tqdm(
             total=self.work(self.steps),
@@ -48,6 +52,21 @@ class Progress(Callback):
             min(max(step - level.first_step, 0), level.steps) * pixels
             for level, pixels in zip(self.levels, self.pixels, strict=True)
         )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the blocks of an image that is computed in blocks."""
+        assert isinstance(pl_module, StyleTransfer)
+        if pl_module.tiled is not None and not self.bar.disable:
+            pl_module.tiled.on_block = self._show_block
+
+    def _show_block(self, done: int, total: int) -> None:
+        """Show how far an evaluation is, if it has taken a while."""
+        now = time.monotonic()
+        if done == 1:
+            self.evaluation_start = now
+        if now - self.evaluation_start > SLOW_SECONDS and now - self.shown > self.bar.mininterval:
+            self.shown = now
+            self.bar.set_postfix_str(f"{self.level.size} px, block {done} of {total}")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any

@@ -11,7 +11,11 @@ from torch import Tensor
 
 from nst_exp.config.schema import Backbone
 from nst_exp.core import metrics
-from nst_exp.core.encoder import feature_maps
+from nst_exp.core.blocks import Tiling
+from nst_exp.core.encoder import feature_maps, map_shapes
+from nst_exp.core.objective import Objective
+from nst_exp.core.targets import Style
+from nst_exp.core.tiled import TiledObjective, position_sums, whole_maps
 from nst_exp.runner.network import reference_network
 from nst_exp.utils.errors import NstError
 
@@ -34,12 +38,14 @@ def evaluate(
     styles: Sequence[tuple[float, Tensor]],
     device: torch.device,
     reference: Backbone,
+    block: int | None = None,
 ) -> dict[str, float]:
     """Measure every metric of a result: finite numbers by name.
 
     ``image`` is the result as it is saved, (1, 3, H, W), rounded to 8 bits. ``styles`` are style
-    images with their shares, by which their distances are averaged. A metric that fails is left
-    out, and a warning says why.
+    images with their shares, by which their distances are averaged. Feature maps are computed in
+    blocks of side ``block``, if it is given. A metric that fails is left out, and a warning says
+    why.
     """
     found: dict[str, float] = {}
 
@@ -59,26 +65,30 @@ def evaluate(
     try:
         network = reference_network(reference)
         network.encoder.to(device, torch.float32)
-        maps = feature_maps(network.encoder, image.to(device), "image")
+        if block is None:
+            maps = feature_maps(network.encoder, image.to(device), "image")
     except Exception as error:
         _warn_left_out("content_distance and style_distance", error)
     else:
         of_content, of_style = network.loss.content.layers, network.loss.style.layers
-        attempt(
-            "content_distance",
-            lambda: metrics.content_distance(
-                maps, network.maps(content.to(device), of_content, "content"), of_content
-            ),
-        )
+
+        tiling = None if block is None else Tiling(network.encoder, block)
+
+        def content_distance() -> float:
+            if tiling is not None:
+                return _tiled_content_distance(tiling, image, content.to(device), of_content)
+            targets = network.maps(content.to(device), of_content, "content")
+            return metrics.content_distance(maps, targets, of_content)
+
+        def style_distance(style: Tensor) -> float:
+            if tiling is not None:
+                return _tiled_style_distance(tiling, image, style, of_style)
+            return metrics.style_distance(maps, network.maps(style, of_style, "style"), of_style)
+
+        attempt("content_distance", content_distance)
         attempt(
             "style_distance",
-            lambda: sum(
-                share
-                * metrics.style_distance(
-                    maps, network.maps(style.to(device), of_style, "style"), of_style
-                )
-                for share, style in styles
-            ),
+            lambda: sum(share * style_distance(style.to(device)) for share, style in styles),
         )
     attempt("ssim", lambda: metrics.ssim(image, content))
     attempt(
@@ -88,6 +98,22 @@ def evaluate(
     attempt("total_variation", lambda: metrics.total_variation(image))
     attempt("sharpness", lambda: metrics.sharpness(image))
     return {name: found[name] for name in NAMES if name in found}
+
+
+def _tiled_content_distance(
+    tiling: Tiling, image: Tensor, content: Tensor, layers: Sequence[str]
+) -> float:
+    maps = whole_maps(tiling, image.to(content), layers)
+    return metrics.content_distance(maps, whole_maps(tiling, content, layers), layers)
+
+
+def _tiled_style_distance(
+    tiling: Tiling, image: Tensor, style: Tensor, layers: Sequence[str]
+) -> float:
+    (sums,) = position_sums(tiling, style, layers)
+    term = metrics.style_term(Style(map_shapes(tiling.encoder, style), sums=sums), layers)
+    losses = TiledObjective(tiling, Objective([term]))(image.to(style))
+    return float(losses.sums["style"]) / len(layers)
 
 
 def peak_memory_mb() -> float:

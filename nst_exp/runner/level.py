@@ -1,23 +1,27 @@
 """The module of one level: its images, targets and start."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from nst_exp.config.loss_layers import content_layers, layers_read, style_layers
+from nst_exp.config.loss_layers import RGB, content_layers, layers_read, style_layers
 from nst_exp.config.pyramid import Level, optimizer_at, total_steps
 from nst_exp.config.schema import LBFGS, ColorMode, Config, Padding
 from nst_exp.config.styles import style_keys, style_shares
+from nst_exp.core.blocks import Tiling
 from nst_exp.core.color import LuminanceOnly, color_content, color_style, match_colors
+from nst_exp.core.encoder import map_shapes
 from nst_exp.core.init_image import starting_image
 from nst_exp.core.objective import Objective, build_objective
 from nst_exp.core.optimizers import carries_state, carry_state
 from nst_exp.core.parametrization import finest_band
+from nst_exp.core.statistics import PositionSums
 from nst_exp.core.targets import Features, Region, Style
 from nst_exp.core.terms import Term
+from nst_exp.core.tiled import position_sums, whole_maps
 from nst_exp.images.tensors import enlarge, rotate, scale
 from nst_exp.runner.inputs import Inputs
 from nst_exp.runner.module import StyleTransfer
@@ -39,8 +43,11 @@ def build_module(
     before: StyleTransfer | None,
     device: torch.device,
     maps: RegionMaps | None = None,
+    block: int | None = None,
 ) -> StyleTransfer:
     """Build the module of a level, which starts from the image of the level ``before``.
+
+    Feature maps are computed in blocks of side ``block``, if it is given.
 
     Raises:
         ConfigError: If an image is too small for the network.
@@ -49,7 +56,9 @@ def build_module(
     encoder = network.encoder.to(device, dtype)
     content, styles, start = inputs.tensors(level.size)
     alpha = inputs.alpha(content.shape[3], content.shape[2])
-    objective = _build_objective(config, network, content, alpha, styles, maps, device, dtype)
+    objective = _build_objective(
+        config, network, content, alpha, styles, maps, block, device, dtype
+    )
     for term in cast(Iterable[Term], objective.terms):
         term.weight *= level.settings.factors.get(term.name, 1.0)
     if config.color is ColorMode.transfer:
@@ -61,8 +70,9 @@ def build_module(
         if config.resolution.details and level.first_step + level.steps < total_steps(config):
             image = image + finest_band(content)
     colors = LuminanceOnly(content) if config.color is ColorMode.luminance else None
-    settings = optimizer_at(config, level)
-    module = StyleTransfer(image, encoder, objective, settings, config.resolution.averaging, colors)
+    settings, averaging = optimizer_at(config, level), config.resolution.averaging
+    tiling = Tiling(encoder, block) if block else None
+    module = StyleTransfer(image, encoder, objective, settings, averaging, colors, tiling)
     if dtype is torch.float64:  # Lightning would do it after it has restored a checkpoint
         module.double()
     module.level = level.index
@@ -97,35 +107,64 @@ def _build_objective(
     alpha: Tensor | None,
     styles: Sequence[Tensor],
     maps: RegionMaps | None,
+    block: int | None,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Objective:
     """Build the objective of a level; colors are matched before the network sees the images.
 
-    Positions that the opacity ``alpha`` of the content hides do not count.
+    Positions that the opacity ``alpha`` of the content hides do not count. With blocks of side
+    ``block`` the maps of styles are shapes alone, beside the sums over their positions.
     """
     loss, layers = network.loss, style_layers(network.loss)
     seen = color_content(config.color, content).to(device, dtype)
-    content_maps = network.maps(seen, content_layers(loss), "content")
+
+    def target_maps(image: Tensor, layers: Sequence[str], key: str, tiles: bool) -> Features:
+        if block is None:
+            return network.maps(image, layers, key, tiles)
+        return map_shapes(network.encoder, image) | {RGB: image}
+
+    if block is None:
+        content_maps = network.maps(seen, content_layers(loss), "content")
+    else:
+        content_maps = whole_maps(Tiling(network.encoder, block), seen, content_layers(loss))
     targets, every = [], []
     for key, style, share in zip(style_keys(config), styles, style_shares(config), strict=True):
         image = color_style(config.color, config.color_root, style, content).to(device, dtype)
         turned = [rotate(image, angle) for angle in config.resolution.style_angles or [0.0]]
         factors = config.resolution.style_copies or [1.0]
         images = [scale(each, factor) for each in turned for factor in factors]
-        own, *copies = (network.maps(each, layers, key, tiles=False) for each in images)
+        own, *copies = (target_maps(each, layers, key, tiles=False) for each in images)
         targets.append(Target(images[0], own))
         every.append(Style(own, share, copies=copies))
     regions = [Region(every)]
     content_masks: Features | None = None
     if maps is not None or alpha is not None:
-        whole = Target(seen, network.maps(seen, layers_read(loss), "content"))
+        whole = Target(seen, target_maps(seen, layers_read(loss), "content", tiles=True))
         if maps is not None:
             regions, content_masks = build_regions(maps, network.encoder, whole, targets)
         if alpha is not None:
-            visible = visible_masks(alpha, whole.maps)
+            visible = visible_masks(alpha, whole)
             content_masks = combined(visible, content_masks)
             regions = [replace(r, masks=combined(visible, r.masks)) for r in regions]
+    if block is not None:
+        style_tiling = Tiling(network.target_encoder(tiles=False), block)
+        regions = _with_sums(regions, targets, style_tiling, layers)
     weights = config.alpha, config.beta
     wraps = network.settings.padding is Padding.circular
     return build_objective(loss, *weights, content_maps, regions, content_masks, config.seed, wraps)
+
+
+def _with_sums(
+    regions: Sequence[Region], targets: Sequence[Target], tiling: Tiling, layers: Sequence[str]
+) -> list[Region]:
+    """Add the sums over the positions of the styles, computed block by block."""
+    sums: dict[int, Mapping[str, PositionSums]] = {}
+    for target in targets:
+        styles = [s for region in regions for s in region.styles if s.maps is target.maps]
+        found = position_sums(tiling, target.image, layers, [style.masks for style in styles])
+        sums |= {id(style): of_style for style, of_style in zip(styles, found, strict=True)}
+    return [
+        replace(region, styles=[replace(style, sums=sums[id(style)]) for style in region.styles])
+        for region in regions
+    ]

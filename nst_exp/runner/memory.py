@@ -15,8 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nst_exp.config.loss_layers import content_layers, resolve_layers
 from nst_exp.config.pyramid import Level, build_levels, levels_of, optimizer_at
-from nst_exp.config.schema import LBFGS, Config, ParametrizationKind
+from nst_exp.config.schema import AUTO, LBFGS, Config, ParametrizationKind
+from nst_exp.config.validate_terms import whole_image_keys
+from nst_exp.core.blocks import Tiling, check_blocks
 from nst_exp.core.encoder import LARGEST_SIDE, WRONG_SIZE, Encoder, least_size
 from nst_exp.images.size import Size, content_size, style_size
 from nst_exp.images.validate import wrong_sizes
@@ -31,6 +34,7 @@ STYLE_FACTOR = 0.5  # the same for the style image, of which no gradients are co
 # Images that the optimizer and the module hold, and per step of L-BFGS's history: two, and what
 # the heap loses between them.
 IMAGES, IMAGES_PER_STEP = 20, 3
+BLOCKS = (2048, 1024, 512, 256)  # sides that trainer.tile=auto tries
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _MADV_HUGEPAGE = -1, -4, 14  # of malloc.h and sys/mman.h
 _HUGE_PAGE, _RESERVED = 2 * 2**20, 2 * 2**30  # only what is used becomes real memory
 # torch has an exception type for CUDA alone; on the CPU it raises a plain RuntimeError.
@@ -70,7 +74,8 @@ def check_size(
             side = min(level.size, size)  # larger ones would be left out of a list of sizes
             image, style = content_size(same, content_own, side), largest_style(same, side)
             with suppress(*WRONG_SIZE):
-                found = max(found, estimate(shadow, same, level, image, style))
+                block = choose_block(same, level, shadow, image, style, device)
+                found = max(found, estimate(shadow, same, level, image, style, block))
         return found
 
     bytes_needed, free, total = needed(config.size), available(device), installed(device)
@@ -114,7 +119,52 @@ def _check_first_level(
             raise ConfigError(problems) from None
 
 
-def estimate(encoder: Encoder, config: Config, level: Level, image: Size, style: Size) -> int:
+def choose_block(
+    config: Config, level: Level, shadow: Encoder, image: Size, style: Size, device: torch.device
+) -> int | None:
+    """Choose the side of the blocks in which an image is computed; None if it is not divided.
+
+    Args:
+        config: Config of the run.
+        level: The level, whose size is not read.
+        shadow: The network, on torch's device "meta".
+        image: Width and height of the image.
+        style: Those of the largest style image.
+        device: Where it is computed.
+
+    Raises:
+        ConfigError: If the config asks for blocks that the network or the image does not allow.
+    """
+    tile, limit = level.settings.tile or config.trainer.tile, config.trainer.tile_memory
+    if tile is None:
+        return None
+    if tile != AUTO:
+        try:
+            check_blocks(shadow, int(tile), image)
+        except ValueError as error:
+            raise ConfigError(f"trainer.tile={tile}: {error}; use trainer.tile=null") from error
+        return int(tile)
+    free = _at_hand(device) if limit is None else round(limit * 1e9)
+    if free is None or any(whole_image_keys(config)):
+        return None
+    if estimate(shadow, config, level, image, style) <= free:
+        return None
+    try:
+        check_blocks(shadow, BLOCKS[-1], image)
+    except ValueError:
+        return None
+    fits = (b for b in BLOCKS if estimate(shadow, config, level, image, style, b) <= free)
+    return next(fits, BLOCKS[-1])
+
+
+def estimate(
+    encoder: Encoder,
+    config: Config,
+    level: Level,
+    image: Size,
+    style: Size,
+    block: int | None = None,
+) -> int:
     """Estimate a level's peak memory in bytes, beside its weights, to a third from 512 pixels on.
 
     Args:
@@ -123,17 +173,37 @@ def estimate(encoder: Encoder, config: Config, level: Level, image: Size, style:
         level: The level, whose size is not read.
         image: Width and height of the image.
         style: Width and height of the style image.
+        block: Side of the blocks in which both are computed.
     """
     images, optimizer = IMAGES, optimizer_at(config, level)
     if isinstance(optimizer, LBFGS):
         steps = min(optimizer.history, level.steps)
         laplacian = optimizer.parametrization.kind is ParametrizationKind.laplacian
         images += IMAGES_PER_STEP * steps * 4 // 3 if laplacian else IMAGES_PER_STEP * steps
-    maps, style_maps = (_bytes_of_maps(encoder, *size) for size in (image, style))
+    kept = 0
+    if block is not None:
+        kept = _bytes_of_targets(encoder, config, image)
+        tiling = Tiling(encoder, block)
+        sides = tiling.block + 2 * tiling.gradient_margin, tiling.block + 2 * tiling.value_margin
+        image_part, style = (
+            (min(size[0], side), min(size[1], side))
+            for size, side in zip((image, style), sides, strict=True)
+        )
+    else:
+        image_part = image
+    maps, style_maps = (_bytes_of_maps(encoder, *size) for size in (image_part, style))
     if config.trainer.precision == "64-true":
         maps, style_maps = 2 * maps, 5 * style_maps  # each convolution unfolds its input
     step = round(PEAK_FACTOR * maps) + images * IMAGE_BYTES * image[0] * image[1]
-    return max(step, round(STYLE_FACTOR * style_maps))
+    return max(step + kept, round(STYLE_FACTOR * style_maps))
+
+
+def _bytes_of_targets(encoder: Encoder, config: Config, image: Size) -> int:
+    """Add up the maps of the content image that are kept."""
+    layers = content_layers(resolve_layers(config.loss, config.backbone))
+    with torch.no_grad():
+        maps = encoder(torch.empty(1, 3, image[1], image[0], device="meta"))
+    return sum(maps[layer].nbytes for layer in layers)
 
 
 def _bytes_of_maps(encoder: Encoder, width: int, height: int) -> int:
@@ -184,6 +254,11 @@ def available(device: torch.device) -> int | None:
         return int(found) * 1024
     except (OSError, ValueError, StopIteration):
         return None
+
+
+def _at_hand(device: torch.device) -> int | None:
+    known = [value for value in (available(device), installed(device)) if value is not None]
+    return min(known, default=None)
 
 
 def remedies(config: Config) -> str:

@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.optim.lr_scheduler import MultiStepLR
 
 from nst_exp.config import schema as config
+from nst_exp.core.blocks import Tiling
 from nst_exp.core.color import LuminanceOnly
 from nst_exp.core.encoder import Encoder
 from nst_exp.core.objective import Losses, Objective
 from nst_exp.core.optimizers import build_optimizer
 from nst_exp.core.parametrization import ImageParameter
+from nst_exp.core.tiled import TiledObjective
 from nst_exp.utils.errors import NumericalError
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,7 @@ class StyleTransfer(pl.LightningModule):
         improved_step: Step of the level that last decreased the lowest total.
         averaged: Number of images in ``average``.
         level: Index of the pyramid's level.
+        block: Side of the blocks in which the objective is computed, or None.
         carried_state: Of the optimizer of the level before, resampled; it goes with its loss_scale.
     """
 
@@ -79,15 +82,19 @@ class StyleTransfer(pl.LightningModule):
         settings: config.Optimizer,
         averaging: float = 0.0,
         colors: LuminanceOnly | None = None,
+        tiling: Tiling | None = None,
     ) -> None:
         """Start from ``image`` (1, 3, H, W), RGB in 0..1; ``averaging`` is a decay, 0 for none.
 
-        With ``colors`` only the luminance of the image is optimized.
+        With ``colors`` only the luminance of the image is optimized. With a ``tiling`` of the
+        encoder the objective is computed block by block.
         """
         super().__init__()
         self.strict_loading = False  # the encoder is not in the checkpoint
         self.parameter = ImageParameter(image, settings.parametrization)
         self.encoder, self.objective = encoder, objective
+        self.tiled = None if tiling is None else TiledObjective(tiling, objective)
+        self.block = None if tiling is None else tiling.block
         self.settings, self.averaging, self.colors = settings, averaging, colors
         self.loss_scale = 0.0  # fixed at the first evaluation, if it is not carried
         self.evaluations = 0
@@ -194,7 +201,11 @@ class StyleTransfer(pl.LightningModule):
     def evaluate(self, image: Tensor) -> Losses:
         """Evaluate the objective at an image (1, 3, H, W)."""
         seen = image if self.colors is None else self.colors(image)
-        losses: Losses = self.objective(seen, self.encoder(seen))
+        losses: Losses
+        if self.tiled is not None:
+            losses = self.tiled(seen)
+        else:
+            losses = self.objective(seen, self.encoder(seen))
         return losses
 
     @torch.no_grad()

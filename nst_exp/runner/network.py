@@ -56,25 +56,29 @@ class Network:
     loss: schema.Loss  # with the backbone's own layers where the config names none
     cache_key: str  # equal for networks that compute the same
 
+    def target_encoder(self, tiles: bool) -> Encoder:
+        """Return the encoder of a target image.
+
+        One that does not tile, such as a style image, is reflected at its borders if the network's
+        padding is circular: what meets there by accident is no part of its texture.
+        """
+        reflects = not tiles and self.settings.padding is schema.Padding.circular
+        return reflecting(self.encoder) if reflects else self.encoder
+
     def maps(
         self, image: Tensor, layers: Sequence[str], key: str, tiles: bool = True
     ) -> dict[str, Tensor]:
         """Compute the feature maps of a target image (1, 3, H, W), whose config key is ``key``.
 
-        One that does not tile, such as a style image, is reflected at its borders if the network's
-        padding is circular: what meets there by accident is no part of its texture.
-
         Raises:
             ConfigError: If the image is too small.
         """
         pixels = hashlib.sha256(image.cpu().contiguous().numpy().tobytes()).hexdigest()
-        reflects = not tiles and self.settings.padding is schema.Padding.circular
         of_image = image.shape, image.dtype, image.device, list(layers)
-        parts = self.cache_key, pixels, *of_image, reflects
+        parts = self.cache_key, pixels, *of_image, tiles
 
         def compute() -> dict[str, Tensor]:
-            encoder = reflecting(self.encoder) if reflects else self.encoder
-            maps = feature_maps(encoder, image, key)
+            maps = feature_maps(self.target_encoder(tiles), image, key)
             return {layer: maps[layer] for layer in layers}
 
         found = _target_maps(_Keyed(repr(parts), compute))

@@ -181,7 +181,7 @@ def _masks(
     sizes = {layer: (m.shape[2], m.shape[3]) for layer, m in target.maps.items()}
     resized = np.asarray(image).astype(np.int64)
     masks = layer_masks(resized, len(maps.colors), sizes, fields, border)
-    return [{layer: mask.to(target.maps[layer]) for layer, mask in m.items()} for m in masks]
+    return [{layer: mask.to(target.image) for layer, mask in m.items()} for m in masks]
 
 
 def _warn_if_vanished(color: Color, region: Region) -> None:
@@ -196,12 +196,12 @@ def _warn_if_vanished(color: Color, region: Region) -> None:
             )
 
 
-def visible_masks(alpha: Tensor, maps: Features) -> Features:
+def visible_masks(alpha: Tensor, target: Target) -> Features:
     """Compute the share of each position of the maps that is not fully transparent."""
-    visible = (alpha > 0).float()
+    visible = (alpha > 0).to(target.image)
     return {
-        layer: adaptive_avg_pool2d(visible.to(values), (values.shape[2], values.shape[3]))
-        for layer, values in maps.items()
+        layer: adaptive_avg_pool2d(visible, (values.shape[2], values.shape[3]))
+        for layer, values in target.maps.items()
     }
 
 

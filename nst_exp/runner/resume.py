@@ -93,6 +93,7 @@ class ResumePoint:
     level: int
     step: int  # steps of that level that are done
     seconds: float  # that the run has taken until then
+    block: int | None  # side of the level's blocks
     warnings: list[str]
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from nst_exp.config.pyramid import Level, levels_of, total_steps
-from nst_exp.config.schema import Config
+from nst_exp.config.schema import AUTO, Config
 from nst_exp.config.serialize import config_as_dict
 from nst_exp.config.styles import style_shares
 from nst_exp.config.validate import objective_notes
@@ -31,9 +31,9 @@ from nst_exp.runner.evaluate import evaluate
 from nst_exp.runner.inputs import Inputs, load_inputs
 from nst_exp.runner.level import build_module, describe_levels
 from nst_exp.runner.logger import log_settings
-from nst_exp.runner.memory import check_size
+from nst_exp.runner.memory import check_size, choose_block
 from nst_exp.runner.module import StyleTransfer
-from nst_exp.runner.network import Network, make_network
+from nst_exp.runner.network import Network, make_network, shadow_network
 from nst_exp.runner.regions import RegionMaps, read_regions, save_preview
 from nst_exp.runner.resume import CHECKPOINT, Checkpoints, ResumePoint, Stopped, read_checkpoint
 from nst_exp.runner.save_image import save_run_image
@@ -155,7 +155,7 @@ class _Run:
             save_preview(self.regions, self.inputs, self.folder)
         with self.progress.bar:
             for level in levels[point.level if point else 0 :]:
-                module = self._fit(level, point is not None and level.index == point.level)
+                module = self._fit(level, point if point and level.index == point.level else None)
                 image, losses = select_final_image(module, level, config)
         content, styles, _ = self.inputs.tensors(config.size)
         image = color_result(config.color, image, content, styles[0])
@@ -244,9 +244,9 @@ class _Run:
         if self.recorder.writer is not None and point is None:
             log_settings(self.recorder.writer, replace(config, backbone=self.network.settings))
 
-    def _fit(self, level: Level, resumed: bool) -> StyleTransfer:
-        """Do one level, from the checkpoint, from the level before, or from the start."""
-        config = self.config
+    def _fit(self, level: Level, point: ResumePoint | None) -> StyleTransfer:
+        """Do one level, from the checkpoint at ``point``, the level before, or the start."""
+        config, resumed = self.config, point is not None
         self.recorder.level = self.progress.level = level
         checkpoints = Checkpoints(
             self.checkpoint,
@@ -255,6 +255,7 @@ class _Run:
             lambda: {
                 "level": level.index,
                 "seconds": self._seconds(),
+                "block": self.module.block if self.module else None,
                 "warnings": self.record.warnings,
             },
             at_start=level.index > 0 and not resumed,
@@ -263,8 +264,10 @@ class _Run:
         callbacks = [self.recorder, self.progress, checkpoints]
         trainer = make_trainer(config.trainer, level.steps, callbacks)
         device = trainer.strategy.root_device
+        # Free memory may have changed; other blocks would give other last digits.
+        block = point.block if point else self._choose_block(level, device)
         module = build_module(
-            level, config, self.inputs, self.network, self.module, device, self.regions
+            level, config, self.inputs, self.network, self.module, device, self.regions, block
         )
         self.module = module
         if level.index == 0 and not resumed:
@@ -278,6 +281,21 @@ class _Run:
             signal.signal(signal.SIGINT, handler)  # which it may leave ignored
             raise KeyboardInterrupt from error
         return module
+
+    def _choose_block(self, level: Level, device: torch.device) -> int | None:
+        """Choose the side of a level's blocks, and log it if the config leaves it open."""
+        config, inputs = replace(self.config, backbone=self.network.settings), self.inputs
+        image = inputs.content_size(level.size)
+        keys = range(len(config.style))
+        style = max((inputs.style_size(level.size, index) for index in keys), key=math.prod)
+        block = choose_block(config, level, shadow_network(config), image, style, device)
+        if block is not None and AUTO in (level.settings.tile, config.trainer.tile):
+            log.warning(
+                "%dx%d pixels at once need more memory than is free, so they are computed in "
+                "blocks of %d; trainer.tile=null computes them at once",
+                *(*image, block),
+            )
+        return block
 
     def _seconds(self) -> float:
         return time.monotonic() - self.started
@@ -311,7 +329,7 @@ class _Run:
             content, images, _ = self.inputs.tensors(config.size)
             styles = list(zip(style_shares(config), images, strict=True))
             record.metrics = evaluate(
-                to_tensor(saved, None), content, styles, device, config.reference
+                to_tensor(saved, None), content, styles, device, config.reference, module.block
             )
         self.recorder.record_result(image, losses, record.metrics)
         record.losses, record.step = losses, self.steps

@@ -15,8 +15,14 @@ from nst_exp.config.pyramid import levels_of
 from nst_exp.core.encoder import Encoder
 from nst_exp.runner import memory
 from nst_exp.runner.memory import available, estimate, installed, is_out_of_memory
+from nst_exp.runner.validate import validate
 from nst_exp.utils.errors import ConfigError
 
+LAYERS = "layers=[features.2.1.add]"
+EFFICIENTNET = [
+    *("backbone=torchvision", "backbone.name=efficientnet_b0"),
+    *(f"loss.{term}.{LAYERS}" for term in ("content", "style")),
+]
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 
@@ -110,9 +116,9 @@ def test_force_tries_it_and_a_finished_run_is_not_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "installed", lambda device: 10**6)
-    (line,) = tiny_run(tmp_path, "steps=1", "force=true").record["warnings"]
+    (line,) = tiny_run(tmp_path, "steps=1", "force=true", "trainer.tile=null").record["warnings"]
     assert line.endswith("and this machine has 0.0 GB; tried nevertheless, as force=true asks for")
-    assert tiny_run(tmp_path, "steps=1").record["status"] == "done"
+    assert tiny_run(tmp_path, "steps=1", "trainer.tile=null").record["status"] == "done"
 
 
 def test_too_little_memory_is_a_warning_before_the_first_step(
@@ -120,17 +126,62 @@ def test_too_little_memory_is_a_warning_before_the_first_step(
 ) -> None:
     """It names keys that the run has."""
     monkeypatch.setattr(memory, "available", lambda device: 10**6)
-    (line,) = tiny_run(None, "steps=1").record["warnings"]
+    (line,) = tiny_run(None, "steps=1", "trainer.tile=null").record["warnings"]
     start = (
         "size=48: 48x32 pixels, with a style image of 48x38, need about 0.0 GB of memory, and 0.0"
     )
     assert line.startswith(start)
     assert line.endswith("lower size (now 48) or optimizer.history (now 50), or use optimizer=adam")
-    double = ["optimizer=adam", "trainer.precision=64-true"]
+    double = ["optimizer=adam", "trainer.precision=64-true", "trainer.tile=null"]
     (line,) = tiny_run(None, "steps=1", *double).record["warnings"]
     assert line.endswith("; lower size (now 48), or trainer.precision=32-true")
     monkeypatch.setattr(memory, "available", lambda device: None)  # not Linux
     assert tiny_run(None, "steps=1").record["warnings"] == []
+
+
+def test_blocks_if_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the largest that fit, unless no statistic allows any."""
+    monkeypatch.setattr(memory, "BLOCKS", (128, 64))
+    settings = ["steps=1", "size=320", "trainer.tile_memory=0.05"]
+    whole, tiled = (tiny_run(None, *settings[:n]).record for n in (2, 3))
+    (line,) = tiled["warnings"]
+    assert line == (
+        "320x213 pixels at once need more memory than is free, so they are computed in blocks of "
+        "64; trainer.tile=null computes them at once"
+    )
+    assert whole["warnings"] == []
+    assert tiled["losses"] == pytest.approx(whole["losses"], rel=1e-3)  # of float32, after a step
+    histogram = "loss.style.statistic=histogram"
+    assert tiny_run(None, *settings, histogram).record["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["trainer.tile=12"], "must be auto, null, or a side of 32 to 65535 pixels"),
+        (
+            ["trainer.tile=64", "loss.style.statistic=histogram"],
+            "loss.style.statistic=histogram needs the whole image; use trainer.tile=null",
+        ),
+        (
+            ["trainer.tile=32", "size=67", "backbone.padding=circular"],
+            "an image of 45 pixels has no blocks that tile: it is not a multiple of 8; "
+            "use trainer.tile=null",
+        ),
+        (
+            ["trainer.tile=32", *EFFICIENTNET],
+            "Conv2dNormActivation may depend on the whole image; use trainer.tile=null",
+        ),
+    ],
+)
+def test_what_has_no_blocks_is_refused(overrides: list[str], message: str) -> None:
+    def checked() -> None:
+        validate(make_config([*TINY, *overrides]))
+        tiny_run(None, *overrides)
+
+    with pytest.raises(ConfigError) as caught:
+        checked()
+    assert str(caught.value) == f"{overrides[0]}: {message}"
 
 
 def test_out_of_memory_is_recognized() -> None:

@@ -43,6 +43,7 @@ def _stopped(
         (0, 5, [*PYRAMID, "optimizer=rmsprop", "optimizer.parametrization.kind=pixels"], ""),
         (1, 3, [*PYRAMID, "optimizer.parametrization.kind=laplacian"], ""),
         (1, 2, [*PYRAMID, LEVELS], ""),
+        (0, 3, ["steps=6", "trainer.tile=32"], ""),
         (0, 3, REDRAW, ""),  # the next step has new directions
         (0, 5, REDRAW, ""),
         (0, 5, NEIGHBORS, ""),

@@ -9,6 +9,7 @@ from nst_exp.core.statistics.moments import (
     Covariance,
     Mean,
     MomentsL1,
+    PositionSums,
     StandardDeviation,
     Wasserstein2,
 )
@@ -20,6 +21,7 @@ from nst_exp.core.statistics.sliced import Histogram, Sliced
 __all__ = [
     "CrossGram",
     "FeatureMap",
+    "PositionSums",
     "SelfSimilarity",
     "Statistic",
     "Summary",

@@ -47,6 +47,10 @@ class Gram(Statistic):
         """Summarize a feature map (1, N, H, W)."""
         return (gram_matrix(features + self.shift if self.shift else features, weights),)
 
+    def from_moments(self, mean: Tensor, products: Tensor) -> Summary:
+        """Summarize a map of which the moments are known."""
+        return (_shifted(mean, products, self.shift),)
+
 
 class CrossGram(Statistic):
     """The products of the channels of two layers per position, shape (N_1, N_2).
@@ -67,10 +71,20 @@ class CrossGram(Statistic):
         rows = features[0].flatten(1)
         return (rows[: self.channels] @ rows[self.channels :].T / rows.shape[1],)
 
+    def from_moments(self, mean: Tensor, products: Tensor) -> Summary:
+        """Summarize a map of which the moments are known."""
+        shifted = _shifted(mean, products, self.shift)
+        return (shifted[: self.channels, self.channels :],)
+
     def extent(self, features: Tensor) -> tuple[float, float]:
         """Return N and M."""
         channels, positions = super().extent(features)
         return math.sqrt(self.channels * (channels - self.channels)), positions
+
+
+def _shifted(mean: Tensor, products: Tensor, shift: float) -> Tensor:
+    """Compute the products of F + shift from the moments of F."""
+    return products + shift * (mean[:, None] + mean[None, :]) + shift**2
 
 
 class _GramMatrix(torch.autograd.Function):

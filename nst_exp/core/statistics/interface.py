@@ -18,6 +18,12 @@ class Statistic(ABC):
     """Whether the summary is a function of sums over positions. Such a statistic can be computed
     block by block, and with a weight for each position."""
 
+    local: ClassVar[bool] = False
+    """Whether the distance is a sum over positions: the target is cut into blocks as well."""
+
+    centered: ClassVar[bool] = False
+    """Whether the summary is a difference of moments, which need float64 then."""
+
     normalized: bool = False
     """Whether the distance needs no division by the numbers of channels and positions: the keys
     a, b and relative of the loss do not apply then."""
@@ -47,6 +53,15 @@ class Statistic(ABC):
         Raises:
             ValueError: If there is more than one image in the batch.
         """
+
+    def from_moments(self, mean: Tensor, products: Tensor) -> Summary:
+        """Summarize a map of which only moments are known, if the statistic is additive.
+
+        Args:
+            mean: F averaged over the positions, shape (N,).
+            products: F F^T averaged over the positions, shape (N, N).
+        """
+        raise NotImplementedError
 
     def prepare_target(self, summary: Summary) -> Summary:
         """Add to the summary of a target what every distance to it needs."""
@@ -105,6 +120,7 @@ class FeatureMap(Statistic):
     """The feature map itself, with which the content is compared."""
 
     additive = False
+    local = True
     power = 0.0
 
     def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:

@@ -11,6 +11,52 @@ from nst_exp.core.statistics.interface import Statistic, Summary, check_batch
 RIDGE = 1e-4  # on the covariance's diagonal, so that its root has a finite gradient
 
 
+class PositionSums:
+    """Sums over the positions of a map, or of parts of it: of all additive statistics.
+
+    Attributes:
+        count: Number of the positions, or the sum of their weights.
+    """
+
+    def __init__(self, exact: bool = True) -> None:
+        """Start at zero; products of two channels are in float64 if they have to be ``exact``."""
+        self.exact, self.count = exact, 0.0
+        self.features: Tensor | float = 0.0
+        self.products: Tensor | float = 0.0
+
+    def add(self, features: Tensor, weights: Tensor | None = None) -> None:
+        """Add the positions of a map (1, N, H, W), with weights (1, 1, H, W)."""
+        check_batch(features)
+        positions = features.shape[2] * features.shape[3]
+        if not positions:
+            return
+        double = _double(features)
+        features = features.to(double) if self.exact else features
+        if weights is not None:
+            weights = weights.to(features)
+        self.count += float(positions if weights is None else weights.sum())
+        weighted = features if weights is None else features * weights
+        roots = features if weights is None else features * weights.sqrt()
+        self.features = self.features + weighted.sum(dim=(0, 2, 3)).to(double)
+        self.products = self.products + gram_matrix(roots).to(double) * positions
+
+    def add_average(self, other: "PositionSums", weight: float) -> None:
+        """Add the averages of other positions, if there are any, as one of this weight."""
+        if other.count:
+            mean, products = other.averages()
+            self.count += weight
+            self.features = self.features + weight * mean
+            self.products = self.products + weight * products
+
+    def averages(self) -> tuple[Tensor, Tensor]:
+        """Return the averages of F, (N,), and of F F^T, (N, N)."""
+        return cast(Tensor, self.features / self.count), cast(Tensor, self.products / self.count)
+
+
+def _double(features: Tensor) -> torch.dtype:
+    return torch.float32 if features.device.type == "mps" else torch.float64
+
+
 class Mean(Statistic):
     """The mean of each channel over the positions, shape (N,)."""
 
@@ -18,24 +64,38 @@ class Mean(Statistic):
         """Summarize a feature map (1, N, H, W)."""
         return (channel_means(features, weights),)
 
+    def from_moments(self, mean: Tensor, products: Tensor) -> Summary:
+        """Summarize a map of which the moments are known."""
+        return (mean,)
+
 
 class StandardDeviation(Statistic):
     """The standard deviation of each channel over the positions, shape (N,)."""
 
+    centered = True
+
     def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
         """Summarize a feature map (1, N, H, W)."""
         centered = features - channel_means(features, weights)[None, :, None, None]
-        variances = channel_means(centered.square(), weights)
-        # The root of 0, of a channel that is constant, has no finite gradient.
-        return (variances.clamp(min=torch.finfo(variances.dtype).tiny).sqrt(),)
+        return (_roots(channel_means(centered.square(), weights)),)
+
+    def from_moments(self, mean: Tensor, products: Tensor) -> Summary:
+        """Summarize a map of which the moments are known."""
+        return (_roots(products.diagonal() - mean.square()),)
 
 
 class Covariance(Statistic):
     """The covariance of the channels over the positions, shape (N, N)."""
 
+    centered = True
+
     def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
         """Summarize a feature map (1, N, H, W)."""
         return (mean_and_covariance(features, weights)[1],)
+
+    def from_moments(self, mean: Tensor, products: Tensor) -> Summary:
+        """Summarize a map of which the moments are known."""
+        return (products - torch.outer(mean, mean),)
 
 
 class MomentsL1(Statistic):
@@ -44,11 +104,16 @@ class MomentsL1(Statistic):
     The moment loss of Kolkin, Salavon and Shakhnarovich 2019 (STROTSS).
     """
 
+    centered = True
     normalized = True
 
     def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
         """Summarize a feature map (1, N, H, W)."""
         return mean_and_covariance(features, weights)
+
+    def from_moments(self, mean: Tensor, products: Tensor) -> Summary:
+        """Summarize a map of which the moments are known."""
+        return mean, products - torch.outer(mean, mean)
 
     def distance(self, summary: Summary, target: Summary) -> Tensor:
         """Measure the distance to a target."""
@@ -69,6 +134,7 @@ class Wasserstein2(Statistic):
     too small: that program makes 12.
     """
 
+    centered = True
     normalized = True
 
     def __init__(self, root_iterations: int | None = None) -> None:
@@ -77,8 +143,11 @@ class Wasserstein2(Statistic):
     def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
         """Summarize a feature map (1, N, H, W)."""
         mean, covariance = mean_and_covariance(features.double(), weights)
-        ridge = RIDGE * torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
-        return mean, covariance + ridge
+        return mean, _with_ridge(covariance)
+
+    def from_moments(self, mean: Tensor, products: Tensor) -> Summary:
+        """Summarize a map of which the moments are known."""
+        return mean, _with_ridge(products - torch.outer(mean, mean))
 
     def prepare_target(self, summary: Summary) -> Summary:
         """Add the symmetric root of the covariance."""
@@ -138,6 +207,17 @@ class _NewtonSchulzRoots(torch.autograd.Function):
             factor = (3.0 - signs.square()) / 2.0
             signs, slopes = signs * factor, slopes * factor
         return slopes, None
+
+
+def _with_ridge(covariance: Tensor) -> Tensor:
+    return covariance + RIDGE * torch.eye(
+        len(covariance), dtype=covariance.dtype, device=covariance.device
+    )
+
+
+def _roots(variances: Tensor) -> Tensor:
+    # The root of 0, of a channel that is constant, has no finite gradient.
+    return variances.clamp(min=torch.finfo(variances.dtype).tiny).sqrt()
 
 
 def channel_means(features: Tensor, weights: Tensor | None = None) -> Tensor:
