@@ -35,6 +35,7 @@ class ContentLoss:
     relative: bool = key(False, "use sum (F - P)^2 / sum P^2 instead of the formula above")
     kind: ContentKind = key(ContentKind.features, "self_similarity: of a, b, c only c is used")
     hypercolumn: int = key(0, "as in `loss.style`", bounds=(0, 64))
+    positions: int = key(1, "as in `loss.style`", bounds=(1, 1_000_000))
     samples: int = key(1024, "self_similarity: positions compared", bounds=(2, 4096))
     redraw: int = key(0, "self_similarity: as in `loss.style`", bounds=(0, MANY))
 
@@ -52,6 +53,7 @@ class StyleLoss:
     relative: bool = key(False, "use sum (G - A)^2 / sum A^2 instead of the formula above")
     root_iterations: int | None = key(None, "wasserstein2: null = exact root", bounds=(1, 1000))
     hypercolumn: int = key(0, "k: all layers in one map, 1/k of the image's size", bounds=(0, 64))
+    positions: int = key(1, "hypercolumn: at least so many, up to pixels", bounds=(1, 1_000_000))
     shift: float = key(0.0, "gram: Gram matrix of F + shift", bounds=(-1e6, 1e6))
     directions: int | None = key(None, "sliced: null = as many as channels", bounds=(1, 65_536))
     samples: int = key(1024, "relaxed_emd, palette: positions compared", bounds=(2, 1_000_000))

@@ -1,6 +1,9 @@
 """Maps that a term makes of the network's: pairs of layers, and hypercolumns."""
 
+import math
+
 import torch
+from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from nst_exp.config import schema
@@ -13,10 +16,11 @@ def read_maps(features: Features, settings: schema.ContentLoss | schema.StyleLos
 
     Of a pair "relu1_1:relu2_1" the second map is enlarged to the first one's grid (nearest) and
     appended to its channels. Of hypercolumns each layer's map, times the layer's weight, is resized
-    bilinearly to 1/k of the image's size, and all are joined.
+    bilinearly to 1/k of the image's size, or less reduced to keep a number of positions, and all
+    are joined.
     """
     if settings.hypercolumn:
-        size = [max(1, side // settings.hypercolumn) for side in features[RGB].shape[2:]]
+        size = _joined_size(features[RGB], settings)
         weights = settings.weights or [1.0] * len(settings.layers)
         parts = [
             interpolate(features[layer] * weight, size=size, mode="bilinear", align_corners=False)
@@ -34,6 +38,12 @@ def read_maps(features: Features, settings: schema.ContentLoss | schema.StyleLos
 def read_masks(masks: Features, settings: schema.ContentLoss | schema.StyleLoss) -> Features:
     """Return the weights (1, 1, h, w) of the positions of the maps that ``read_maps`` returns."""
     if settings.hypercolumn:
-        height, width = (max(1, side // settings.hypercolumn) for side in masks[RGB].shape[2:])
-        return {HYPERCOLUMN: adaptive_avg_pool2d(masks[RGB], (height, width))}
+        return {HYPERCOLUMN: adaptive_avg_pool2d(masks[RGB], _joined_size(masks[RGB], settings))}
     return {layer: masks[layer.split(":")[0]] for layer in settings.layers}
+
+
+def _joined_size(image: Tensor, settings: schema.ContentLoss | schema.StyleLoss) -> list[int]:
+    """Return height and width of the map of hypercolumns of an image (1, C, H, W)."""
+    height, width = image.shape[2:]
+    divisor = min(settings.hypercolumn, math.sqrt(height * width / settings.positions))
+    return [max(1, int(side / max(1.0, divisor))) for side in (height, width)]

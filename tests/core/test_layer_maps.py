@@ -70,6 +70,14 @@ def test_a_hypercolumn_has_the_weighted_maps_of_all_layers() -> None:
     assert float(total) == float(losses["style/hypercolumn"]) > 0
 
 
+@pytest.mark.parametrize(("positions", "size"), [(24, (4, 6)), (54, (6, 9)), (999, (8, 12))])
+def test_a_hypercolumn_keeps_a_number_of_positions(positions: int, size: tuple[int, int]) -> None:
+    """Of 8 x 12 pixels: half of each side is enough, or not."""
+    settings = StyleLoss(["rgb", "b"], hypercolumn=2, positions=positions)
+    assert read_maps(MAPS, settings)["hypercolumn"].shape[2:] == size
+    assert read_masks({"rgb": MAPS["rgb"][:, :1]}, settings)["hypercolumn"].shape[2:] == size
+
+
 def test_a_mask_of_ones_changes_nothing() -> None:
     settings = [StyleLoss(["a", "a:b"]), StyleLoss(["a", "b"], hypercolumn=3)]
     masks, others = (

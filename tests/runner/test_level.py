@@ -75,6 +75,26 @@ def test_levels_follow_plain_adam_of_the_unscaled_loss() -> None:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
+def test_levels_between_the_ends_start_with_the_details_of_the_content() -> None:
+    """What the content loses at half the size, on the enlarged result."""
+    config = make_config([*TINY, *PYRAMID[:3], "steps=3", "resolution.details=true"])
+    inputs = load_inputs(config)
+    network = make_network(config, inputs, Record(None, config))
+    before, added = None, []
+    for level in build_levels(config.resolution, config.size, config.steps):
+        module = build_module(level, config, inputs, network, before, torch.device("cpu"))
+        content, _, _ = inputs.tensors(level.size)
+        height, width = content.shape[2:]
+        small = resampled(content, height // 2, width // 2, linear)
+        details = content - resampled(small, height, width, linear)
+        plain = content
+        if before is not None:
+            plain = resampled(before.image(), height, width, cubic).clamp(0, 1)
+        added.append([torch.allclose(module.image(), plain + x, atol=1e-5) for x in (0, details)])
+        before = module
+    assert added == [[True, False], [False, True], [True, False]]
+
+
 @pytest.mark.parametrize(("padding", "tiles"), [("circular", True), ("zeros", False)])
 def test_the_objective_of_tiles_does_not_depend_on_where_the_image_begins(
     padding: str, tiles: bool, tmp_path: Path, random_image: Callable[..., Tensor]
