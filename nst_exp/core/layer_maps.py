@@ -42,8 +42,9 @@ def read_masks(masks: Features, settings: schema.ContentLoss | schema.StyleLoss)
     return {layer: masks[layer.split(":")[0]] for layer in settings.layers}
 
 
-def _joined_size(image: Tensor, settings: schema.ContentLoss | schema.StyleLoss) -> list[int]:
+def _joined_size(image: Tensor, settings: schema.ContentLoss | schema.StyleLoss) -> tuple[int, int]:
     """Return height and width of the map of hypercolumns of an image (1, C, H, W)."""
     height, width = image.shape[2:]
     divisor = min(settings.hypercolumn, math.sqrt(height * width / settings.positions))
-    return [max(1, int(side / max(1.0, divisor))) for side in (height, width)]
+    divisor = max(1.0, divisor)
+    return max(1, int(height / divisor)), max(1, int(width / divisor))
