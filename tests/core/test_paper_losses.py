@@ -56,18 +56,18 @@ def spst(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
 
 
 def demystifying(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
-    """bn_loss.py: squared differences over N; times 1e3 M, and the Laplacian / 8 as gradient."""
+    """bn_loss.py: half the squared differences over N, times 1e3 M; Laplacian / 8 as gradient."""
     total = sse(f["relu4_2"], p["relu4_2"])
     for layer in STYLE:
         pairs = zip(moments(f[layer]), moments(s[layer]), strict=True)
-        total = total + 1e3 * count(f[layer]) * sum(mse(x, y) for x, y in pairs)
+        total = total + 1e3 * count(f[layer]) * sum(mse(x, y) for x, y in pairs) / 2
     squares = sum((256 * image).diff(dim=d).square().sum() for d in (2, 3))
     return total + 1e-2 / 8 * squares / 2
 
 
 def novak(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
-    """Eq. 4 of Gatys et al. with F - 1, also of neighboring blocks; weights by depth."""
-    total = mse(f["relu4_2"], p["relu4_2"])
+    """Gram matrices of F - 1, also of neighboring blocks; weights by depth."""
+    total = sse(f["relu4_2"], p["relu4_2"]) / sse(p["relu4_2"], 0)
     pairs = [(layer, layer) for layer in RELU]
     pairs += [("relu1_2", "relu2_1"), ("relu2_2", "relu3_1"), ("relu3_3", "relu4_1")]
     for one, two in pairs:
@@ -75,7 +75,7 @@ def novak(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
         found, target = (
             products(m[one] - 1, interpolate(m[two], size=m[one].shape[2:]) - 1) for m in (f, s)
         )
-        total = total + 1e3 * weight / 4 * mse(found, target)
+        total = total + 100 * weight * sse(found, target) / sse(target, 0)
     return total
 
 
@@ -177,6 +177,54 @@ TOTALS: dict[str, Total] = {
     "kolkin2019_strotss": strotss,
     "kolkin2022_nnst": nnst,
 }
+
+
+def bn_gradient(x: Tensor, y: Tensor) -> Tensor:
+    mu, mu_y = x.mean(0), y.mean(0)
+    sigma, sigma_y = (((v - v.mean(0)) ** 2).mean(0).sqrt() for v in (x, y))
+    return 1e3 / x.shape[1] * ((mu - mu_y) + (sigma - sigma_y) / sigma * (x - mu))
+
+
+def linear_gradient(x: Tensor, y: Tensor) -> Tensor:
+    return (5 * 2e3 / x.shape[1] * (x.mean(0) - y.mean(0))).expand_as(x)
+
+
+def polynomial_gradient(x: Tensor, y: Tensor) -> Tensor:
+    difference = x.T @ x - len(x) / len(y) * y.T @ y  # as if both had as many positions
+    return 5 * 0.1 / x.shape[1] ** 2 / len(x) * x @ difference
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("", bn_gradient),
+        ("loss.more.std.weight=0 beta=10000", linear_gradient),
+        (
+            "loss.more.std.weight=0 loss.style.statistic=gram loss.style.a=2 loss.style.c=0.25 "
+            "beta=0.5",
+            polynomial_gradient,
+        ),
+    ],
+    ids=["bn", "linear", "polynomial"],
+)
+def test_kernels_have_the_gradients_of_their_program(
+    keys: str, expected: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    """bn_loss.py and mmd_loss.py, whose rows are positions; neural-style.py has the weights."""
+    config = make_config(["loss=li2017_demystifying", "alpha=0", "loss.tv.weight=0", *keys.split()])
+    loss = resolve_layers(config.loss, config.backbone)
+    features, style = (
+        {"rgb": random_maps(0), "relu4_2": random_maps(0)}
+        | {layer: random_maps(seed + k, 3 + k, 4, width) for k, layer in enumerate(STYLE)}
+        for seed, width in ((1, 5), (11, 7))
+    )
+    at = [features[layer].requires_grad_() for layer in STYLE]
+    objective = build_objective(loss, 0.0, config.beta, features, whole_image(style))
+    found = torch.autograd.grad(objective(features["rgb"], features).total, at)
+    for layer, gradient in zip(STYLE, found, strict=True):
+        x, y = (maps[layer].detach()[0].flatten(1).T for maps in (features, style))
+        rows = gradient[0].flatten(1).T
+        torch.testing.assert_close(rows, expected(x, y), rtol=1e-9, atol=1e-12)
 
 
 def test_every_loss_preset_has_a_formula() -> None:
