@@ -133,7 +133,7 @@ def weight_of(layer: str) -> float:
 
 
 def strotss(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
-    """(a content + EMD + moments + palette / a) of STROTSS with a = 16, over few positions."""
+    """content + EMD + moments + palette of STROTSS, over few positions."""
     scales = [1, 0.0186, 0.00435, 0.00285, 0.00194, 0.00165, 0.00151, 0.00173, 0.0081, 0.153]
     weights = dict(zip(STROTSS, scales, strict=True))
     ours, content, style = (columns(maps, weights) for maps in (f, p, s))
@@ -142,8 +142,8 @@ def strotss(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
     )
     difference = (mu - mu_s).abs().mean() + (sigma - sigma_s).abs().mean()
     palette = naive.palette(f["rgb"], s["rgb"])
-    total = 16 * naive.similarity(ours, content) + naive.emd(ours, style) + difference
-    return total + palette / 16 + outside(image)
+    total = naive.similarity(ours, content) + naive.emd(ours, style) + difference
+    return total + palette + outside(image)
 
 
 def nnst(image: Tensor, f: Maps, p: Maps, s: Maps) -> Tensor:
