@@ -126,17 +126,22 @@ class Tiling:
     def _rounded(self, length: float) -> int:
         return self.stride * math.ceil(length / self.stride)
 
-    def blocks(self, height: int, width: int, margin: int) -> list[Block]:
+    def blocks(self, height: int, width: int, gradient: bool = False) -> list[Block]:
         """List the blocks of an image, row by row.
+
+        Those of which no ``gradient`` is computed have sides of twice the length: they need less
+        memory per pixel.
 
         Raises:
             ValueError: If opposite borders meet, and the strides do not divide the sides.
         """
-        rows, columns = (self._intervals(length, margin) for length in (height, width))
+        margin = self.gradient_margin if gradient else self.value_margin
+        block = self.block if gradient else 2 * self.block
+        rows, columns = (self._intervals(length, block, margin) for length in (height, width))
         return [Block(row, column) for row in rows for column in columns]
 
-    def _intervals(self, length: int, margin: int) -> list[Interval]:
-        count = math.ceil(length / self.block)
+    def _intervals(self, length: int, block: int, margin: int) -> list[Interval]:
+        count = math.ceil(length / block)
         side = self._rounded(length / count)
         if count == 1:
             return [Interval(0, length, 0, length, length, False)]
@@ -183,7 +188,7 @@ def check_blocks(encoder: Encoder, block: int, image: tuple[int, int]) -> None:
         ValueError: If a layer depends on the whole image, or the sides do not fit.
     """
     tiling = Tiling(encoder, block)
-    tiling.blocks(image[1], image[0], tiling.value_margin)
+    tiling.blocks(image[1], image[0], gradient=True)
 
 
 def _reach(field: ReceptiveField) -> Sequence[int]:

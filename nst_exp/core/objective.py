@@ -57,9 +57,11 @@ class Objective(nn.Module):
         # Half precision has too few digits for sums over thousands of products.
         with torch.autocast(image.device.type, enabled=False):
             for term in cast(Iterable[Term], self.terms):
-                sums[term.name], by_layer = term(image, features)
+                # Without weight: 0 * infinity is NaN, and a gradient of zeros takes time and memory.
+                with torch.set_grad_enabled(torch.is_grad_enabled() and term.weight != 0):
+                    sums[term.name], by_layer = term(image, features)
                 layers |= by_layer
-                if term.weight:  # 0 * infinity is NaN, and a gradient of zeros takes time as well
+                if term.weight:
                     total = total + term.weight * sums[term.name]
         return Losses(total, sums, layers)
 

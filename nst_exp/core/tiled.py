@@ -70,7 +70,7 @@ def position_sums(
 
 def _own_maps(tiling: Tiling, image: Tensor, shapes: Features) -> Iterator[Maps]:
     height, width = image.shape[2:]
-    for block in tiling.blocks(height, width, tiling.value_margin):
+    for block in tiling.blocks(height, width):
         yield tiling.maps(block.pixels(image), block, shapes, own=True)
 
 
@@ -123,10 +123,7 @@ class _Evaluation:
         self.moments: dict[_Key, tuple[Tensor, Tensor]] = {}  # averages over the positions
         self.counts: dict[_Key, float] = {}  # of the positions
         height, width = image.shape[2:]
-        self.blocks = [
-            self.tiling.blocks(height, width, margin)
-            for margin in (self.tiling.value_margin, self.tiling.gradient_margin)
-        ]
+        self.blocks = [self.tiling.blocks(height, width, gradient) for gradient in (False, True)]
         self.exact = {
             (layer, target.region)
             for term in self.layer_terms
@@ -158,10 +155,11 @@ class _Evaluation:
         layers: dict[str, Tensor] = {}
         with self._full_precision():
             for term in self.terms:
-                if isinstance(term, LayerTerm):
-                    loss, of_layers = self._layer_term(term, local)
-                else:
-                    loss, of_layers = term(self.image, {})
+                with torch.set_grad_enabled(term.weight != 0):
+                    if isinstance(term, LayerTerm):
+                        loss, of_layers = self._layer_term(term, local)
+                    else:
+                        loss, of_layers = term(self.image, {})
                 of_terms[term.name] = loss
                 layers |= of_layers
                 if term.weight:

@@ -184,7 +184,10 @@ def estimate(
     if block is not None:
         kept = _bytes_of_targets(encoder, config, image)
         tiling = Tiling(encoder, block)
-        sides = tiling.block + 2 * tiling.gradient_margin, tiling.block + 2 * tiling.value_margin
+        sides = (
+            tiling.block + 2 * tiling.gradient_margin,
+            2 * (tiling.block + tiling.value_margin),
+        )
         image_part, style = (
             (min(size[0], side), min(size[1], side))
             for size, side in zip((image, style), sides, strict=True)
@@ -280,6 +283,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and _CPU_MESSAGES.search(str(error)) is not None
+
+
+def release_freed_memory() -> None:
+    """Return the memory of freed blocks to the system, which keep_freed_memory keeps."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # not glibc
+            ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
 
 
 def keep_freed_memory() -> None:

@@ -18,6 +18,7 @@ from nst_exp.core.objective import Losses, Objective
 from nst_exp.core.optimizers import build_optimizer
 from nst_exp.core.parametrization import ImageParameter
 from nst_exp.core.tiled import TiledObjective
+from nst_exp.runner.memory import release_freed_memory
 from nst_exp.utils.errors import NumericalError
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,8 @@ class StyleTransfer(pl.LightningModule):
         # Buffers, so that they follow the image to its device and precision.
         values = self.parameter.values.detach().clone()
         self.register_buffer("best_values", values, persistent=False)
-        self.register_buffer("average", torch.zeros_like(self.image()), persistent=False)
+        start = torch.zeros_like(self.image()) if averaging else torch.zeros(())
+        self.register_buffer("average", start, persistent=False)
         self.averaged = 0
         self._add_to_average()
         self.carried_state: dict[str, Any] | None = None
@@ -203,7 +205,9 @@ class StyleTransfer(pl.LightningModule):
         seen = image if self.colors is None else self.colors(image)
         losses: Losses
         if self.tiled is not None:
+            release_freed_memory()  # that of the image's size, which no block reuses
             losses = self.tiled(seen)
+            release_freed_memory()
         else:
             losses = self.objective(seen, self.encoder(seen))
         return losses
