@@ -57,7 +57,7 @@ class Objective(nn.Module):
         # Half precision has too few digits for sums over thousands of products.
         with torch.autocast(image.device.type, enabled=False):
             for term in cast(Iterable[Term], self.terms):
-                # Without weight: 0 * infinity is NaN, and a gradient of zeros takes time and memory.
+                # If the weight is 0: 0 * infinity is NaN, and a gradient of zeros takes memory.
                 with torch.set_grad_enabled(torch.is_grad_enabled() and term.weight != 0):
                     sums[term.name], by_layer = term(image, features)
                 layers |= by_layer
