@@ -122,7 +122,8 @@ def _build_objective(
     def target_maps(image: Tensor, layers: Sequence[str], key: str, tiles: bool) -> Features:
         if block is None:
             return network.maps(image, layers, key, tiles)
-        return map_shapes(network.encoder, image) | {RGB: image}
+        shapes = map_shapes(network.encoder, image)
+        return {layer: image if layer == RGB else shapes[layer] for layer in layers}
 
     if block is None:
         content_maps = network.maps(seen, content_layers(loss), "content")

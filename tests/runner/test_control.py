@@ -243,3 +243,23 @@ def test_sixteen_bits_with_transparency(tmp_path: Path) -> None:
         result = tiny_run(tmp_path / name, *STEPS, *settings, f"image={name}")
         with Image.open(result.path) as saved:
             assert np.asarray(saved.convert("RGBA"))[:20, :, 3].max() == 0
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["regions.border=inside", "regions.content_weights={red: 3}"],
+        ["color=luminance", "trainer.precision=64-true", "optimizer=adam"],
+    ],
+    ids=["regions", "luminance"],
+)
+def test_blocks_change_nothing_but_last_digits(
+    tmp_path: Path, inputs: list[str], overrides: list[str]
+) -> None:
+    """The margins of the network's first layers are smaller than a block."""
+    if "border" in overrides[0]:
+        both, red = (a_map(tmp_path / f"{n}.png", *[RED, BLUE][:n]) for n in (2, 1))
+        overrides = [*overrides, f"content_map={both}", f"style_map=[{red},{both}]"]
+    settings = [*inputs, *overrides, "size=120", "steps=1"]
+    whole, tiled = (tiny_run(None, *settings, f"trainer.tile={tile}") for tile in ("null", 32))
+    assert tiled.losses == pytest.approx(whole.losses, rel=1e-4)  # float32, after a step
