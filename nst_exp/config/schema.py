@@ -229,6 +229,9 @@ class TrainerConfig:
     tile: str | None = key(AUTO, "side of blocks; auto: if memory is short; null: no blocks")
     tile_memory: float | None = key(None, "tile=auto: GB to use; null = what is free", above=0)
     checkpoint_minutes: float = key(2.0, "a killed run resumes from the last checkpoint", above=0)
+    checkpoint_gigabytes: float | None = key(
+        4.0, "without the optimizer's state if that is larger; null = never", bounds=(0, 1e6)
+    )
 
 
 @dataclass

@@ -50,6 +50,12 @@ def _mean_loss(term: ContentTerm | StyleTerm, maps: Features) -> float:
     return float(total / len(losses))
 
 
+def psnr(image: Tensor, other: Tensor) -> float:
+    """Compute the peak signal-to-noise ratio of two images in decibels, at most 100."""
+    error = float((image - other).square().mean(dtype=torch.float64))
+    return -10.0 * math.log10(max(error, 1e-10))
+
+
 def ssim(image: Tensor, content: Tensor) -> float:
     """Compute the mean structural similarity of the luma, over all positions the window fits in.
 

@@ -1,6 +1,7 @@
 """Loading of image files as upright 8-bit sRGB."""
 
 import json
+import math
 import os
 import threading
 import warnings
@@ -129,9 +130,12 @@ def read_metadata(path: str | Path, *, key: str) -> dict[str, Any]:
         ConfigError: As ``load_image``, also for text that decompresses beyond Pillow's limits
             (1 MB for a chunk, 64 MB in all).
     """
-    with _open_image(path, key, MAX_MEGAPIXELS) as image:
+    with _open_image(path, key, math.inf) as image:
         if isinstance(image, PngImagePlugin.PngImageFile):
-            return dict(image.text)
+            large = image.width * image.height > 1e6 * MAX_MEGAPIXELS
+            # Text may come after the pixels: all of it is read only where decoding is cheap.
+            found: dict[Any, Any] = dict(image.info if large else image.text)
+            return found
         with suppress(Exception):  # no or damaged EXIF, or a description by another program
             return dict(json.loads(image.getexif()[ExifTags.Base.ImageDescription]))
     return {}

@@ -4,7 +4,7 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,8 @@ from nst_exp.utils.atomic_files import write_bytes_atomically
 from nst_exp.utils.errors import NumericalError, OutputError
 
 SUFFIXES_16_BIT = frozenset({".png", ".tif", ".tiff"})
+_BAND = 256  # rows
+_MAX_TIFF = 2**32 - 2**25  # bytes of a classic TIFF's pixels; its offsets have 32 bits
 SUFFIXES = SUFFIXES_16_BIT | {".jpg", ".jpeg", ".webp"}
 
 
@@ -42,15 +44,12 @@ def save_image(
         NumericalError: If a value is not finite.
         OutputError: If the file cannot be written.
     """
-    broken = pixels.size - int(np.count_nonzero(np.isfinite(pixels)))
+    broken = pixels.size - sum(int(np.isfinite(band).sum()) for band in _bands(pixels))
     if broken:
         raise NumericalError(
             f"{path}: not written, because {broken} of {pixels.size} values are not finite"
         )
-    scale, kind = (255, np.uint8) if bit_depth == 8 else (65535, np.uint16)
-    values = np.clip(pixels.astype(np.float32), 0, 1) * np.float32(scale)
-    samples = np.rint(values).astype(kind)
-
+    samples = quantize(pixels, bit_depth)
     suffix = path.suffix.lower()
     encoded = io.BytesIO()  # in memory, so that errors of the disk keep their reason
     try:
@@ -75,6 +74,21 @@ def save_image(
     write_bytes_atomically(path, encoded.getbuffer())
 
 
+def quantize(pixels: NDArray[Any], bit_depth: int = 8) -> NDArray[Any]:
+    """Convert floats, clipped to 0..1, to whole numbers of 8 or 16 bits."""
+    scale, kind = (255, np.uint8) if bit_depth == 8 else (65535, np.uint16)
+    samples = np.empty(pixels.shape, kind)
+    for band, rounded in zip(_bands(pixels), _bands(samples), strict=True):
+        values = np.clip(band.astype(np.float32), 0, 1) * np.float32(scale)
+        rounded[:] = np.rint(values)
+    return samples
+
+
+def _bands(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield views of some rows each: what is computed of them takes little memory."""
+    return (rows[top : top + _BAND] for top in range(0, len(rows), _BAND))
+
+
 def _encode_tiff(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, str] | None) -> None:
     import tifffile  # here, since most runs do without
 
@@ -82,6 +96,7 @@ def _encode_tiff(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, st
         out,
         samples,
         photometric="rgb",
+        bigtiff=samples.nbytes > _MAX_TIFF,  # tifffile decides only without compression
         compression="zlib",
         predictor=True,
         description=json.dumps(metadata) if metadata else None,
@@ -102,13 +117,16 @@ def _encode_png(out: BinaryIO, samples: NDArray[Any], metadata: Mapping[str, str
         return
     # Pillow does not write 16-bit RGB.
     height, width, channels = samples.shape
-    rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
-    above = np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
-    filtered = np.insert(rows - above, 0, 2, axis=1)  # filter 2: each row minus the one above
     out.write(b"\x89PNG\r\n\x1a\n")
     kind = 2 if channels == 3 else 6  # RGB or RGBA
     putchunk(out, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
     for chunk in info.chunks:
         putchunk(out, chunk[0], chunk[1])
-    putchunk(out, b"IDAT", zlib.compress(filtered.tobytes()))
+    compressor, above = zlib.compressobj(), np.zeros((1, 2 * width * channels), np.uint8)
+    for band in _bands(samples):  # of less than 2 GB, the most that a chunk can hold
+        rows = band.astype(">u2").reshape(len(band), -1).view(np.uint8)
+        filtered = rows - np.concatenate([above, rows[:-1]])  # filter 2: minus the row above
+        putchunk(out, b"IDAT", compressor.compress(np.insert(filtered, 0, 2, axis=1)))
+        above = rows[-1:]
+    putchunk(out, b"IDAT", compressor.flush())
     putchunk(out, b"IEND")

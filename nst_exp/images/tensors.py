@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional
 
 from nst_exp.config.schema import Filter
 
+_BAND = 256  # rows or columns that are averaged together, to save memory
 _KERNELS = {
     Filter.bicubic: Image.Resampling.BICUBIC,
     Filter.bilinear: Image.Resampling.BILINEAR,
@@ -29,12 +30,12 @@ def to_tensor(
     are antialiased and rounded to 8 bits.
     """
     if size is not None and size != image.size:
-        if kernel is Filter.area:
-            return _average(image, size)
-        if kernel is Filter.bicubic_no_antialias:
-            values = _to_tensor(image).mul_(255)
-            values = interpolate(values, size=size[::-1], mode="bicubic", align_corners=False)
-            return values.round_().clamp_(0, 255).div_(255)
+        if kernel in (Filter.area, Filter.bicubic_no_antialias):
+            resample = _average if kernel is Filter.area else _bicubic
+            result = torch.empty(1, 3, *size[::-1])
+            for plane, channel in zip(result[0], image.split(), strict=True):  # to save memory
+                resample(torch.from_numpy(np.array(channel)), plane)
+            return result
         image = _resample(image, size, kernel)
     return _to_tensor(image)
 
@@ -55,15 +56,24 @@ def _resample(image: Image.Image, size: tuple[int, int], kernel: Filter) -> Imag
     return image.resize(size, resampling, reducing_gap=3.0)
 
 
-def _average(image: Image.Image, size: tuple[int, int]) -> Tensor:
-    """Average over the area of each new pixel; partly covered pixels count by their share."""
-    planes = []
-    for channel in image.split():  # one by one, to save memory
-        values = torch.from_numpy(np.array(channel)).double().div_(255)
-        for length in size[::-1]:
-            values = _average_columns(values, length).T
-        planes.append(values)
-    return torch.stack(planes)[None].float().contiguous()
+def _bicubic(levels: Tensor, out: Tensor) -> None:
+    """Resample a channel (h, w) of 0..255 to ``out`` (H, W), in 0..1, rounded to 8 bits."""
+    values = interpolate(levels[None, None].float(), size=out.shape, mode="bicubic")
+    out.copy_(values[0, 0].round_().clamp_(0, 255).div_(255))
+
+
+def _average(levels: Tensor, out: Tensor) -> None:
+    """Average a channel (h, w) of 0..255 over the area of each pixel of ``out`` (H, W), in 0..1.
+
+    Partly covered pixels count by their share.
+    """
+    rows = torch.empty(len(out), levels.shape[1], dtype=torch.float64)
+    for band, averaged in zip(
+        torch.split(levels, _BAND, 1), torch.split(rows, _BAND, 1), strict=True
+    ):
+        averaged.copy_(_average_columns(band.double().div_(255), len(out)))
+    for band, averaged in zip(torch.split(rows, _BAND), torch.split(out, _BAND), strict=True):
+        averaged.copy_(_average_columns(band.T, out.shape[1]).T)
 
 
 def _average_columns(values: Tensor, length: int) -> Tensor:
@@ -111,6 +121,18 @@ def rotate(image: Tensor, degrees: float) -> Tensor:
 
 def to_array(image: Tensor) -> NDArray[Any]:
     """Convert an image (1, 3, H, W) to float32 (H, W, 3), clipped to 0..1; NaN stays NaN."""
-    values = image.detach()[0].to("cpu", torch.float32).clamp(0, 1)
-    array: NDArray[Any] = values.permute(1, 2, 0).contiguous().numpy()
+    values = image.detach()[0].to("cpu", torch.float32).permute(1, 2, 0)
+    array: NDArray[Any] = torch.clamp(values, 0, 1, out=torch.empty(values.shape)).numpy()
     return array
+
+
+def reduce(image: Tensor, longest: int) -> Tensor:
+    """Average an image (1, 3, H, W) down to ``longest`` pixels on its longer side, if it has more.
+
+    The values of a smaller image are not changed.
+    """
+    height, width = image.shape[2:]
+    if (side := max(height, width)) <= longest:
+        return image
+    size = [max(1, round(length * longest / side)) for length in (height, width)]
+    return interpolate(image, size=size, mode="area")

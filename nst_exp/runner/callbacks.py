@@ -14,12 +14,13 @@ from tqdm import tqdm
 from nst_exp.config import schema as config
 from nst_exp.config.pyramid import Level
 from nst_exp.images.save import save_image
-from nst_exp.images.tensors import to_array
+from nst_exp.images.tensors import reduce, to_array
 from nst_exp.results.losses_csv import NAME, append_losses, start_losses
 from nst_exp.runner.logger import SAVED_LOSSES
 from nst_exp.runner.module import StyleTransfer
 
 SLOW_SECONDS = 2.0  # of an evaluation, after which its blocks are shown
+LARGEST_IMAGE = 1024  # longer side in TensorBoard and snapshots; larger ones take time and space
 
 
 class Progress(Callback):
@@ -136,7 +137,8 @@ class Recorder(Callback):
             self.writer.flush()
 
     def record_image(self, image: torch.Tensor, step: int) -> None:
-        """Record an image (1, 3, H, W) under ``step``."""
+        """Record an image (1, 3, H, W) under ``step``, reduced if it is large."""
+        image = reduce(image, LARGEST_IMAGE)
         if not torch.isfinite(image).all():
             return  # the divergence guard restores the best image before the next step
         pixels = to_array(image)

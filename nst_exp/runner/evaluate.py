@@ -23,13 +23,14 @@ log = logging.getLogger(__name__)
 
 NAMES = (
     *("content_distance", "style_distance", "ssim", "color_distance", "total_variation"),
-    *("sharpness", "peak_memory_mb", "peak_gpu_memory_mb"),  # the last one of runs on CUDA
+    *("sharpness", "identity_psnr", "peak_memory_mb", "peak_gpu_memory_mb"),
 )
 
 
 def metric_names() -> list[str]:
-    """List the metrics that a run on this machine may have."""
-    return [n for n in NAMES if n != "peak_gpu_memory_mb" or torch.cuda.is_available()]
+    """List the metrics that every run on this machine has."""
+    others = ["identity_psnr"] + ["peak_gpu_memory_mb"] * (not torch.cuda.is_available())
+    return [name for name in NAMES if name not in others]
 
 
 def evaluate(
@@ -39,13 +40,14 @@ def evaluate(
     device: torch.device,
     reference: Backbone,
     block: int | None = None,
+    identity: bool = False,
 ) -> dict[str, float]:
     """Measure every metric of a result: finite numbers by name.
 
     ``image`` is the result as it is saved, (1, 3, H, W), rounded to 8 bits. ``styles`` are style
     images with their shares, by which their distances are averaged. Feature maps are computed in
-    blocks of side ``block``, if it is given. A metric that fails is left out, and a warning says
-    why.
+    blocks of side ``block``, if it is given. With ``identity`` content and style are the same image,
+    which the result should be as well. A metric that fails is left out, and a warning says why.
     """
     found: dict[str, float] = {}
 
@@ -90,6 +92,8 @@ def evaluate(
             "style_distance",
             lambda: sum(share * style_distance(style.to(device)) for share, style in styles),
         )
+    if identity:
+        attempt("identity_psnr", lambda: metrics.psnr(image, content))
     attempt("ssim", lambda: metrics.ssim(image, content))
     attempt(
         "color_distance",

@@ -19,6 +19,7 @@ from nst_exp.utils.signals import StopRequest
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "last.ckpt"
+LARGEST_SHARE = 0.05  # of a run's time, for checkpoints
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -28,11 +29,33 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     the file is a copy that can be cut off.
     """
 
+    def __init__(self, gigabytes: float | None = None) -> None:
+        """Leave the states of optimizers out if they have more than so many 10^9 bytes."""
+        super().__init__()
+        self.gigabytes = gigabytes
+
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         """Write to a temporary file beside ``path``, then rename it."""
+        optimizers = checkpoint.get("optimizer_states", [])
+        if self.gigabytes is not None and _bytes_of(optimizers) > 1e9 * self.gigabytes:
+            small = [optimizer | {"state": {}} for optimizer in optimizers]
+            checkpoint = checkpoint | {"optimizer_states": small}
+            log.warning(
+                "trainer.checkpoint_gigabytes=%g: the optimizer's state is larger, so checkpoints "
+                "are without it, and a run that resumes starts the optimizer afresh",
+                self.gigabytes,
+            )
         write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+
+
+def _bytes_of(value: Any) -> int:
+    """Add up the bytes of all tensors in nested lists and dicts."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    entries = value.values() if isinstance(value, dict) else value
+    return sum(map(_bytes_of, entries)) if isinstance(value, dict | list) else 0
 
 
 class Stopped(Exception):
@@ -55,15 +78,17 @@ class Checkpoints(Callback):
         ``state`` returns the run's fields of ResumePoint: numbers and strings, which torch loads
         with weights_only=True.
         """
-        self.path, self.seconds, self.request = path, 60.0 * minutes, request
+        self.path, self.pause, self.request = path, 60.0 * minutes, request
         self.state, self.at_start = state, at_start
         self.saved = time.monotonic()
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint; the next one waits so long that writing takes a small share."""
+        begun = time.monotonic()
         if self.path is not None:
             trainer.save_checkpoint(self.path)
         self.saved = time.monotonic()
+        self.pause = max(self.pause, (self.saved - begun) / LARGEST_SHARE)
 
     def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Let signals wait for the end of a step; until now they end the run at once."""
@@ -74,7 +99,7 @@ class Checkpoints(Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         """Write a checkpoint if it is due, and stop if a signal has come."""
         stopped = self.request.signal is not None
-        if stopped or time.monotonic() - self.saved >= self.seconds:
+        if stopped or time.monotonic() - self.saved >= self.pause:
             self.save(trainer)
         if stopped:
             raise Stopped
@@ -107,9 +132,15 @@ def read_checkpoint(path: Path) -> ResumePoint | None:
         return None
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-        return ResumePoint(step=int(loaded["global_step"]), **loaded["run"])
+        point = ResumePoint(step=int(loaded["global_step"]), **loaded["run"])
     except OSError as error:  # it may be readable again later, so the run does not start afresh
         raise OutputError(f"{path}: cannot be read: {error.strerror}; try again") from error
     except Exception as error:  # torch raises many types for a damaged file
         log.warning("%s: cannot be read (%s); the run starts again", path, error)
         return None
+    if point.step and not any(entry["state"] for entry in loaded["optimizer_states"]):
+        log.warning(
+            "the checkpoint is without the optimizer's state, so the optimizer starts afresh and "
+            "the result differs from that of an uninterrupted run"
+        )
+    return point

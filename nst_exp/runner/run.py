@@ -21,6 +21,7 @@ from nst_exp.config.styles import style_shares
 from nst_exp.config.validate import objective_notes
 from nst_exp.core.color import color_result
 from nst_exp.images import LoadedImage, load_image
+from nst_exp.images.save import quantize
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.lock import folder_lock
 from nst_exp.results.record import RECORD, Record, compute_fingerprint, write_json
@@ -225,7 +226,8 @@ class _Run:
         return Result(result.image, record["losses"], record, self.folder, path)
 
     def _read_result(self, path: Path) -> LoadedImage:
-        return load_image(path, key="out", background=self.config.background)
+        background = self.config.background
+        return load_image(path, key="out", max_megapixels=math.inf, background=background)
 
     def _prepare(self, levels: list[Level], point: ResumePoint | None) -> None:
         """Make the progress bar and the recorder, which all levels share."""
@@ -321,15 +323,17 @@ class _Run:
             if self.checkpoint is not None:
                 module.trainer.save_checkpoint(self.checkpoint)
             self._stop(module, self.steps)
-        pixels = Image.fromarray((to_array(self.final) * 255.0).round().astype("uint8"))
+        pixels = Image.fromarray(quantize(to_array(self.final)))
         record.seconds, record.metrics = round(self._seconds(), 3), {}
         if config.logging.metrics:
             # As the file shows it: a JPEG is not what was in memory.
             saved = self._read_result(path).image if path else pixels.convert("RGB")
             content, images, _ = self.inputs.tensors(config.size)
             styles = list(zip(style_shares(config), images, strict=True))
+            hashes = {image.sha256 for image in self.inputs.images()}
             record.metrics = evaluate(
-                to_tensor(saved, None), content, styles, device, config.reference, module.block
+                *(to_tensor(saved, None), content, styles, device, config.reference, module.block),
+                identity=len(hashes) == 1,
             )
         self.recorder.record_result(image, losses, record.metrics)
         record.losses, record.step = losses, self.steps

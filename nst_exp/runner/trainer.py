@@ -51,7 +51,7 @@ def make_trainer(settings: TrainerConfig, steps: int, callbacks: list[Callback])
         callbacks=callbacks,
         # One process on one device, under SLURM too: Lightning would answer SIGUSR1 with a
         # checkpoint of its own and resume from it, whatever run it belongs to.
-        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+        plugins=[AtomicCheckpointIO(settings.checkpoint_gigabytes), LightningEnvironment()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from nst_exp.core import metrics
 from nst_exp.core.metrics import color_distance, directions, lab, sliced_wasserstein
@@ -147,6 +148,13 @@ def test_total_variation_is_that_of_a_naive_loop(random_image: MakeImage) -> Non
     down = [abs(c[i][j] - c[i - 1][j]) for c in rows for i in range(1, 7) for j in range(9)]
     expected = (sum(across) + sum(down)) / (3 * 7 * 9)
     assert metrics.total_variation(x) == pytest.approx(expected, rel=1e-5)  # float32
+
+
+def test_psnr_is_torchmetrics_s_and_at_most_100(random_image: MakeImage) -> None:
+    image, other = random_image(9, 12, seed=4), random_image(9, 12, seed=5)
+    expected = float(peak_signal_noise_ratio(image, other, data_range=1.0))
+    assert metrics.psnr(image, other) == pytest.approx(expected, rel=1e-5)
+    assert metrics.psnr(image, image) == 100.0
 
 
 def test_sharpness_is_that_of_a_naive_loop(random_image: MakeImage) -> None:

@@ -10,7 +10,7 @@ from image_files import smooth
 from PIL import Image, ImageCms, ImageFile
 
 from nst_exp.images import load_image, read_metadata, save_image
-from nst_exp.images.save import SUFFIXES, SUFFIXES_16_BIT
+from nst_exp.images.save import SUFFIXES, SUFFIXES_16_BIT, quantize
 from nst_exp.utils.errors import NumericalError, OutputError
 
 METADATA = {"config": "content: Gemälde.png\n" * 50, "short": "", "quoted": "\t\\ \"a\" 'b'"}
@@ -53,7 +53,30 @@ def test_lossy_formats_are_close(tmp_path: Path, suffix: str) -> None:
             assert {part[1:3] for part in image.layer} == {(1, 1)}  # colors at full resolution
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES_16_BIT))
+def test_bands_of_many_rows_are_exact(tmp_path: Path, suffix: str) -> None:
+    levels = np.random.default_rng(0).integers(0, 65536, (600, 3, 3), dtype=np.uint16)
+    save_image(levels / 65535, tmp_path / f"x{suffix}", bit_depth=16)
+    assert np.array_equal(read_16_bit(tmp_path / f"x{suffix}"), levels)
+    assert np.array_equal(quantize(levels / 65535), np.rint(levels / 257).astype(np.uint8))
+
+
+def test_a_tiff_beyond_4_gigabytes_is_a_big_tiff(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Classic TIFFs have offsets of 32 bits; the limit is lowered for the test."""
+    pixels, magic = np.full((20, 20, 3), 0.5), []
+    for limit in (2**32 - 2**25, 20 * 20 * 3):
+        monkeypatch.setattr("nst_exp.images.save._MAX_TIFF", limit)
+        save_image(pixels, tmp_path / "x.tif", bit_depth=16, metadata={"a": "b"})
+        magic.append((tmp_path / "x.tif").read_bytes()[2])
+        image = load_image(tmp_path / "x.tif", key="x").image
+        assert image.getextrema() == ((128, 128),) * 3
+        assert read_metadata(tmp_path / "x.tif", key="x") == {"a": "b"}
+    assert magic == [42, 43]
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES_16_BIT))
 def test_16_bits_are_exact(tmp_path: Path, suffix: str) -> None:
     levels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     samples = np.stack([levels, levels.T, levels[::-1]], -1)

@@ -8,7 +8,7 @@ from image_files import noise
 from PIL import Image
 
 from nst_exp.config.schema import Filter
-from nst_exp.images.tensors import enlarge, rotate, scale, to_array, to_tensor
+from nst_exp.images.tensors import enlarge, reduce, rotate, scale, to_array, to_tensor
 
 
 def wave(width: int, height: int) -> np.ndarray:
@@ -57,6 +57,14 @@ def test_filters_of_pillow_are_its_values(kernel: Filter, size: tuple[int, int])
     assert np.array_equal(to_array(to_tensor(image, size, kernel)), expected / np.float32(255))
 
 
+def test_reduce_averages_what_is_larger() -> None:
+    image = torch.rand(1, 3, 30, 60)
+    assert reduce(image, 60) is image
+    expected = image.reshape(1, 3, 15, 2, 30, 2).mean((3, 5))
+    torch.testing.assert_close(reduce(image, 30), expected)
+    assert reduce(image[:, :, :1], 7).shape == (1, 3, 1, 7)
+
+
 def naive_area(pixels: np.ndarray, length: int) -> np.ndarray:
     """Average along the first axis, each old pixel weighted by its overlap with the new one."""
     scale, result = len(pixels) / length, []
@@ -68,7 +76,10 @@ def naive_area(pixels: np.ndarray, length: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(16, 12), (19, 7), (1, 1), (32, 40), (50, 3)])
-def test_area_is_the_mean_over_each_new_pixel(size: tuple[int, int]) -> None:
+def test_area_is_the_mean_over_each_new_pixel(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nst_exp.images.tensors._BAND", 5)
     pixels = noise(32, 24)
     columns = naive_area(pixels / 255.0, size[1])
     expected = naive_area(columns.transpose(1, 0, 2), size[0]).transpose(1, 0, 2)

@@ -105,6 +105,20 @@ def test_steps_of_a_pyramid_continue_from_level_to_level(tmp_path: Path) -> None
         assert pixels(tmp_path / f"snapshots/step_{step:06d}.png").shape[1] == size
 
 
+def test_large_images_are_reduced_in_the_log_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nst_exp.runner.callbacks.LARGEST_IMAGE", 24)
+    result = tiny_run(tmp_path, "logging.image_every=2")
+    assert result.image.size == (48, 32)
+    images = [read(tmp_path).Images("image")[-1], *(tmp_path / "snapshots").iterdir()]
+    assert len(images) == 5
+    shown = pixels(tmp_path / "snapshots" / "step_000005.png")
+    assert (images[0].width, images[0].height) == shown.shape[1::-1] == (24, 16)
+    means = np.asarray(result.image, dtype=float).reshape(16, 2, 24, 2, 3).mean((1, 3))
+    assert np.abs(shown - means).max() <= 1.0  # both are rounded to 8 bits
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_resumed_run_has_no_step_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool

@@ -16,7 +16,7 @@ from torch import Tensor
 from nst_exp.app.api import make_config
 from nst_exp.config import schema
 from nst_exp.core.encoder import build_encoder
-from nst_exp.images import load_image
+from nst_exp.images import load_image, read_metadata
 from nst_exp.images.tensors import to_tensor
 from nst_exp.results.record import Record
 from nst_exp.runner import network
@@ -89,6 +89,29 @@ def test_content_and_style_as_the_result(random_image: MakeImage, measured: Meas
     assert found["style_distance"] == found["color_distance"] == 0.0
     assert found["content_distance"] > 0.0
     assert found["ssim"] < 0.5
+
+
+@pytest.mark.usefixtures("reference")
+@pytest.mark.parametrize("style", ["chelsea", "starry_night"])
+def test_the_result_of_one_image_for_both_is_compared_with_it(style: str, tmp_path: Path) -> None:
+    result = tiny_run(tmp_path, ON, f"style={style}", "init=noise")
+    assert ("identity_psnr" in result.record["metrics"]) == (style == "chelsea")
+    if style == "chelsea":
+        content = load_inputs(make_config([*TINY])).tensors(48)[0]
+        error = (to_tensor(result.image, None) - content).square().mean()
+        expected = float(-10 * error.log10())
+        assert result.record["metrics"]["identity_psnr"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.usefixtures("reference")
+def test_results_may_be_larger_than_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit on pixels is for inputs: results are read again for metrics and their settings."""
+    monkeypatch.setitem(load_image.__kwdefaults__, "max_megapixels", 1e-4)
+    monkeypatch.setattr("nst_exp.images.load.MAX_MEGAPIXELS", 1e-4)
+    result = tiny_run(tmp_path, ON)
+    assert result.record["metrics"]
+    assert result.path is not None
+    assert "nst_exp" in read_metadata(result.path, key="from_image")
 
 
 @pytest.mark.usefixtures("reference")

@@ -1,7 +1,8 @@
 """A run that was stopped is resumed as if it had not been: the same bytes in the end."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from helpers_run import pixels, stop_at, tiny_run
 
 from nst_exp.results.record import Record, read_record
 from nst_exp.runner.callbacks import Recorder
+from nst_exp.runner.resume import Checkpoints
 from nst_exp.utils.errors import ConfigError, Interrupted
 from tests.faults.folders import differences, result_of
 
@@ -72,6 +74,34 @@ def test_stopped_and_resumed_gives_the_same_bytes(
     assert resumed.losses == whole.losses  # to the last bit, unlike the 8-bit image
     assert resumed.record["step"] == whole.record["step"]
     assert resumed.record["warnings"] == whole.record["warnings"]
+
+
+def test_a_large_state_of_the_optimizer_is_left_out_of_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state of L-BFGS after 4 steps has 12 images; 30 kB are less."""
+    sizes = []
+    for limit in ("null", "1e-5", "0"):
+        settings = ["steps=8", f"trainer.checkpoint_gigabytes={limit}"]
+        _stopped(monkeypatch, tmp_path / limit, 0, 4, *settings)
+        sizes.append((tmp_path / limit / "last.ckpt").stat().st_size)
+        resumed = tiny_run(tmp_path / limit, *settings).record
+        warned = [line for line in resumed["warnings"] if "optimizer's state" in line]
+        assert len(warned) == (limit != "null"), resumed["warnings"]
+        assert (resumed["status"], resumed["step"]) == ("done", 8)
+        assert resumed["losses"]["total"] < 1.0
+    assert sizes[0] > 2 * sizes[1]
+
+
+def test_writing_checkpoints_takes_a_small_share_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 100_000, 10))
+    monkeypatch.setattr("nst_exp.runner.resume.time.monotonic", lambda: float(next(clock)))
+    checkpoints = Checkpoints(tmp_path / "x", 1.0, cast(Any, None), dict, at_start=False)
+    assert checkpoints.pause == 60.0
+    checkpoints.save(MagicMock())  # takes 10 seconds
+    assert checkpoints.pause == 200.0
 
 
 @pytest.mark.slow
