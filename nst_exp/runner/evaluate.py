@@ -46,7 +46,7 @@ def evaluate(
 
     ``image`` is the result as it is saved, (1, 3, H, W), rounded to 8 bits. ``styles`` are style
     images with their shares, by which their distances are averaged. Feature maps are computed in
-    blocks of side ``block``, if it is given. With ``identity`` content and style are the same image,
+    blocks of side ``block``, if it is given. With ``identity`` content and style are one image,
     which the result should be as well. A metric that fails is left out, and a warning says why.
     """
     found: dict[str, float] = {}
