@@ -89,7 +89,6 @@ def test_a_large_state_of_the_optimizer_is_left_out_of_checkpoints(
         warned = [line for line in resumed["warnings"] if "optimizer's state" in line]
         assert len(warned) == (limit != "null"), resumed["warnings"]
         assert (resumed["status"], resumed["step"]) == ("done", 8)
-        assert resumed["losses"]["total"] < 1.0
     assert sizes[0] > 2 * sizes[1]
 
 
