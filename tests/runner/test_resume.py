@@ -79,7 +79,7 @@ def test_stopped_and_resumed_gives_the_same_bytes(
 def test_a_large_state_of_the_optimizer_is_left_out_of_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The state of L-BFGS after 4 steps has 12 images; 30 kB are less."""
+    """The state of L-BFGS after 4 steps has 6 images and more; 10 kB are less."""
     sizes = []
     for limit in ("null", "1e-5", "0"):
         settings = ["steps=8", f"trainer.checkpoint_gigabytes={limit}"]
@@ -87,9 +87,10 @@ def test_a_large_state_of_the_optimizer_is_left_out_of_checkpoints(
         sizes.append((tmp_path / limit / "last.ckpt").stat().st_size)
         resumed = tiny_run(tmp_path / limit, *settings).record
         warned = [line for line in resumed["warnings"] if "optimizer's state" in line]
-        assert len(warned) == (limit != "null"), resumed["warnings"]
+        assert len(warned) == (0 if limit == "null" else 2)  # when it is written, and when read
         assert (resumed["status"], resumed["step"]) == ("done", 8)
-    assert sizes[0] > 2 * sizes[1]
+    assert sizes[0] - sizes[1] > 6 * 48 * 32 * 12, sizes  # pairs of 3 steps, in float32
+    assert sizes[1] == pytest.approx(sizes[2], rel=0.01)
 
 
 def test_writing_checkpoints_takes_a_small_share_of_the_time(
