@@ -6,7 +6,7 @@ import contextlib
 import copy
 import warnings
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -56,12 +56,67 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Compute {layer: feature map (1, N, h, w)} of an image (1, 3, H, W), RGB in 0..1."""
-        x = self.preprocessing(image).contiguous(memory_format=self.memory_format)
-        maps = self.trunk(x)
-        if self.map_scale != 1.0:
-            maps = {node: values * self.map_scale for node, values in maps.items()}
-        maps = {**maps, RGB: image}
+        maps = {node: self.scaled(x) for node, x in self.trunk(self.trunk_input(image)).items()}
+        maps[RGB] = image
         return {layer: maps[node] for layer, node in self.nodes.items()}
+
+    def trunk_input(self, image: Tensor) -> Tensor:
+        """Convert an image (1, 3, H, W), RGB in 0..1, to what the network sees."""
+        x: Tensor = self.preprocessing(image)
+        return x.contiguous(memory_format=self.memory_format)
+
+    def scaled(self, values: Tensor) -> Tensor:
+        """Multiply a feature map by ``map_scale``."""
+        return values if self.map_scale == 1.0 else values * self.map_scale
+
+    def maps_on_demand(self, image: Tensor) -> Mapping[str, Tensor]:
+        """Return the maps of ``forward``, each computed when it is first read.
+
+        What is computed of a map before the next one is read has its gradient computed just before
+        that map's own. With the maps of ``forward`` all such gradients are computed first and kept.
+        """
+        return _MapsOnDemand(self, image)
+
+
+class _MapsOnDemand(Mapping[str, Tensor]):
+    """Feature maps by layer; the network is computed as far as they are read."""
+
+    def __init__(self, encoder: Encoder, image: Tensor) -> None:
+        self.places, self.found = encoder.nodes, {RGB: image}
+        device = image.device.type
+        # Maps may be read where autocast is switched off.
+        dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+        self.autocast = torch.autocast(device, dtype, enabled)
+        self.nodes = _compute_nodes(encoder, image)
+
+    def __getitem__(self, layer: str) -> Tensor:
+        node = self.places[layer]
+        with self.autocast:
+            while node not in self.found:
+                name, values = next(self.nodes)
+                self.found[name] = values
+        return self.found[node]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def _compute_nodes(encoder: Encoder, image: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Compute the nodes of a network one by one, and yield those that are returned."""
+    trunk = cast(fx.GraphModule, encoder.trunk)
+    (returned,) = next(node for node in trunk.graph.nodes if node.op == "output").args
+    names = {node: name for name, node in cast(dict[str, fx.Node], returned).items()}
+    interpreter = fx.Interpreter(trunk)
+    interpreter.args_iter = iter([encoder.trunk_input(image)])
+    for node in trunk.graph.nodes:
+        interpreter.env[node] = interpreter.run_node(node)
+        if node in names:
+            yield names[node], encoder.scaled(interpreter.env[node])
+        for unused in interpreter.user_to_last_uses.get(node, []):
+            del interpreter.env[unused]
 
 
 def build_encoder(

@@ -7,32 +7,36 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from nst_exp.config import schema
-from nst_exp.config.loss_layers import HYPERCOLUMN, RGB
+from nst_exp.config.loss_layers import HYPERCOLUMN, RGB, compared_layers
 from nst_exp.core.targets import Features
 
 
 def read_maps(features: Features, settings: schema.ContentLoss | schema.StyleLoss) -> Features:
-    """Return the maps (1, N, h, w) of the layers of a term, by the names that the term uses.
+    """Return the maps (1, N, h, w) that a term compares, by the names that it uses."""
+    return {layer: read_map(features, settings, layer) for layer in compared_layers(settings)}
+
+
+def read_map(
+    features: Features, settings: schema.ContentLoss | schema.StyleLoss, layer: str
+) -> Tensor:
+    """Return a map (1, N, h, w) that a term compares.
 
     Of a pair "relu1_1:relu2_1" the second map is enlarged to the first one's grid (nearest) and
     appended to its channels. Of hypercolumns each layer's map, times the layer's weight, is resized
     bilinearly to 1/k of the image's size, or less reduced to keep a number of positions, and all
     are joined.
     """
-    if settings.hypercolumn:
+    if layer == HYPERCOLUMN:
         size = _joined_size(features[RGB], settings)
         weights = settings.weights or [1.0] * len(settings.layers)
         parts = [
-            interpolate(features[layer] * weight, size=size, mode="bilinear", align_corners=False)
-            for layer, weight in zip(settings.layers, weights, strict=True)
+            interpolate(features[name] * weight, size=size, mode="bilinear", align_corners=False)
+            for name, weight in zip(settings.layers, weights, strict=True)
         ]
-        return {HYPERCOLUMN: torch.cat(parts, dim=1)}
-    maps = {}
-    for layer in settings.layers:
-        first, *second = (features[name] for name in layer.split(":"))
-        larger = [interpolate(values, size=first.shape[2:]) for values in second]
-        maps[layer] = torch.cat([first, *larger], dim=1) if larger else first
-    return maps
+        return torch.cat(parts, dim=1)
+    first, *second = (features[name] for name in layer.split(":"))
+    larger = [interpolate(values, size=first.shape[2:]) for values in second]
+    return torch.cat([first, *larger], dim=1) if larger else first
 
 
 def read_masks(masks: Features, settings: schema.ContentLoss | schema.StyleLoss) -> Features:

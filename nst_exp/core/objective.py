@@ -56,13 +56,17 @@ class Objective(nn.Module):
         layers: dict[str, Tensor] = {}
         # Half precision has too few digits for sums over thousands of products.
         with torch.autocast(image.device.type, enabled=False):
-            for term in cast(Iterable[Term], self.terms):
+            found: list[tuple[Tensor, dict[str, Tensor]]] = []
+            # The content, which reads a deep layer, comes last: see Encoder.maps_on_demand.
+            for term in cast(Iterable[Term], reversed(self.terms)):
                 # If the weight is 0: 0 * infinity is NaN, and a gradient of zeros takes memory.
                 with torch.set_grad_enabled(torch.is_grad_enabled() and term.weight != 0):
-                    sums[term.name], by_layer = term(image, features)
+                    found.insert(0, term(image, features))
+            for term, (loss, by_layer) in zip(cast(Iterable[Term], self.terms), found, strict=True):
+                sums[term.name] = loss
                 layers |= by_layer
                 if term.weight:
-                    total = total + term.weight * sums[term.name]
+                    total = total + term.weight * loss
         return Losses(total, sums, layers)
 
     def start_step(self, step: int) -> bool:

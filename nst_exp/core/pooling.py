@@ -1,9 +1,10 @@
 """Pooling layers that replace the max pooling of a network."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
 
 from nst_exp.config.schema import Backbone, Pool
 from nst_exp.utils.errors import ConfigError
@@ -37,7 +38,39 @@ class L2Pool(nn.Module):
         return squares.clamp(min=torch.finfo(x.dtype).tiny).sqrt()
 
 
-LEAF_MODULES: list[type[nn.Module]] = [ScaledPool, L2Pool]
+class _MaxPool(torch.autograd.Function):
+    """Max pooling that does not keep where the largest values are, 8 bytes for each of them.
+
+    The backward pass finds them again, in a small part of the time of a convolution.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: tuple[Any, ...]) -> Tensor:
+        """Pool a feature map (1, N, H, W)."""
+        ctx.save_for_backward(x)
+        ctx.window = window
+        return max_pool2d(x, *window)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Map the gradient of the pooled map to that of the map."""
+        (x,) = ctx.saved_tensors
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            pooled = max_pool2d(x, *ctx.window)
+        return torch.autograd.grad(pooled, x, gradients[0])[0], None
+
+
+class MaxPool(nn.MaxPool2d):
+    """nn.MaxPool2d that needs less memory between the forward and the backward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool a feature map (1, N, H, W)."""
+        window = self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        return cast(Tensor, _MaxPool.apply(x, window))
+
+
+LEAF_MODULES: list[type[nn.Module]] = [ScaledPool, L2Pool, MaxPool]
 """Modules that torch.fx must not trace into."""
 
 
@@ -47,19 +80,17 @@ def replace_pooling(model: nn.Module, settings: Backbone) -> None:
     Raises:
         ConfigError: If there is no max pooling to replace.
     """
-    if settings.pool is Pool.max and settings.pool_scale == 1.0:
-        return
     pools = {n: m for n, m in model.named_modules() if isinstance(m, nn.MaxPool2d)}
-    if not pools:
+    if not pools and (settings.pool is not Pool.max or settings.pool_scale != 1.0):
         raise ConfigError(
             f"backbone.pool={settings.pool.name}: {settings.name} has no max pooling to replace; "
             "use backbone.pool=max"
         )
     for path, pool in pools.items():
-        new: nn.Module = pool
+        window = pool.kernel_size, pool.stride, pool.padding
+        new: nn.Module = MaxPool(*window, pool.dilation, ceil_mode=pool.ceil_mode)
         if settings.pool is Pool.average:
-            window = pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode
-            new = nn.AvgPool2d(*window, count_include_pad=False)
+            new = nn.AvgPool2d(*window, pool.ceil_mode, count_include_pad=False)
         elif settings.pool is Pool.l2:
             new = L2Pool(pool)
         if settings.pool_scale != 1.0:

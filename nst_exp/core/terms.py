@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nst_exp.config import schema
 from nst_exp.config.loss_layers import compared_layers
-from nst_exp.core.layer_maps import read_maps, read_masks
+from nst_exp.core.layer_maps import read_map, read_maps, read_masks
 from nst_exp.core.statistics import (
     CrossGram,
     FeatureMap,
@@ -71,9 +71,8 @@ class LayerTerm(Term):
         """Sum over the layers; each layer's own loss is without its weight."""
         total = image.new_zeros(())
         losses: dict[str, Tensor] = {}
-        maps = read_maps(features, self.settings)
         for layer, weight, statistic, targets in self.by_layer():
-            values = maps[layer].to(image.dtype)
+            values = read_map(features, self.settings, layer).to(image.dtype)
             loss = image.new_zeros(())
             for target in targets:
                 summary = statistic.summarize(values, target.weights)

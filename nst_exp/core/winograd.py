@@ -16,7 +16,7 @@ from torch import Tensor, nn
 # Layers with at least so many kernels (input times output channels), and images of at least so many
 # tiles, are faster this way: benchmarks/convolutions.py.
 LEAST_KERNELS, LEAST_TILES = 256 * 256, 16
-BAND = 1024  # tiles at a time: bounds the memory between the transforms (75 MB for 512 channels)
+BAND = 256  # tiles at a time: bounds the memory between the transforms (19 MB for 512 channels)
 
 _TILE, _OUT = 6, 4  # side of a tile, and of its output
 # Interpolation at 0, 1, -1, 2, -2 and infinity.

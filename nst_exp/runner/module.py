@@ -209,7 +209,7 @@ class StyleTransfer(pl.LightningModule):
             losses = self.tiled(seen)
             release_freed_memory()
         else:
-            losses = self.objective(seen, self.encoder(seen))
+            losses = self.objective(seen, self.encoder.maps_on_demand(seen))
         return losses
 
     @torch.no_grad()

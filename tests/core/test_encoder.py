@@ -4,7 +4,9 @@ The tolerance is 1e-4 of the largest value: float32 through up to twenty convolu
 two memory formats sum in different orders.
 """
 
+import gc
 import itertools
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch.nn.functional import conv2d, pad
 from torchvision import models
 
 from nst_exp.config import layer_names
+from nst_exp.config.loss_layers import RGB
 from nst_exp.config.schema import Backbone, InputConvention, Padding, Pool
 from nst_exp.core.encoder import (
     Encoder,
@@ -197,6 +200,26 @@ def test_pooling_is_the_loop(pool: Pool, plain: nn.MaxPool2d, size: tuple[int, i
         assert torch.autograd.gradcheck(model, x.clone().requires_grad_())
 
 
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2, 1)])
+def test_max_pooling_is_torchs_and_keeps_its_input_alone(pool: nn.MaxPool2d) -> None:
+    x = torch.rand(1, 3, 9, 12).contiguous(memory_format=torch.channels_last).requires_grad_()
+    model, kept = nn.Sequential(pool), list[Tensor]()
+    replace_pooling(model, Backbone())
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        found = model(x)
+    expected = pool(x)
+    assert torch.equal(found, expected)
+    assert [tensor.data_ptr() for tensor in kept] == [x.data_ptr()]
+    gradient = torch.rand(expected.shape)
+    of_found, of_expected = (torch.autograd.grad(y, x, gradient)[0] for y in (found, expected))
+    assert torch.equal(of_found, of_expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_l2_pooling_of_a_window_of_zeros_has_a_gradient(dtype: torch.dtype) -> None:
     x = torch.tensor([[0.0, 0.0, 3.0, 0.0], [0.0, 0.0, 4.0, 0.0]], dtype=dtype)
@@ -290,6 +313,69 @@ def test_an_encoder_is_frozen_and_stays_in_inference_mode(random_image: MakeImag
     encoder(image)["relu2_1"].square().sum().backward()
     assert image.grad is not None
     assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("vgg11", ["relu1_1", "pool1", "conv2_1", "relu3_2", RGB]),
+        ("resnet18", ["layer1_1", "relu1"]),
+        ("squeezenet1_1", ["fire2", "relu1"]),
+    ],
+)
+@pytest.mark.parametrize("mixed", [False, True])
+def test_maps_on_demand_are_those_of_the_whole_network(
+    mixed: bool, name: str, layers: list[str], random_image: MakeImage
+) -> None:
+    """Also if they are read in another order, and where autocast is switched off."""
+    encoder, image = build(name, layers, map_scale=0.5), random_image(40, 48)
+    with torch.autocast("cpu", torch.bfloat16, mixed):
+        expected, found = encoder(image), encoder.maps_on_demand(image)
+        with torch.autocast("cpu", enabled=False):
+            maps = {layer: found[layer] for layer in layers[::-1]}
+    assert list(found) == layers
+    for layer in layers:
+        assert maps[layer].dtype is expected[layer].dtype
+        assert torch.equal(maps[layer], expected[layer])
+
+
+class _Observed(torch.autograd.Function):
+    """Passes a map on, and appends the name of its layer to ``order`` in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: str, order: list[str]) -> Tensor:
+        ctx.layer, ctx.order = layer, order
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        ctx.order.append(f"loss of {ctx.layer}")
+        return gradients[0], None, None
+
+
+def test_gradients_of_maps_on_demand_are_computed_one_by_one(random_image: MakeImage) -> None:
+    """Those of all layers' losses at once would be as large as the maps together."""
+    layers = ["relu1_1", "relu2_1", "relu3_1"]
+    encoder, order = build("vgg11", layers), list[str]()
+    maps = encoder.maps_on_demand(random_image(32, 32).requires_grad_())
+    losses = []
+    for layer in layers:
+        maps[layer].register_hook(lambda gradient, layer=layer: order.append(f"network at {layer}"))
+        losses.append(_Observed.apply(maps[layer], layer, order).sum())
+    sum(losses).backward()
+    assert order == [f"{of} {layer}" for layer in layers[::-1] for of in ("loss of", "network at")]
+
+
+def test_maps_on_demand_are_freed_at_once(random_image: MakeImage) -> None:
+    """Without a cycle of references, which would keep those of several evaluations."""
+    maps = build("vgg11", ["relu1_1", "relu2_1"]).maps_on_demand(random_image(16, 16))
+    first = weakref.ref(maps["relu1_1"])
+    gc.disable()
+    try:
+        del maps
+        assert first() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
