@@ -55,7 +55,7 @@ def measure(overrides: str) -> tuple[int, int]:
     return took, expected
 
 
-def _status(name: str) -> int:
+def status(name: str) -> int:
     """A number of bytes in Linux's account of this process."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
@@ -79,7 +79,7 @@ def _run(overrides: list[str]) -> tuple[int, int]:
         network = make_network(*arguments)
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)  # what making the network has left
-        seen["before"] = _status("VmRSS")
+        seen["before"] = status("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         return network
 
@@ -88,7 +88,7 @@ def _run(overrides: list[str]) -> tuple[int, int]:
         patch("nst_exp.runner.run.make_network", watch_network),
     ):
         run(make_config([*COMMON, *overrides]))
-    return _status("VmHWM") - seen["before"], seen["expected"]
+    return status("VmHWM") - seen["before"], seen["expected"]
 
 
 def main() -> None:
