@@ -36,7 +36,7 @@ from nst_exp.weights import LoadedWeights, load_weights
 log = logging.getLogger(__name__)
 V = TypeVar("V")
 
-_MAX_BYTES = 256 * 2**20  # of one target's feature maps; larger ones are computed again
+_MAX_BYTES = 64 * 2**20  # of one target's feature maps; larger ones are computed again
 
 
 @dataclass(frozen=True)
