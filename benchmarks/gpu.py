@@ -53,8 +53,8 @@ class Benchmark:
 
     def __init__(self, device: str, small: bool, out: Path) -> None:
         self.device, self.small, self.out = torch.device(device), small, out
-        self.settings = (f"trainer.accelerator={device}", "logging.progress=false")
-        self.settings += SMALL if small else ()
+        shared = f"trainer.accelerator={device}", "logging.progress=false"
+        self.settings = [*shared, *(SMALL if small else ())]
         self.start = time.perf_counter()
 
     def run(self, name: str, *overrides: str, size: int | None = None) -> Result:

@@ -86,7 +86,8 @@ def run_peer(case: dict[str, Any]) -> dict[str, Any]:
 
     trace: Trace = []
     images: list[torch.Tensor] = []
-    step, preprocess = torch.optim.LBFGS.step, program.preprocess
+    step: Any = torch.optim.LBFGS.step
+    preprocess = program.preprocess
 
     def preprocess_255(*arguments: Any) -> torch.Tensor:
         """Scale pixels by 255, as its repository does, and not by the release's 256."""

@@ -49,7 +49,7 @@ class _MaxPool(torch.autograd.Function):
         """Pool a feature map (1, N, H, W)."""
         ctx.save_for_backward(x)
         ctx.window = window
-        return max_pool2d(x, *window)
+        return cast(Tensor, max_pool2d(x, *window))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

@@ -29,7 +29,7 @@ from nst_exp.utils.errors import ConfigError
 IMAGE_BYTES = 12  # per pixel: three float32
 # Peak of an evaluation over the bytes of all maps, in-place layers counted too: gradients, Gram
 # matrices and the convolutions' workspaces included. Measured with benchmarks/memory.py.
-PEAK_FACTOR = 2.3
+PEAK_FACTOR = 2.0
 STYLE_FACTOR = 0.5  # the same for the style image, of which no gradients are computed
 # Images that the optimizer and the module hold, and per step of L-BFGS's history: two, and what
 # the heap loses between them.

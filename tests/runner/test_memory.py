@@ -33,8 +33,8 @@ def test_estimate_is_made_of_maps_and_images(tiny_encoder: Encoder) -> None:
 
     # conv1 has 4 channels, conv2 has 5 at half the size; the ReLUs are functions.
     maps, image = 4 * (4 * 200 + 5 * 50), 200 * 12
-    assert needed() == round(2.3 * maps) + 20 * image
-    assert needed("trainer.precision=64-true") == round(2.3 * 2 * maps) + 20 * image
+    assert needed() == round(2.0 * maps) + 20 * image
+    assert needed("trainer.precision=64-true") == round(2.0 * 2 * maps) + 20 * image
     assert needed("optimizer=lbfgs", "optimizer.history=10") == needed() + 3 * 10 * image
     assert needed(style=(400, 200)) == round(0.5 * 400 * maps)  # its own pass needs more
 
