@@ -84,14 +84,15 @@ class _MapsOnDemand(Mapping[str, Tensor]):
     def __init__(self, encoder: Encoder, image: Tensor) -> None:
         self.places, self.found = encoder.nodes, {RGB: image}
         device = image.device.type
-        # Maps may be read where autocast is switched off.
+        # Maps may be read where autocast or gradients are switched off.
         dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
         self.autocast = torch.autocast(device, dtype, enabled)
+        self.gradients = torch.is_grad_enabled()
         self.nodes = _compute_nodes(encoder, image)
 
     def __getitem__(self, layer: str) -> Tensor:
         node = self.places[layer]
-        with self.autocast:
+        with self.autocast, torch.set_grad_enabled(self.gradients):
             while node not in self.found:
                 name, values = next(self.nodes)
                 self.found[name] = values

@@ -327,15 +327,16 @@ def test_an_encoder_is_frozen_and_stays_in_inference_mode(random_image: MakeImag
 def test_maps_on_demand_are_those_of_the_whole_network(
     mixed: bool, name: str, layers: list[str], random_image: MakeImage
 ) -> None:
-    """Also if they are read in another order, and where autocast is switched off."""
-    encoder, image = build(name, layers, map_scale=0.5), random_image(40, 48)
+    """Also if they are read in another order, and where autocast and gradients are switched off."""
+    encoder, image = build(name, layers, map_scale=0.5), random_image(40, 48).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, mixed):
         expected, found = encoder(image), encoder.maps_on_demand(image)
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast("cpu", enabled=False), torch.no_grad():
             maps = {layer: found[layer] for layer in layers[::-1]}
     assert list(found) == layers
     for layer in layers:
         assert maps[layer].dtype is expected[layer].dtype
+        assert maps[layer].requires_grad
         assert torch.equal(maps[layer], expected[layer])
 
 
