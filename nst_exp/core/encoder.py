@@ -88,7 +88,7 @@ class _MapsOnDemand(Mapping[str, Tensor]):
         dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
         self.autocast = torch.autocast(device, dtype, enabled)
         self.gradients = torch.is_grad_enabled()
-        self.nodes = _compute_nodes(encoder, image)
+        self.nodes = _compute_nodes(encoder, encoder.trunk_input(image))
 
     def __getitem__(self, layer: str) -> Tensor:
         node = self.places[layer]
@@ -105,13 +105,13 @@ class _MapsOnDemand(Mapping[str, Tensor]):
         return len(self.places)
 
 
-def _compute_nodes(encoder: Encoder, image: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Compute the nodes of a network one by one, and yield those that are returned."""
+def _compute_nodes(encoder: Encoder, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Compute the nodes of the trunk one by one, and yield those that are returned."""
     trunk = cast(fx.GraphModule, encoder.trunk)
     (returned,) = next(node for node in trunk.graph.nodes if node.op == "output").args
     names = {node: name for name, node in cast(dict[str, fx.Node], returned).items()}
     interpreter = fx.Interpreter(trunk)
-    interpreter.args_iter = iter([encoder.trunk_input(image)])
+    interpreter.args_iter = iter([x])
     for node in trunk.graph.nodes:
         interpreter.env[node] = interpreter.run_node(node)
         if node in names:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 # tiles, are faster this way: benchmarks/convolutions.py.
 LEAST_KERNELS, LEAST_TILES = 256 * 256, 16
 BAND = 256  # tiles at a time: bounds the memory between the transforms (19 MB for 512 channels)
-KERNELS = 32  # output channels whose kernels are transformed at a time
 
 _TILE, _OUT = 6, 4  # side of a tile, and of its output
 # Interpolation at 0, 1, -1, 2, -2 and infinity.
@@ -58,13 +57,8 @@ _BIAS = _TILE + 1  # place (1, 1): A^T has ones in its column, so it reaches all
 def transform_kernels(weight: Tensor) -> Tensor:
     """Compute G g G^T of all kernels (K, C, 3, 3), as (36, C, K)."""
     g = torch.tensor(_G, dtype=torch.float64, device=weight.device)
-    made, channels = weight.shape[:2]
-    transformed = weight.new_empty(_TILE**2, channels, made, dtype=torch.float32)
-    for start in range(0, made, KERNELS):  # float64 of all kernels at once would be twice as large
-        part = slice(start, start + KERNELS)
-        values = torch.einsum("ia,jb,kcab->ijck", g, g, weight[part].double())
-        transformed[:, :, part] = values.flatten(0, 1)
-    return transformed
+    transformed = torch.einsum("ia,jb,kcab->ijck", g, g, weight.double())
+    return transformed.reshape(_TILE**2, weight.shape[1], weight.shape[0]).float().contiguous()
 
 
 class _Convolution(torch.autograd.Function):
