@@ -44,11 +44,6 @@ def color_style(mode: ColorMode, root: ColorRoot, style: Tensor, content: Tensor
     return style
 
 
-def color_result(mode: ColorMode, image: Tensor, content: Tensor, style: Tensor) -> Tensor:
-    """Return the result of an optimization in the colors of ``mode``."""
-    return give_chroma(image, content, style) if mode is ColorMode.chroma else image
-
-
 def luminance(image: Tensor) -> Tensor:
     """Compute Y of YIQ, (1, 1, H, W)."""
     weights = image.new_tensor(LUMINANCE).view(1, 3, 1, 1)

@@ -15,11 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from nst_exp.config.pyramid import Level, levels_of, total_steps
-from nst_exp.config.schema import AUTO, Config
+from nst_exp.config.schema import AUTO, ColorMode, Config
 from nst_exp.config.serialize import config_as_dict
 from nst_exp.config.styles import style_shares
 from nst_exp.config.validate import objective_notes
-from nst_exp.core.color import color_result
+from nst_exp.core.color import give_chroma
 from nst_exp.images import LoadedImage, load_image
 from nst_exp.images.save import quantize
 from nst_exp.images.tensors import to_array, to_tensor
@@ -158,9 +158,7 @@ class _Run:
             for level in levels[point.level if point else 0 :]:
                 module = self._fit(level, point if point and level.index == point.level else None)
                 image, losses = select_final_image(module, level, config)
-        content, styles, _ = self.inputs.tensors(config.size)
-        image = color_result(config.color, image, content, styles[0])
-        return self._finish(module, image, losses)
+        return self._finish(module, self._colored(image), losses)
 
     def best_image(self) -> Tensor | None:
         """Return the image to save if the run ends early; None before the first evaluation."""
@@ -168,7 +166,15 @@ class _Run:
         if self.final is not None or module is None:
             return self.final
         begun = module.best_total < math.inf or module.level > 0
-        return self._with_alpha(module.best_image()) if begun else None
+        return self._with_alpha(self._colored(module.best_image())) if begun else None
+
+    def _colored(self, image: Tensor) -> Tensor:
+        """Return an image in the colors that the config asks for after the optimization."""
+        if self.config.color is not ColorMode.chroma or self.module is None:
+            return image
+        level = levels_of(self.config)[self.module.level]
+        content, styles, _ = self.inputs.tensors(level.size)
+        return give_chroma(image, content, styles[0])
 
     def _with_alpha(self, image: Tensor) -> Tensor:
         """Return an image with the content's opacity as fourth channel, if it is to have it."""
@@ -304,7 +310,8 @@ class _Run:
 
     def _stop(self, module: StyleTransfer, step: int) -> NoReturn:
         """End the run after a step: its checkpoint is written, save its image and the record."""
-        path = save_run_image(self._with_alpha(module.result_image()), self.record)
+        image = self._colored(module.result_image())
+        path = save_run_image(self._with_alpha(image), self.record)
         self.record.step, self.record.seconds = step, round(self._seconds(), 3)
         self.record.save("interrupted")
         message = f"stopped after step {step} of {self.steps}"

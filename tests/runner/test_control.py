@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers_run import picture, pixels, tiny_run
+from helpers_run import picture, pixels, stop_at, tiny_run
 from PIL import Image
 
 from nst_exp.core.metrics import lab
 from nst_exp.runner.regions import PREVIEW
-from nst_exp.utils.errors import ConfigError
+from nst_exp.utils.errors import ConfigError, Interrupted
 
 STEPS = ["steps=4", "size=64"]
 BLUE, RED, GREEN = (0, 0, 255), (255, 0, 0), (0, 255, 0)
@@ -198,6 +198,21 @@ def test_the_colors_of_the_content_are_moved_afterwards(tmp_path: Path, inputs: 
     # Lightness and colors are those of OkLab, and values beyond the style's range are clipped.
     assert float((found - expected)[1:].norm()) < 0.5 * float((before - expected)[1:].norm())
     assert abs(float(found[0] - before[0])) < 5.0
+
+
+def test_an_interrupted_run_has_its_colors(
+    tmp_path: Path, inputs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a level that is smaller than the result."""
+    settings = [*inputs, "resolution=pyramid", "resolution.min_size=32", *STEPS]
+    for mode in ("style", "chroma"):
+        with monkeypatch.context() as patch:
+            stop_at(patch, 0, 1)
+            with pytest.raises(Interrupted):
+                tiny_run(tmp_path / mode, *settings, f"color={mode}")
+    plain, moved = (pixels(tmp_path / mode / "image.png") for mode in ("style", "chroma"))
+    assert plain.shape == moved.shape == (21, 32, 3)
+    assert np.abs(plain.astype(int) - moved).mean() > 5
 
 
 def half_transparent(path: Path, color: int = 0) -> Path:
