@@ -13,6 +13,18 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+PAPERS = (
+    "crowsonkb",
+    "galerne2024_spst",
+    "li2017_demystifying",
+    "novak2016",
+    "risser2017",
+    "li2017_lapstyle",
+    "li2016_cnnmrf",
+    "heitz2021",
+    "kolkin2019_strotss",
+    "kolkin2022_nnst",
+)
 RUNS = (
     "backbone=vgg16 size=128 steps=3",
     "backbone=vgg16 size=256 steps=3",
@@ -30,6 +42,7 @@ RUNS = (
     "backbone=squeezenet1_1 size=1024 steps=3",
     "backbone=squeezenet1_1 size=512 steps=60",
     "backbone=resnet50 size=512 steps=3",
+    *(f"backbone=vgg16 size={size} steps=2 loss={loss}" for size in (256, 512) for loss in PAPERS),
 )
 COMMON = (
     "content=chelsea",

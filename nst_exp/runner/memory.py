@@ -15,12 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nst_exp.config.loss_layers import content_layers, resolve_layers
+from nst_exp.config.loss_layers import HYPERCOLUMN, content_layers, resolve_layers, style_terms
 from nst_exp.config.pyramid import Level, build_levels, levels_of, optimizer_at
-from nst_exp.config.schema import AUTO, LBFGS, Config, ParametrizationKind
+from nst_exp.config.schema import AUTO, LBFGS, Config, ParametrizationKind, StyleLoss
 from nst_exp.config.validate_terms import whole_image_keys
 from nst_exp.core.blocks import Tiling, check_blocks
 from nst_exp.core.encoder import LARGEST_SIDE, WRONG_SIZE, Encoder, least_size
+from nst_exp.core.layer_maps import read_maps
+from nst_exp.core.statistics import build_statistic
 from nst_exp.images.size import Size, content_size, style_size
 from nst_exp.images.validate import wrong_sizes
 from nst_exp.runner.network import shadow_network
@@ -34,6 +36,9 @@ STYLE_FACTOR = 0.5  # the same for the style image, of which no gradients are co
 # Images that the optimizer and the module hold, and per step of L-BFGS's history: two, and what
 # the heap loses between them.
 IMAGES, IMAGES_PER_STEP = 20, 3
+BASE = 150_000_000  # what a run needs at any size
+MADE = 3.5  # maps held for each one of hypercolumns: its parts and their gradients
+MATRICES = 8  # of all pairs of channels: covariances, differences, gradients
 BLOCKS = (2048, 1024, 512, 256)  # sides that trainer.tile=auto tries
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _MADV_HUGEPAGE = -1, -4, 14  # of malloc.h and sys/mman.h
 _HUGE_PAGE, _RESERVED = 2 * 2**20, 2 * 2**30  # only what is used becomes real memory
@@ -195,10 +200,12 @@ def estimate(
     else:
         image_part = image
     maps, style_maps = (_bytes_of_maps(encoder, *size) for size in (image_part, style))
+    terms = _bytes_of_terms(encoder, config, *image_part)
     if config.trainer.precision == "64-true":
-        maps, style_maps = 2 * maps, 5 * style_maps  # each convolution unfolds its input
-    step = round(PEAK_FACTOR * maps) + images * IMAGE_BYTES * image[0] * image[1]
-    return max(step + kept, round(STYLE_FACTOR * style_maps))
+        # Each convolution unfolds its input.
+        maps, style_maps, terms = 2 * maps, 5 * style_maps, 2 * terms
+    step = PEAK_FACTOR * maps + terms + images * IMAGE_BYTES * image[0] * image[1]
+    return BASE + round(max(step + kept, STYLE_FACTOR * style_maps))
 
 
 def _bytes_of_targets(encoder: Encoder, config: Config, image: Size) -> int:
@@ -207,6 +214,23 @@ def _bytes_of_targets(encoder: Encoder, config: Config, image: Size) -> int:
     with torch.no_grad():
         maps = encoder(torch.empty(1, 3, image[1], image[0], device="meta"))
     return sum(maps[layer].nbytes for layer in layers)
+
+
+def _bytes_of_terms(encoder: Encoder, config: Config, width: int, height: int) -> float:
+    """Add up what the terms of the loss hold beside the maps of the network."""
+    loss, total = resolve_layers(config.loss, config.backbone), 0.0
+    maps = encoder(torch.empty(1, 3, height, width, device="meta"))
+    for term in (loss.content, *style_terms(loss)):
+        held, matrices = 0.0, 0
+        if isinstance(term, StyleLoss):
+            statistic = build_statistic(term)
+            held = len(config.style) * statistic.copies
+            matrices = MATRICES if statistic.additive else 0
+        for name, values in read_maps(maps, term).items():
+            made = MADE if name == HYPERCOLUMN else float(name not in maps)
+            total += (held + made) * values.nbytes
+            total += matrices * values.element_size() * values.shape[1] ** 2
+    return total
 
 
 def _bytes_of_maps(encoder: Encoder, width: int, height: int) -> int:

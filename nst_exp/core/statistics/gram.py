@@ -42,6 +42,7 @@ class Gram(Statistic):
 
     def __init__(self, shift: float = 0.0) -> None:
         self.shift = shift
+        self.copies = 1.0 if shift else 0.0
 
     def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
         """Summarize a feature map (1, N, H, W)."""

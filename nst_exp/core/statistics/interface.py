@@ -31,6 +31,10 @@ class Statistic(ABC):
     power: float = 2.0
     """Power of the number of positions M in the distance of summaries that are not per position."""
 
+    copies: float = 0.0
+    """Maps that an evaluation and its target hold in memory beside each map, about: for the
+    estimate of a run's memory. Measured with benchmarks/memory.py."""
+
     redraw = 0
     """Steps after which the random choices of the statistic are drawn again; 0 is never."""
 

@@ -73,6 +73,7 @@ class StandardDeviation(Statistic):
     """The standard deviation of each channel over the positions, shape (N,)."""
 
     centered = True
+    copies = 2.0
 
     def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
         """Summarize a feature map (1, N, H, W)."""
@@ -88,6 +89,7 @@ class Covariance(Statistic):
     """The covariance of the channels over the positions, shape (N, N)."""
 
     centered = True
+    copies = 1.0
 
     def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
         """Summarize a feature map (1, N, H, W)."""
@@ -105,6 +107,7 @@ class MomentsL1(Statistic):
     """
 
     centered = True
+    copies = 1.0
     normalized = True
 
     def summarize(self, features: Tensor, weights: Tensor | None = None) -> Summary:
@@ -135,6 +138,7 @@ class Wasserstein2(Statistic):
     """
 
     centered = True
+    copies = 2.0  # in float64
     normalized = True
 
     def __init__(self, root_iterations: int | None = None) -> None:

@@ -25,6 +25,7 @@ class Neighbors(PositionStatistic):
         """Compare patches of ``patch`` x ``patch`` positions that lie ``stride`` apart."""
         self.patch, self.stride, self.frozen = patch, stride, frozen
         self.normalized = metric is Metric.cosine
+        self.copies = (6.0 if self.normalized else 2.0) * (patch / stride) ** 2
         self.jumps = not frozen and not self.normalized
 
     def vectors(self, features: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ class Histogram(PositionStatistic):
     have that gradient.
     """
 
+    copies = 7.0  # lists, sorted, and their ranks in int64
+
     def prepare_target(self, summary: Summary) -> Summary:
         """Sort the values of each channel: (N, M)."""
         return (_sorted(summary[0].T),)
@@ -38,6 +40,8 @@ class Sliced(PositionStatistic):
     are projected on random directions, and the sorted projections compared. The directions are
     orthogonal to each other, up to N of them; the paper draws each by itself.
     """
+
+    copies = 7.0  # lists, sorted, and their ranks in int64
 
     def __init__(self, directions: int | None, seed: int, redraw: int) -> None:
         """Project on ``directions``, None for N of them, which follow from ``seed``."""
