@@ -11,12 +11,15 @@ optimizer. Both in one process and on a square image; the bare passes first, sin
 the allocator permanently. Run it on a quiet machine, and twice: machines drift.
 
 ``--with`` adds a line for each of these settings: a step with it over a step at the defaults.
+``--evaluations`` prints what an evaluation with each of its settings takes over one with the default
+loss instead: all take turns, so that other work on the machine slows all of them alike.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,8 +28,13 @@ from PIL import Image, ImageOps
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nst_exp.app.api import make_config
+from nst_exp.config.pyramid import levels_of
 from nst_exp.core.encoder import build_encoder
 from nst_exp.images import named_images
+from nst_exp.results.record import Record
+from nst_exp.runner.inputs import load_inputs
+from nst_exp.runner.level import build_module
+from nst_exp.runner.network import make_network
 from nst_exp.runner.run import run
 from nst_exp.weights import load_weights
 
@@ -72,6 +80,25 @@ def real_step(size: int, steps: int, *others: str) -> float:
     return float(statistics.median([after - before for before, after in pairwise(times)][3:]))
 
 
+def evaluation_ratios(size: int, settings: Sequence[str], rounds: int) -> dict[str, float]:
+    """Median seconds of an evaluation with each setting over those at the defaults."""
+    modules = {}
+    for setting in ("loss=default", *settings):
+        config = make_config([f"size={size}", "logging.progress=false", setting])
+        inputs = load_inputs(config)
+        network = make_network(config, inputs, Record(None, config, overrides=[]))
+        level = levels_of(config)[-1]
+        modules[setting] = build_module(level, config, inputs, network, None, torch.device("cpu"))
+    seconds: dict[str, list[float]] = {setting: [] for setting in modules}
+    for _ in range(rounds + 1):
+        for setting, module in modules.items():
+            start = time.perf_counter()
+            module.evaluate(module.parameter()).total.backward()
+            seconds[setting].append(time.perf_counter() - start)
+    medians = {setting: statistics.median(found[1:]) for setting, found in seconds.items()}
+    return {setting: median / medians["loss=default"] for setting, median in medians.items()}
+
+
 def main() -> None:
     """Print a line per size."""
     parser = argparse.ArgumentParser(
@@ -80,7 +107,15 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--with", nargs="+", default=[], dest="others", metavar="KEY=VALUE")
+    parser.add_argument("--evaluations", nargs="+", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    if arguments.evaluations:
+        for size in arguments.sizes:
+            found = evaluation_ratios(size, arguments.evaluations, arguments.rounds)
+            for setting, ratio in found.items():
+                print(f"{size} px: {setting}: {ratio:.2f} of an evaluation", flush=True)
+        return
     bare = {size: bare_pass(size) for size in arguments.sizes}
     for size in arguments.sizes:
         step = real_step(size, arguments.steps)
