@@ -11,8 +11,8 @@ optimizer. Both in one process and on a square image; the bare passes first, sin
 the allocator permanently. Run it on a quiet machine, and twice: machines drift.
 
 ``--with`` adds a line for each of these settings: a step with it over a step at the defaults.
-``--evaluations`` prints what an evaluation with each of its settings takes over one with the default
-loss instead: all take turns, so that other work on the machine slows all of them alike.
+``--evaluations`` prints what an evaluation with each of its settings takes over one with the
+default loss instead: all take turns, so that other work on the machine slows all of them alike.
 """
 
 import argparse
