@@ -93,7 +93,8 @@ def evaluation_ratios(size: int, settings: Sequence[str], rounds: int) -> dict[s
     for _ in range(rounds + 1):
         for setting, module in modules.items():
             start = time.perf_counter()
-            module.evaluate(module.parameter()).total.backward()
+            total = module.evaluate(module.parameter()).total
+            total.backward()  # type: ignore[no-untyped-call]
             seconds[setting].append(time.perf_counter() - start)
     medians = {setting: statistics.median(found[1:]) for setting, found in seconds.items()}
     return {setting: median / medians["loss=default"] for setting, median in medians.items()}

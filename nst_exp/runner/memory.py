@@ -17,7 +17,14 @@ from torch import Tensor, nn
 
 from nst_exp.config.loss_layers import HYPERCOLUMN, content_layers, resolve_layers, style_terms
 from nst_exp.config.pyramid import Level, build_levels, levels_of, optimizer_at
-from nst_exp.config.schema import AUTO, LBFGS, Config, ParametrizationKind, StyleLoss
+from nst_exp.config.schema import (
+    AUTO,
+    LBFGS,
+    Config,
+    ContentLoss,
+    ParametrizationKind,
+    StyleLoss,
+)
 from nst_exp.config.validate_terms import whole_image_keys
 from nst_exp.core.blocks import Tiling, check_blocks
 from nst_exp.core.encoder import LARGEST_SIDE, WRONG_SIZE, Encoder, least_size
@@ -220,7 +227,8 @@ def _bytes_of_terms(encoder: Encoder, config: Config, width: int, height: int) -
     """Add up what the terms of the loss hold beside the maps of the network."""
     loss, total = resolve_layers(config.loss, config.backbone), 0.0
     maps = encoder(torch.empty(1, 3, height, width, device="meta"))
-    for term in (loss.content, *style_terms(loss)):
+    terms: list[ContentLoss | StyleLoss] = [loss.content, *style_terms(loss)]
+    for term in terms:
         held, matrices = 0.0, 0
         if isinstance(term, StyleLoss):
             statistic = build_statistic(term)
