@@ -39,6 +39,7 @@ Padding = StrEnum("Padding", "zeros replicate reflect circular")
 InitKind = StrEnum("InitKind", "content style noise file blend details")
 NoiseKind = StrEnum("NoiseKind", "normal uniform")
 LineSearch = StrEnum("LineSearch", "strong_wolfe none")
+Details = StrEnum("Details", "none between all")  # between: not at the last level
 ParametrizationKind = StrEnum("ParametrizationKind", "pixels fourier laplacian")
 SizeMode = StrEnum("SizeMode", "longest shortest area height")
 StyleFit = StrEnum("StyleFit", "own content")
@@ -132,8 +133,9 @@ class LBFGS(Optimizer):
     """Limited-memory BFGS (torch.optim.LBFGS), one iteration per step."""
 
     history: int = key(50, "steps remembered; memory: 2 * history images", bounds=(1, 10_000))
-    line_search: LineSearch = key(LineSearch.strong_wolfe, "none: each step has the length lr")
+    line_search: LineSearch = key(LineSearch.strong_wolfe, "none: every step is one evaluation")
     max_evaluations: int = key(25, "evaluations per line search", bounds=(1, 10_000))
+    max_step: float | None = key(0.05, "line_search=none: longest mean image change", above=0)
     first_step: float | None = key(0.02, "mean image change, 0..1; null = 1/|g|_1 (torch)", above=0)
 
 
@@ -195,7 +197,7 @@ class Resolution:
     ratio: float = key(2.0, "ratio of the sizes of two levels", bounds=(1.01, 65_535))
     shares: list[float] = key([], "parts of `steps`, or steps of each level; last repeats", above=0)
     levels: list[LevelSettings] = key([], "settings of each level from the first; last repeats")
-    details: bool = key(False, "add those of the content to the start of levels between the ends")
+    details: Details = key(Details.none, "of the content, added to the start of levels after one")
     averaging: float = key(0.0, "decay of the averaged image; 0 = off", bounds=(0, 0.999999))
 
 

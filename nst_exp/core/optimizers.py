@@ -29,6 +29,9 @@ class LBFGS(torch.optim.LBFGS):
     torch's first step moves all values together by ``lr`` (it is -g/|g|_1): for an image that is
     almost nothing, and the first curvature estimate is noise. ``first_step`` asks for a change of
     the image instead, as ``length`` measures it for a change of the parameter.
+
+    Without a line search a step longer than ``max_step`` is shortened to it, and the next curvature
+    estimate is that of the step as it was made.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class LBFGS(torch.optim.LBFGS):
         )
         self.parameter, self.length = parameter, length
         self.first_step, self.reuse = settings.first_step, reuse
+        self.max_step = None if wolfe else settings.max_step
         self.cached: list[_Evaluation] = []
 
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
@@ -64,7 +68,7 @@ class LBFGS(torch.optim.LBFGS):
         if fresh or not self.reuse:  # after a divergence, a cached gradient may be corrupted
             self.cached.clear()
         if self.first_step is None or not fresh:
-            return super().step(evaluate)  # type: ignore[no-untyped-call]
+            return self._bounded_step(evaluate)
         with torch.enable_grad():
             evaluate()  # is cached for the step
         gradient = cast(Tensor, self.parameter.grad)
@@ -72,9 +76,23 @@ class LBFGS(torch.optim.LBFGS):
         lr = group["lr"]
         group["lr"] = lr * self.first_step / unit if unit > 0.0 else lr
         try:
-            return super().step(evaluate)  # type: ignore[no-untyped-call]
+            return self._bounded_step(evaluate)
         finally:
             group["lr"] = lr
+
+    def _bounded_step(self, evaluate: Callable[[], Tensor]) -> Any:
+        if self.max_step is None:
+            return super().step(evaluate)  # type: ignore[no-untyped-call]
+        start = self.parameter.detach().clone()
+        loss = super().step(evaluate)  # type: ignore[no-untyped-call]
+        change = self.parameter.detach() - start
+        length = self.length(change)
+        if length > self.max_step:
+            share = self.max_step / length
+            with torch.no_grad():
+                self.parameter.copy_(start + share * change)
+            self.state[self.parameter]["t"] *= share  # torch's curvature pair is (t * d, y)
+        return loss
 
     def _evaluate(self, closure: Callable[[], Any]) -> Tensor:
         parameter = self.parameter

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nst_exp.config.loss_layers import RGB, content_layers, layers_read, style_layers
 from nst_exp.config.pyramid import Level, optimizer_at, total_steps
-from nst_exp.config.schema import LBFGS, ColorMode, Config, Padding
+from nst_exp.config.schema import LBFGS, ColorMode, Config, Details, Padding
 from nst_exp.config.styles import style_keys, style_shares
 from nst_exp.core.blocks import Tiling
 from nst_exp.core.color import LuminanceOnly, color_content, color_style, match_colors
@@ -67,7 +67,9 @@ def build_module(
         image = starting_image(config.init, content, start, config.seed)
     else:
         image = enlarge(before.result_image().float().cpu(), *content.shape[2:])
-        if config.resolution.details and level.first_step + level.steps < total_steps(config):
+        is_last = level.first_step + level.steps == total_steps(config)
+        details = config.resolution.details
+        if details is Details.all or (details is Details.between and not is_last):
             image = image + finest_band(content)
     colors = LuminanceOnly(content) if config.color is ColorMode.luminance else None
     settings, averaging = optimizer_at(config, level), config.resolution.averaging

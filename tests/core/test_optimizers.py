@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -47,7 +48,8 @@ class Problem:
         return loss
 
     def ours(self, search: schema.LineSearch = WOLFE, **settings: Any) -> LBFGS:
-        asked = {"history": 5, "first_step": None, "max_evaluations": 1000} | settings
+        asked = {"history": 5, "first_step": None, "max_step": None, "max_evaluations": 1000}
+        asked |= settings
         return LBFGS(self.x, schema.LBFGS(line_search=search, **asked), mean_square_root)
 
     def torchs(
@@ -127,6 +129,40 @@ def test_the_first_step_is_a_mean_change_and_the_others_are_torchs(lr: float) ->
         assert torch.equal(mine.x, theirs.x)
         a.step(mine.closure)
         b.step(theirs.closure)
+
+
+def test_steps_that_are_too_long_are_shortened_and_so_are_their_curvature_pairs() -> None:
+    """Against the BFGS formula of the inverse Hessian as a matrix, from the steps as made."""
+    problem = Problem(rosenbrock)
+    optimizer = problem.ours(NONE, history=50, first_step=0.05, max_step=0.03)
+    points, gradients, capped = [problem.x.detach().clone()], list[Tensor](), 0
+    for _ in range(40):
+        optimizer.step(problem.closure)
+        points.append(problem.x.detach().clone())
+        gradients.append(problem.x.grad.clone())
+        moves = zip(pairwise(points[:-1]), pairwise(gradients), strict=True)
+        pairs = [(b - a, d - c) for (a, b), (c, d) in moves]
+        used = [(s, y) for s, y in pairs if s @ y > 1e-10]
+        inverse = torch.eye(12, dtype=torch.float64)
+        if used:
+            s, y = used[-1]
+            inverse *= s @ y / (y @ y)
+        for s, y in used:
+            left = torch.eye(12, dtype=torch.float64) - torch.outer(s, y) / (s @ y)
+            inverse = left @ inverse @ left.T + torch.outer(s, s) / (s @ y)
+        change = -inverse @ gradients[-1]
+        length = mean_square_root(change)
+        capped += length > 0.03
+        expected = points[-2] + change * min(1.0, 0.03 / length)
+        torch.testing.assert_close(points[-1], expected, rtol=1e-6, atol=1e-9)
+    assert 3 < capped < 40  # both kinds of steps were made
+
+
+def test_a_line_search_is_not_shortened() -> None:
+    bounded, free = Problem(quadratic), Problem(quadratic)
+    for problem, longest in ((bounded, 1e-6), (free, None)):
+        problem.ours(max_step=longest).step(problem.closure)
+    assert torch.equal(bounded.x, free.x)
 
 
 @pytest.mark.parametrize("kind", list(schema.ParametrizationKind))

@@ -15,7 +15,7 @@ from tests.faults.evaluations import Fault, inject_into_objective
 from tests.faults.outcome import Outcome, part
 
 STEPS, RESTARTS = 8, 3
-FREE = "optimizer.line_search=none"
+FREE = "optimizer.line_search=none optimizer.max_step=null"
 OPTIMIZERS = ["optimizer=lbfgs", f"{FREE} optimizer.lr=0.5", "optimizer=adam"]
 # How a run must end, and its settings.
 SETTINGS = f"""

@@ -26,7 +26,7 @@ CHOICES = [
         "optimizer=lbfgs",
         "optimizer=lbfgs optimizer.history=2",
         "optimizer=lbfgs optimizer.line_search=none optimizer.milestones=[2,3]",
-        "optimizer=lbfgs optimizer.line_search=none optimizer.lr=1000",  # which diverges
+        "optimizer=lbfgs_plain optimizer.lr=1000",  # which diverges
         "optimizer=adam optimizer.clamp=true",
         "optimizer=adam optimizer.milestones=[1,3] optimizer.gamma=0.5",
     ],

@@ -21,7 +21,7 @@ LONG = [*TINY, "steps=24", "logging.image_every=5", "trainer.checkpoint_minutes=
 RUNS = {
     "content": LONG,
     "noise": [*LONG, "init=noise", "optimizer.history=5"],
-    "pixels": [*LONG, "optimizer.parametrization.kind=pixels", "optimizer.line_search=none"],
+    "pixels": [*LONG, "optimizer=lbfgs_plain"],
     "adam": [*LONG, "optimizer=adam", "resolution.averaging=0.9"],
     "pyramid": [*LONG, "resolution.pyramid=true", "resolution.sizes=[24,32,48]"],
     "sweep": ["-m", *LONG, "seed=1,2,3", "init=noise", "steps=8"],

@@ -55,6 +55,29 @@ def plain_adam(modules: list[StyleTransfer]) -> list[Tensor]:
     return averages
 
 
+@pytest.mark.parametrize(("details", "levels"), [("none", ()), ("between", (1,)), ("all", (1, 2))])
+def test_later_levels_start_with_the_details_of_the_content(
+    details: str, levels: tuple[int, ...]
+) -> None:
+    settings = [*TINY, *PYRAMID[:3], "init=noise", f"resolution.details={details}"]
+    config = make_config(settings)
+    inputs = load_inputs(config)
+    network = make_network(config, inputs, Record(None, config))
+    before = None
+    for level in build_levels(config.resolution, config.size, config.steps):
+        content = inputs.tensors(level.size)[0]
+        height, width = content.shape[2:]
+        module = build_module(level, config, inputs, network, before, torch.device("cpu"))
+        if before is not None:
+            expected = resampled(before.result_image(), height, width, cubic).clamp(0, 1)
+            if level.index in levels:
+                coarse = resampled(content, height // 2, width // 2, linear)
+                expected = expected + content - resampled(coarse, height, width, linear)
+            # float32; the smaller of two sizes need not be a whole fraction of the other
+            torch.testing.assert_close(module.image(), expected, rtol=0, atol=1e-5)
+        before = module
+
+
 def test_levels_follow_plain_adam_of_the_unscaled_loss() -> None:
     """In float64, over three levels whose losses differ: start, moments, their unit, averages."""
     config = make_config([*TINY, *PYRAMID, "trainer.precision=64-true"])

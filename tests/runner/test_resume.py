@@ -19,7 +19,7 @@ LEVELS = "resolution.levels=[{history: 4}, {history: 2, factors: {style: 0.5}}]"
 REDRAW = ["steps=8", "loss.style.statistic=sliced", "loss.style.redraw=3"]
 NEIGHBORS = ["steps=8", "loss.style.statistic=neighbors", "loss.style.patch=3"]
 LINE_SEARCH_FAILS = ["steps=20", "optimizer.max_evaluations=1"]
-DIVERGES = ["steps=8", "optimizer.line_search=none", "optimizer.lr=1000", "init=noise"]
+DIVERGES = ["steps=8", "optimizer=lbfgs_plain", "optimizer.lr=1000", "init=noise"]
 
 
 def _stopped(

@@ -201,7 +201,7 @@ def test_checkpoints_are_not_written_where_tmpdir_says(
 
 def test_divergence_keeps_the_best_image(tmp_path: Path) -> None:
     """L-BFGS without a line search and with giant steps leaves every finite number."""
-    settings = ["init=noise", "optimizer.line_search=none", "optimizer.lr=1e30", "steps=40"]
+    settings = ["init=noise", "optimizer=lbfgs_plain", "optimizer.lr=1e30", "steps=40"]
     with pytest.raises(NumericalError, match=r"diverged at step .* the best image is"):
         tiny_run(tmp_path, *settings, "optimizer.max_restarts=1")
     assert _record(tmp_path)["status"] == "failed"
