@@ -104,7 +104,7 @@ def test_problems_of_all_jobs_come_before_the_first(run_here, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("size", "backbone", "layer", "said"),
     [
-        ("32,40000", "resnet18", "layer1", "this machine has 0.1 GB; use size="),
+        ("32,40000", "resnet18", "layer1", "this machine has 0.2 GB; use size="),
         ("200,40", "alexnet", "relu5", "the network needs at least 31 pixels on the shorter"),
         ("448,449", "vit_b_16", "conv_proj", "vit_b_16: takes no images of 448x299 pixels"),
         ("32,64", "resnet18", "Mixed_7a.cat", "backbone=resnet18 has no layer 'Mixed_7a.cat'"),
@@ -120,7 +120,7 @@ def test_sizes_and_layers_of_all_jobs_are_checked_before_the_first(
     layer: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr("nst_exp.runner.memory.installed", lambda device: 10**8)
+    monkeypatch.setattr("nst_exp.runner.memory.installed", lambda device: 25 * 10**7)
     monkeypatch.setattr("nst_exp.runner.run.run", lambda *_, **__: pytest.fail("a job begins"))
     words = ["backbone=torchvision", f"backbone.name={backbone}", "backbone.weights=random"]
     words += [f"loss.{name}.layers=[{layer}]" for name in ("content", "style")]
