@@ -1,5 +1,7 @@
 """The module of one level: its images, targets and start."""
 
+import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from nst_exp.config.loss_layers import RGB, content_layers, layers_read, style_layers
 from nst_exp.config.pyramid import Level, optimizer_at, total_steps
-from nst_exp.config.schema import LBFGS, ColorMode, Config, Details, Padding
+from nst_exp.config.schema import AUTO, LBFGS, ColorMode, Config, Details, Padding
 from nst_exp.config.styles import style_keys, style_shares
 from nst_exp.core.blocks import Tiling
 from nst_exp.core.color import LuminanceOnly, color_content, color_style, match_colors
@@ -24,8 +26,9 @@ from nst_exp.core.terms import Term
 from nst_exp.core.tiled import position_sums, whole_maps
 from nst_exp.images.tensors import enlarge, rotate, scale
 from nst_exp.runner.inputs import Inputs
+from nst_exp.runner.memory import choose_block
 from nst_exp.runner.module import StyleTransfer
-from nst_exp.runner.network import Network
+from nst_exp.runner.network import Network, shadow_network
 from nst_exp.runner.regions import (
     RegionMaps,
     Target,
@@ -33,6 +36,8 @@ from nst_exp.runner.regions import (
     combined,
     visible_masks,
 )
+
+log = logging.getLogger(__name__)
 
 
 def build_module(
@@ -100,6 +105,23 @@ def describe_levels(
             entry["history"] = optimizer.history
         found.append(entry | {"factors": level.settings.factors})
     return found
+
+
+def level_block(
+    level: Level, config: Config, inputs: Inputs, network: Network, device: torch.device
+) -> int | None:
+    """Choose the side of a level's blocks, and log it if the config leaves it open."""
+    config = replace(config, backbone=network.settings)
+    image, keys = inputs.content_size(level.size), range(len(config.style))
+    style = max((inputs.style_size(level.size, index) for index in keys), key=math.prod)
+    block = choose_block(config, level, shadow_network(config), image, style, device)
+    if block is not None and AUTO in (level.settings.tile, config.trainer.tile):
+        log.warning(
+            "%dx%d pixels at once need more memory than is free, so they are computed in blocks of "
+            "%d; trainer.tile=null computes them at once",
+            *(*image, block),
+        )
+    return block
 
 
 def _build_objective(

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from nst_exp.config.pyramid import Level, levels_of, total_steps
-from nst_exp.config.schema import AUTO, ColorMode, Config
+from nst_exp.config.schema import ColorMode, Config
 from nst_exp.config.serialize import config_as_dict
 from nst_exp.config.styles import style_shares
 from nst_exp.config.validate import objective_notes
@@ -30,11 +30,11 @@ from nst_exp.runner.callbacks import Progress, Recorder
 from nst_exp.runner.convergence import select_final_image
 from nst_exp.runner.evaluate import evaluate
 from nst_exp.runner.inputs import Inputs, load_inputs
-from nst_exp.runner.level import build_module, describe_levels
+from nst_exp.runner.level import build_module, describe_levels, level_block
 from nst_exp.runner.logger import log_settings
-from nst_exp.runner.memory import check_size, choose_block
+from nst_exp.runner.memory import check_size
 from nst_exp.runner.module import StyleTransfer
-from nst_exp.runner.network import Network, make_network, shadow_network
+from nst_exp.runner.network import Network, make_network
 from nst_exp.runner.regions import RegionMaps, read_regions, save_preview
 from nst_exp.runner.resume import CHECKPOINT, Checkpoints, ResumePoint, Stopped, read_checkpoint
 from nst_exp.runner.save_image import save_run_image
@@ -273,7 +273,9 @@ class _Run:
         trainer = make_trainer(config.trainer, level.steps, callbacks)
         device = trainer.strategy.root_device
         # Free memory may have changed; other blocks would give other last digits.
-        block = point.block if point else self._choose_block(level, device)
+        block = (
+            point.block if point else level_block(level, config, self.inputs, self.network, device)
+        )
         module = build_module(
             level, config, self.inputs, self.network, self.module, device, self.regions, block
         )
@@ -289,21 +291,6 @@ class _Run:
             signal.signal(signal.SIGINT, handler)  # which it may leave ignored
             raise KeyboardInterrupt from error
         return module
-
-    def _choose_block(self, level: Level, device: torch.device) -> int | None:
-        """Choose the side of a level's blocks, and log it if the config leaves it open."""
-        config, inputs = replace(self.config, backbone=self.network.settings), self.inputs
-        image = inputs.content_size(level.size)
-        keys = range(len(config.style))
-        style = max((inputs.style_size(level.size, index) for index in keys), key=math.prod)
-        block = choose_block(config, level, shadow_network(config), image, style, device)
-        if block is not None and AUTO in (level.settings.tile, config.trainer.tile):
-            log.warning(
-                "%dx%d pixels at once need more memory than is free, so they are computed in "
-                "blocks of %d; trainer.tile=null computes them at once",
-                *(*image, block),
-            )
-        return block
 
     def _seconds(self) -> float:
         return time.monotonic() - self.started
