@@ -65,33 +65,12 @@ def evaluate(
     if device.type == "cuda":
         attempt("peak_gpu_memory_mb", lambda: torch.cuda.max_memory_allocated(device) / 1e6)
     try:
-        network = reference_network(reference)
-        network.encoder.to(device, torch.float32)
-        if block is None:
-            maps = feature_maps(network.encoder, image.to(device), "image")
+        distances = _distances(image, content, styles, device, reference, block)
     except Exception as error:
         _warn_left_out("content_distance and style_distance", error)
     else:
-        of_content, of_style = network.loss.content.layers, network.loss.style.layers
-
-        tiling = None if block is None else Tiling(network.encoder, block)
-
-        def content_distance() -> float:
-            if tiling is not None:
-                return _tiled_content_distance(tiling, image, content.to(device), of_content)
-            targets = network.maps(content.to(device), of_content, "content")
-            return metrics.content_distance(maps, targets, of_content)
-
-        def style_distance(style: Tensor) -> float:
-            if tiling is not None:
-                return _tiled_style_distance(tiling, image, style, of_style)
-            return metrics.style_distance(maps, network.maps(style, of_style, "style"), of_style)
-
-        attempt("content_distance", content_distance)
-        attempt(
-            "style_distance",
-            lambda: sum(share * style_distance(style.to(device)) for share, style in styles),
-        )
+        for name, distance in distances.items():
+            attempt(name, distance)
     if identity:
         attempt("identity_psnr", lambda: metrics.psnr(image, content))
     attempt("ssim", lambda: metrics.ssim(image, content))
@@ -104,11 +83,43 @@ def evaluate(
     return {name: found[name] for name in NAMES if name in found}
 
 
-def _tiled_content_distance(
-    tiling: Tiling, image: Tensor, content: Tensor, layers: Sequence[str]
-) -> float:
-    maps = whole_maps(tiling, image.to(content), layers)
-    return metrics.content_distance(maps, whole_maps(tiling, content, layers), layers)
+def _distances(
+    image: Tensor,
+    content: Tensor,
+    styles: Sequence[tuple[float, Tensor]],
+    device: torch.device,
+    reference: Backbone,
+    block: int | None,
+) -> dict[str, Callable[[], float]]:
+    """Prepare the distances that are measured with the reference network."""
+    network = reference_network(reference)
+    network.encoder.to(device, torch.float32)
+    of_content, of_style = network.loss.content.layers, network.loss.style.layers
+    image, content = image.to(device), content.to(device)
+    if block is None:
+        maps = feature_maps(network.encoder, image, "image")
+    else:
+        tiling = Tiling(network.encoder, block)
+
+    def content_distance() -> float:
+        if block is not None:
+            found = whole_maps(tiling, image, of_content)
+            targets = whole_maps(tiling, content, of_content)
+            return metrics.content_distance(found, targets, of_content)
+        targets = network.maps(content, of_content, "content")
+        return metrics.content_distance(maps, targets, of_content)
+
+    def style_distance(style: Tensor) -> float:
+        if block is not None:
+            return _tiled_style_distance(tiling, image, style, of_style)
+        return metrics.style_distance(maps, network.maps(style, of_style, "style"), of_style)
+
+    return {
+        "content_distance": content_distance,
+        "style_distance": lambda: sum(
+            share * style_distance(style.to(device)) for share, style in styles
+        ),
+    }
 
 
 def _tiled_style_distance(
@@ -116,7 +127,7 @@ def _tiled_style_distance(
 ) -> float:
     (sums,) = position_sums(tiling, style, layers)
     term = metrics.style_term(Style(map_shapes(tiling.encoder, style), sums=sums), layers)
-    losses = TiledObjective(tiling, Objective([term]))(image.to(style))
+    losses = TiledObjective(tiling, Objective([term]))(image)
     return float(losses.sums["style"]) / len(layers)
 
 
