@@ -214,7 +214,7 @@ def test_the_image_is_saved_before_anything_is_measured(
 ) -> None:
     """As when a person stops a download that takes too long."""
 
-    def interrupted(*_: object) -> dict[str, float]:
+    def interrupted(*_: object, **__: object) -> dict[str, float]:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
