@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +22,6 @@ class Style:
     masks: Features | None = None  # weights of the positions in 0..1
     copies: Sequence[Features] = ()  # further maps, whose positions count as the image's own
     sums: Mapping[str, PositionSums] | None = None  # those of the maps, which are only shapes then
-
-    def moments(self, layer: str) -> PositionSums:
-        """Return the sums over the positions of a layer."""
-        if self.sums is not None:
-            return self.sums[layer]
-        found = PositionSums()
-        found.add(self.maps[layer].detach(), self.masks[layer] if self.masks else None)
-        return found
 
 
 @dataclass(frozen=True)
@@ -137,15 +130,34 @@ def style_targets(
         for style in region.styles
         for maps in (style.maps, *style.copies)
     ]
-    if len(styles) == 1 and styles[0].sums is None:
-        masks = styles[0].masks[layer] if styles[0].masks else None
-        if masks is None or masks.sum() > 0:
-            summary = statistic.summarize(styles[0].maps[layer].detach(), masks)
+    if styles[0].sums is not None:
+        blended = PositionSums()
+        for style in styles:
+            blended.add_average(cast(Mapping[str, PositionSums], style.sums)[layer], style.weight)
+        if blended.count:
+            summary = statistic.from_moments(*blended.averages())
             yield Target(statistic, summary, weights, region.share)
         return
-    blended = PositionSums()
-    for style in styles:
-        blended.add_average(style.moments(layer), style.weight)
-    if blended.count:
-        summary = statistic.from_moments(*blended.averages())
-        yield Target(statistic, summary, weights, region.share)
+    maps, masks = _together(styles, layer)
+    if masks is None or masks.sum() > 0:
+        yield Target(statistic, statistic.summarize(maps, masks), weights, region.share)
+
+
+def _together(styles: Sequence[Style], layer: str) -> tuple[Tensor, Tensor | None]:
+    """Return the maps of styles as one, (1, N, 1, M), and the weights of its positions."""
+    maps = [style.maps[layer].detach() for style in styles]
+    masks = [
+        style.masks[layer] if style.masks else torch.ones_like(values[:, :1])
+        for style, values in zip(styles, maps, strict=True)
+    ]
+    if len(styles) == 1:
+        return maps[0], masks[0] if styles[0].masks else None
+    tiny = torch.finfo(masks[0].dtype).tiny  # of a style without positions here
+    weights = [
+        style.weight * mask / mask.sum().clamp(min=tiny)
+        for style, mask in zip(styles, masks, strict=True)
+    ]
+    return (
+        torch.cat([values.flatten(2) for values in maps], dim=2).unsqueeze(2),
+        torch.cat([mask.flatten(2) for mask in weights], dim=2).unsqueeze(2),
+    )

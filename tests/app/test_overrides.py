@@ -61,7 +61,8 @@ MISTAKES = {
     "loss.content=3": "loss.content=3: has keys of its own; set loss.content.KEY=VALUE",
     "loss=null": "loss=null: a group needs the name of a preset; choose loss=NAME",
     "init.kind=noize": (
-        "init.kind=noize: must be one of content, style, noise, file, blend; did you mean 'noise'?"
+        "init.kind=noize: must be one of content, style, noise, file, blend, details; did you mean "
+        "'noise'?"
     ),
     # what Hydra's grammar does not accept
     "seed": "seed: cannot be read; write KEY=VALUE without blanks",

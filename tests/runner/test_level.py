@@ -100,7 +100,7 @@ def test_levels_follow_plain_adam_of_the_unscaled_loss() -> None:
 
 def test_levels_between_the_ends_start_with_the_details_of_the_content() -> None:
     """What the content loses at half the size, on the enlarged result."""
-    config = make_config([*TINY, *PYRAMID[:3], "steps=3", "resolution.details=true"])
+    config = make_config([*TINY, *PYRAMID[:3], "steps=3", "resolution.details=between"])
     inputs = load_inputs(config)
     network = make_network(config, inputs, Record(None, config))
     before, added = None, []

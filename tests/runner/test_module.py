@@ -27,7 +27,11 @@ FOURIER = config.Parametrization(config.ParametrizationKind.fourier)
 LAPLACIAN = config.Parametrization(config.ParametrizationKind.laplacian, levels=2)
 WOLFE = config.LBFGS(parametrization=PIXELS)
 STEPS_OF_LR = config.LBFGS(
-    lr=0.5, line_search=config.LineSearch.none, first_step=0.001, parametrization=PIXELS
+    lr=0.5,
+    line_search=config.LineSearch.none,
+    max_step=None,
+    first_step=0.001,
+    parametrization=PIXELS,
 )
 ADAM = config.Adam(parametrization=PIXELS)
 RMSPROP = config.RMSprop(parametrization=PIXELS)
