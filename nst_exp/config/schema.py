@@ -25,7 +25,8 @@ from nst_exp.config.loss_schema import (
     TVLoss as TVLoss,
 )
 
-AUTO = "auto"  # a value of trainer.tile
+AUTO = "auto"  # a value of trainer.tile, beside sides of blocks in pixels
+LEAST_TILE, LARGEST_TILE = 32, 65_535
 # imagenet: RGB in 0..1, minus ImageNet's mean, over its standard deviation; imagenet_255: RGB in
 # 0..255, minus 255 times the mean; caffe: BGR in 0..255, minus (103.939, 116.779, 123.68).
 InputConvention = StrEnum("InputConvention", "imagenet imagenet_255 caffe")
@@ -170,7 +171,7 @@ class LevelSettings:
     factors: dict[str, float] = key({}, "on terms of the loss by name: {content: 2, style: 0}")
     lr_factor: float | None = key(None, "factor on optimizer.lr", above=0)
     history: int | None = key(None, "instead of optimizer.history, of L-BFGS", bounds=(1, 10_000))
-    tile: str | None = key(None, "instead of trainer.tile")
+    tile: int | None = key(None, "instead of trainer.tile", bounds=(LEAST_TILE, LARGEST_TILE))
 
 
 @dataclass

@@ -8,11 +8,20 @@ from typing import Any
 from nst_exp.config import layer_names
 from nst_exp.config.keys import Key, typed, walk
 from nst_exp.config.pyramid import build_levels
-from nst_exp.config.schema import AUTO, LBFGS, ColorMode, Config, InitKind, LineSearch, StyleFit
+from nst_exp.config.schema import (
+    AUTO,
+    LARGEST_TILE,
+    LBFGS,
+    LEAST_TILE,
+    ColorMode,
+    Config,
+    InitKind,
+    LineSearch,
+    StyleFit,
+)
 from nst_exp.config.validate_terms import term_problems, whole_image_keys
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
-LEAST_TILE, LARGEST_TILE = 32, 65_535
 # Those of loss.more must differ.
 NAMES_OF_TERMS = ("content", "style", "tv", "laplacian", "range", "total")
 CHAINS = (*layer_names.VGG_BLOCKS, "alexnet")  # chains of layers, which can be normalized
@@ -38,21 +47,19 @@ def combination_problems(config: Config) -> Iterator[str]:
 
 
 def _tiles(config: Config) -> Iterator[str]:
-    tiles = {"trainer.tile": config.trainer.tile}
-    tiles |= {
-        f"resolution.levels.{index}.tile": entry.tile
-        for index, entry in enumerate(config.resolution.levels)
-    }
-    for key, tile in tiles.items():
-        if tile is None or tile == AUTO:
-            continue
+    tile, levels = config.trainer.tile, config.resolution.levels
+    tiles = {f"resolution.levels[{n}].tile": entry.tile for n, entry in enumerate(levels)}
+    if tile is not None and tile != AUTO:
         if not tile.isdecimal() or not LEAST_TILE <= int(tile) <= LARGEST_TILE:
             yield (
-                f"{typed(key, tile)}: must be auto, null, or a side of {LEAST_TILE} to "
+                f"{typed('trainer.tile', tile)}: must be auto, null, or a side of {LEAST_TILE} to "
                 f"{LARGEST_TILE} pixels"
             )
-        for other in whole_image_keys(config):
-            yield f"{typed(key, tile)}: {other} needs the whole image; use {key}=null"
+            return
+        tiles["trainer.tile"] = int(tile)
+    for key, side in tiles.items():
+        for other in whole_image_keys(config) if side is not None else ():
+            yield f"{typed(key, side)}: {other} needs the whole image; use {key}=null"
 
 
 def size_problems(config: Config) -> Iterator[str]:

@@ -115,7 +115,7 @@ def level_block(
     image, keys = inputs.content_size(level.size), range(len(config.style))
     style = max((inputs.style_size(level.size, index) for index in keys), key=math.prod)
     block = choose_block(config, level, shadow_network(config), image, style, device)
-    if block is not None and AUTO in (level.settings.tile, config.trainer.tile):
+    if block is not None and level.settings.tile is None and config.trainer.tile == AUTO:
         log.warning(
             "%dx%d pixels at once need more memory than is free, so they are computed in blocks of "
             "%d; trainer.tile=null computes them at once",

@@ -147,15 +147,17 @@ def choose_block(
     Raises:
         ConfigError: If the config asks for blocks that the network or the image does not allow.
     """
-    tile, limit = level.settings.tile or config.trainer.tile, config.trainer.tile_memory
-    if tile is None:
+    own, of_run, limit = level.settings.tile, config.trainer.tile, config.trainer.tile_memory
+    if own is None and of_run is None:
         return None
-    if tile != AUTO:
+    if own is not None or of_run != AUTO:
+        key = "trainer.tile" if own is None else "resolution.levels: tile"
+        tile = int(of_run or 0) if own is None else own
         try:
-            check_blocks(shadow, int(tile), image)
+            check_blocks(shadow, tile, image)
         except ValueError as error:
-            raise ConfigError(f"trainer.tile={tile}: {error}; use trainer.tile=null") from error
-        return int(tile)
+            raise ConfigError(f"{key}={tile}: {error}; use {key}=null") from error
+        return tile
     free = _at_hand(device) if limit is None else round(limit * 1e9)
     if free is None or any(whole_image_keys(config)):
         return None

@@ -169,6 +169,18 @@ def test_blocks_if_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tiny_run(None, *settings, histogram).record["warnings"] == []
 
 
+def test_a_level_has_blocks_of_its_own() -> None:
+    """The side is a number; what the config asks for is no warning."""
+    levels = ["resolution=pyramid", "resolution.min_size=60", "steps=2", "size=120"]
+    whole = tiny_run(None, *levels)
+    tiled = tiny_run(None, *levels, "resolution.levels=[{}, {tile: 32}]")
+    assert tiled.record["warnings"] == whole.record["warnings"]
+    assert tiled.losses == pytest.approx(whole.losses, rel=1e-4)  # float32, after two steps
+    settings = [*levels, "resolution.levels=[{tile: 64}]", "loss.style.statistic=histogram"]
+    with pytest.raises(ConfigError, match=r"levels\[0\]\.tile=64: .* needs the whole image"):
+        validate(make_config([*TINY, *settings]))
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
