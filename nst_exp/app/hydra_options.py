@@ -66,6 +66,16 @@ def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]
     return options, overrides
 
 
+def is_option(text: str) -> bool:
+    """Tell whether a text is an option of Hydra's, with or without its value."""
+    return text.partition("=")[0] in _KNOWN
+
+
+def takes_next(text: str) -> bool:
+    """Tell whether the value of an option is the text after it."""
+    return _SHORT.get(text, text) in _VALUED
+
+
 def option_problems(options: dict[str, str]) -> Iterator[str]:
     """Yield a line for each option that Hydra lacks, or that cannot be used so."""
     if len(commands := [name for name in options if name in _COMMANDS]) > 1:

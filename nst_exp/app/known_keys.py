@@ -13,6 +13,34 @@ from nst_exp.config.schema import LBFGS, Adam, Config, Optimizer, RMSprop
 
 ONE_OR_MORE = ("style", "style_map")  # lists of texts, for which a single text may be given
 OPTIMIZERS: dict[str, type[Optimizer]] = {"lbfgs": LBFGS, "adam": Adam, "rmsprop": RMSprop}
+# Words of other programs by the key, or the override, that they mean here.
+_WORDS = {
+    "steps": "iterations iteration iters iter num_iterations num_iters n_iters n_iter max_iter "
+    "max_iters max_iterations niter epochs epoch num_epochs n_epochs num_steps n_steps nsteps",
+    "optimizer.lr": "lr learning_rate",
+    "beta": "style_weight style_strength",
+    "alpha": "content_weight",
+    "loss.tv.weight": "tv_weight tv total_variation_weight",
+    "size": "image_size img_size imsize im_size max_size max_dim width",
+    "content": "content_image content_img content_path content_file input input_image image_path",
+    "style": "style_image style_img style_path style_file style_images",
+    "style_weights": "style_blend_weights",
+    "resolution.style_scale": "style_scale",
+    "loss.content.layers": "content_layers",
+    "loss.style.layers": "style_layers",
+    "out": "o output output_dir output_image output_path output_file output_folder outdir out_dir "
+    "save save_path save_dir",
+    "backbone": "model network net arch architecture",
+    "backbone.pool": "pooling",
+    "init.file": "init_image",
+    "optimizer": "optim",
+    "color=luminance": "original_colors preserve_colors preserve_color keep_colors",
+    "logging.every": "print_iter log_every",
+    "logging.image_every": "save_iter save_every",
+    "trainer.accelerator": "device cuda",
+    "trainer.device": "gpu gpu_id",
+}
+SYNONYMS = {word: key for key, words in _WORDS.items() for word in words.split()}
 
 
 def field_types(node: Any) -> dict[str, Any]:
@@ -59,6 +87,8 @@ def unknown_key(key: str) -> str:
     """Word the problem of a key that is not in the config, with the nearest one that exists."""
     if kinds := kinds_of(key):
         return f"{key}: only with optimizer={' or '.join(kinds)}"
+    if synonym := SYNONYMS.get(key.lower()):
+        return f"{key}: no such key; did you mean '{synonym}'?"
     known = [*known_keys(), *groups()]
     section, _, name = key.rpartition(".")
     if section not in known and is_dataclass(node := type_of(section)):  # loss.more.NAME

@@ -16,6 +16,7 @@ from nst_exp.app.console import display_path, fail, install_console
 from nst_exp.app.from_image import expand
 from nst_exp.app.job import do_job
 from nst_exp.app.messages import describe_error, first_line
+from nst_exp.app.other_forms import refuse_other_forms
 from nst_exp.app.overrides import check_arguments
 from nst_exp.app.sweep.callbacks import report_sweep
 from nst_exp.utils.atomic_files import disk_refusal
@@ -51,7 +52,9 @@ def main() -> None:
 def _command(arguments: list[str]) -> int:
     """Run one command and return its exit code; sweeps exit by themselves if a job failed."""
     try:
-        sys.argv[1:] = check_arguments(expand(arguments))
+        arguments = expand(arguments)
+        refuse_other_forms(arguments)
+        sys.argv[1:] = check_arguments(arguments)
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(do_job)()
     except NstError as error:
         return fail(error)

@@ -81,7 +81,7 @@ def _hash(value: str, config: Config) -> str:
 
 
 @lru_cache
-def _suffixes() -> frozenset[str]:
+def image_suffixes() -> frozenset[str]:
     """List the suffixes of all formats that can be loaded."""
     known = Image.registered_extensions().items()
     pillow = {suffix for suffix, name in known if name in (*FORMATS, "MPO", "TGA")}
@@ -91,7 +91,7 @@ def _suffixes() -> frozenset[str]:
 def _find_stem(folder: Path, stems: Iterable[str]) -> Path | None:
     """Find the image with the first of the stems; the exact spelling comes before other cases."""
     files = [folder / name for name in file_names(folder)]
-    images = [f for f in files if f.suffix.lower() in _suffixes() and os.path.isfile(f)]
+    images = [f for f in files if f.suffix.lower() in image_suffixes() and os.path.isfile(f)]
     for stem in stems:
         same = [f for f in images if f.stem.casefold() == stem.casefold()]
         if same:
