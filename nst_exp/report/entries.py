@@ -60,7 +60,7 @@ def read_report(folders: Sequence[Path]) -> Report:
     """Read sweeps, single runs, and folders that hold them.
 
     Jobs of a sweep's plan that have not started yet are included as ``missing``. Which keys vary is
-    taken from the plan; without one, overrides and configs are compared.
+    taken from the plans and from a comparison of overrides and configs.
 
     Raises:
         ConfigError: If a folder does not exist or holds no run.
@@ -74,10 +74,8 @@ def read_report(folders: Sequence[Path]) -> Report:
             raise ConfigError(f"{folder}: holds no run; give the folder of a run or of a sweep")
         found |= {row.run.path.absolute(): row for row in own}
     rows = list(found.values())
-    keys = [key for row in rows for key in row.values]
-    if not all(row.values for row in rows):
-        keys += varied_keys([(row.overrides, row.run.config) for row in rows])
-    keys = list(dict.fromkeys(keys))
+    planned = dict.fromkeys(key for row in rows for key in row.values)
+    keys = varied_keys([(row.overrides, row.run.config) for row in rows], planned)
     configs = [flat(row.run.config) for row in rows]
     numeric = {key for c in configs for key, value in c.items() if isinstance(value, int | float)}
     for row in rows:

@@ -14,6 +14,7 @@ _NOT_COMPARED = frozenset(KEYS_NOT_FINGERPRINTED) - {"panel"} | {
     *("image", "hydra", "max_megapixels"),
     *("backbone.sources", "backbone.fallback"),
 }
+NOT_GIVEN = "not given"
 _CAPTIONS = {"backbone": "{}", "steps": "{} steps"}  # of other keys: "size {}"
 
 
@@ -65,37 +66,47 @@ def _setting(run: RunFolder, key: str) -> str:
     return Path(value).stem if isinstance(value, str) else format_value(value)
 
 
-def varied_keys(runs: Sequence[tuple[list[str], dict[str, Any]]]) -> list[str]:
-    """Find the keys that differ between runs.
+def varied_keys(
+    runs: Sequence[tuple[list[str], dict[str, Any]]], known: Iterable[str] = ()
+) -> list[str]:
+    """Find the keys that differ between runs, after those that are ``known`` to differ.
 
-    Overrides are compared, with the config's value where a run has none, so that a group of presets
-    counts as one key; if no override differs, configs are compared. Keys that do not change the
-    image are left out.
+    Overrides come first, so that a group of presets counts as one key; then the keys of the config
+    that differ between runs whose overrides agree. Keys that do not change the image are left out.
     """
-    given = [split_overrides(overrides) for overrides, _ in runs]
-    flats = [flat(config) for _, config in runs]
+    given = [(split_overrides(overrides), flat(config)) for overrides, config in runs]
+    overrides = dict.fromkeys(key for own, _ in given for key in own)
 
-    def differing(keys: Iterable[str]) -> list[str]:
-        found = []
-        for key in filter(_is_compared, dict.fromkeys(keys)):
-            values = {value_of(key, *run) for run in zip(given, flats, strict=True)}
-            if len(values - {""}) > 1:
-                found.append(key)
-        return found
+    def differs(key: str, places: Iterable[int]) -> bool:
+        found = {value_of(key, *given[place]) for place in places}
+        return len(found - {""}) > 1
 
-    overrides = differing(key for values in given for key in values)
-    return overrides or differing(key for config in flats for key in config)
+    everywhere = range(len(given))
+    found = list(known)
+    found += [k for k in overrides if k not in found and _compared(k) and differs(k, everywhere)]
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for place, run in enumerate(given):
+        alike.setdefault(tuple(value_of(key, *run) for key in found), []).append(place)
+    configs = [key for key in dict.fromkeys(k for _, c in given for k in c) if _compared(key)]
+    several = [places for places in alike.values() if len(places) > 1]
+    found += [k for k in configs if k not in found and any(differs(k, own) for own in several)]
+    return found
 
 
 def value_of(key: str, overrides: dict[str, str], config: dict[str, Any]) -> str:
-    """Return what a run has for a key or group; empty if its record does not say."""
+    """Return what a run has for a key or group.
+
+    That is NOT_GIVEN if neither its command nor its config names the key, and empty without a
+    config.
+    """
     if key in overrides and not isinstance(config.get(key), int | float):
         return overrides[key]  # of a number, the config's value: 5, 5.0 and 5e0 are equal
-    values = [config.get(name) for name in (key, f"{key}.name", f"{key}.kind")]
-    value = next((value for value in values if value is not None), None)
-    return "" if value is None else format_value(value)
+    for name in (key, f"{key}.name", f"{key}.kind"):
+        if name in config:
+            return format_value(config[name])
+    return NOT_GIVEN if config else ""
 
 
-def _is_compared(key: str) -> bool:
+def _compared(key: str) -> bool:
     parts = key.split(".")
     return parts[0] not in _NOT_COMPARED and ".".join(parts[:2]) not in _NOT_COMPARED

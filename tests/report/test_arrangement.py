@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_folders import write_job, write_plan, write_sweep
+from report_folders import change_record, write_job, write_plan, write_sweep
 
 from nst_exp.report.axes import Sheet, arrange, ordered
 from nst_exp.report.entries import read_report
@@ -71,6 +71,9 @@ def run_with(*overrides: str, **config: Any) -> tuple[list[str], dict[str, Any]]
         ([run_with("beta=5", beta=5.0), run_with(beta=0.5)], ["beta"]),
         ([run_with("beta=5", beta=5.0), run_with("beta=5e0", beta=5.0)], []),
         ([run_with("panel=A"), run_with("panel=B")], ["panel"]),
+        # A preset that only one command names; what it sets is not counted again.
+        ([run_with("loss=a", "beta=1", beta=1, tv=2), run_with(beta=1, tv=1)], ["loss"]),
+        ([run_with("beta=1", beta=1, size=n) for n in (8, None)], ["size"]),
         # These do not change the image.
         ([run_with(f"out={n}", f"logging.every={n}", logging={"every": n}) for n in (1, 2)], []),
     ],
@@ -109,6 +112,19 @@ def test_sweeps_with_equal_values_are_distinguished(tmp_path: Path) -> None:
     assert [row.number for row in report.rows] == [0, 1, 2, 3]
     assert read_report([one, three]).varied == ["beta"]
     assert len(read_report([one, one]).rows) == 2
+
+
+def test_two_sweeps_show_every_key_that_differs(tmp_path: Path) -> None:
+    write_sweep(tmp_path / "one", [{"beta": "1"}, {"beta": "2"}])
+    settings = {"init": {"kind": "noise"}, "size": 64}
+    write_sweep(tmp_path / "two", [{"beta": "1"}, {"beta": "2"}], settings=settings)
+    for beta in (1, 2):
+        overrides = [f"beta={beta}", "init=noise", "size=64"]
+        change_record(tmp_path / f"two/{beta - 1:03d}", overrides=overrides)
+    report = read_report([tmp_path / "one", tmp_path / "two"])
+    assert report.varied == ["beta", "init", "size"]
+    assert report.rows[0].label == "beta=1, init=not given, size=40"
+    assert report.rows[3].label == "beta=2, init=noise, size=64"
 
 
 def test_folder_of_sweeps_and_single_runs(tmp_path: Path) -> None:
