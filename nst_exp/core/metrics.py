@@ -77,7 +77,7 @@ def ssim(image: Tensor, content: Tensor) -> float:
 
 
 def total_variation(image: Tensor) -> float:
-    """Compute sum |dx| + |dy| over the number of values, in 0..2."""
+    """Compute ``sum |dx| + |dy|`` over the number of values, in 0..2."""
     settings = schema.TVLoss(kind=schema.TVKind.l1, reduction=schema.Reduction.mean)
     return float(image_variation(image, settings))
 

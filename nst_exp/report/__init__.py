@@ -4,7 +4,6 @@
 """
 
 from nst_exp.report.figure import write_figures
-from nst_exp.report.table import table
 from nst_exp.report.write import write_report
 
-__all__ = ["table", "write_figures", "write_report"]
+__all__ = ["write_figures", "write_report"]

@@ -53,7 +53,8 @@ def _exit_on_error() -> Iterator[None]:
 
 def report_sweep(folder: Path, interrupted: bool = False) -> None:
     """Log the table of the jobs that have begun, and write the report unless interrupted."""
-    from nst_exp.report import table, write_report
+    from nst_exp.report import write_report
+    from nst_exp.report.table import table
 
     add_finished_jobs(folder)
     if find_run_folders(folder):

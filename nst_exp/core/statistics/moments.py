@@ -128,7 +128,7 @@ class MomentsL1(Statistic):
 class Wasserstein2(Statistic):
     """The 2-Wasserstein distance of normal distributions with the maps' mean and covariance.
 
-    |mu - mu_t|^2 + tr(S + S_t - 2 (S_t^1/2 S S_t^1/2)^1/2), all divided by N, as in
+    ``|mu - mu_t|^2 + tr(S + S_t - 2 (S_t^1/2 S S_t^1/2)^1/2)``, all divided by N, as in
     crowsonkb/style-transfer-pytorch (StyleLossW2). The summary is mu and S, with RIDGE on the
     diagonal. All is computed in float64: the product of the covariances has a condition number
     beyond float32, in which the gradient would be off by 1 to 20 %.

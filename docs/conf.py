@@ -1,0 +1,24 @@
+"""Sphinx: ``sphinx-build -W docs build/docs`` makes the documentation site."""
+
+import os
+
+project = "nst_exp"
+author = "The nst_exp authors"
+extensions = [
+    "myst_parser",
+    "sphinx.ext.apidoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+]
+myst_heading_anchors = 3  # the anchors of headings are as on GitHub
+
+# One page of docstrings for each package.
+os.environ["SPHINX_APIDOC_OPTIONS"] = "members,show-inheritance"  # Sphinx reads no other setting
+apidoc_modules = [{"path": "../nst_exp", "destination": "api"}]
+apidoc_module_first = True
+exclude_patterns = ["api/modules.rst"]
+autodoc_typehints_format = "short"
+
+html_theme = "furo"
+html_title = project
+html_show_copyright = False
