@@ -77,9 +77,11 @@ def total_variation(image: Tensor, settings: schema.TVLoss, wraps: bool = False)
     """Compute the total variation of an image (1, 3, H, W) in 0..1.
 
     l1: ``sum |dx| + |dy|``. l2: ``sum dx^2 + dy^2``. l2_interior: l2 over the pixels that have a
-    neighbor both to the right and below. l2_nine: ``2 (dx^2 / 3 + dy^2 / 3 + both diagonals^2 / 12)``
-    over the image with its border repeated once. The mean is over all values that are summed; for l1 and l2
-    over the image's. Pixels are scaled to 0..pixel_range and divided by channel_std before.
+    neighbor both to the right and below. l2_nine:
+    ``2 (dx^2 / 3 + dy^2 / 3 + both diagonals^2 / 12)`` over the image with its border repeated
+    once. The mean is over all values that are summed; for l1 and l2 over the image's. Pixels are
+    scaled to 0..pixel_range and divided by channel_std before.
+
     If the image ``wraps``, opposite borders are neighbors and every pixel has all neighbors.
     """
     x = image * settings.pixel_range

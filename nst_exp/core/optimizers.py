@@ -27,8 +27,8 @@ class LBFGS(torch.optim.LBFGS):
     is not part of the checkpoint, since it changes no number.
 
     torch's first step moves all values together by ``lr`` (it is ``-g/|g|_1``): for an image
-    that is almost nothing, and the first curvature estimate is noise. ``first_step`` asks for a change of
-    the image instead, as ``length`` measures it for a change of the parameter.
+    that is almost nothing, and the first curvature estimate is noise. ``first_step`` asks for a
+    change of the image instead, as ``length`` measures it for a change of the parameter.
 
     Without a line search a step longer than ``max_step`` is shortened to it, and the next curvature
     estimate is that of the step as it was made.
