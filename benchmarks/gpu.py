@@ -29,7 +29,8 @@ from nst_exp.images import named_images
 from nst_exp.runner import memory
 from nst_exp.runner.evaluate import peak_memory_mb
 from nst_exp.runner.module import StyleTransfer
-from nst_exp.runner.run import Result, run
+from nst_exp.runner.result import Result
+from nst_exp.runner.run import run
 from nst_exp.utils.errors import NstError
 from nst_exp.weights import load_weights
 

@@ -3,16 +3,33 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nst_exp.app.api import make_config, stylize
-    from nst_exp.runner.run import Result
+    from nst_exp.app.api import Stopped, make_config, stylize
+    from nst_exp.report.frame import load_results
+    from nst_exp.runner.result import Result
 
-__all__ = ["Result", "make_config", "stylize"]
+    __version__: str
+
+_MODULES = {
+    "Result": "nst_exp.runner.result",
+    "Stopped": "nst_exp.app.api",
+    "load_results": "nst_exp.report.frame",
+    "make_config": "nst_exp.app.api",
+    "stylize": "nst_exp.app.api",
+}
+
+__all__ = ["Result", "Stopped", "__version__", "load_results", "make_config", "stylize"]
 
 
 def __getattr__(name: str) -> Any:
     # Torch takes seconds to import; the command line's help and errors do without it.
-    if name not in __all__:
-        raise AttributeError(f"module 'nst_exp' has no attribute {name!r}")
-    from nst_exp.app import api
+    from importlib import import_module, metadata
 
-    return getattr(api, name)
+    if name == "__version__":
+        return metadata.version("nst-exp")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'nst_exp' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nst_exp.app.api import make_config
+from nst_exp.runner.result import Result
 from nst_exp.runner.resume import Checkpoints
-from nst_exp.runner.run import Result, run
+from nst_exp.runner.run import run
 from tests.faults import TINY as TINY
 
 

@@ -1,6 +1,7 @@
 """The terms of the image alone: total variation, edges of the content image, and range."""
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
@@ -10,6 +11,20 @@ from nst_exp.config.schema import TVKind
 from nst_exp.core.targets import Features
 from nst_exp.core.terms import Term
 from nst_exp.utils.errors import ConfigError
+
+LossFunction = Callable[[Tensor], Tensor]  # of the image (1, 3, H, W) in 0..1, to a scalar
+
+
+class FunctionTerm(Term):
+    """A loss that a caller defines, with its weight in it."""
+
+    def __init__(self, name: str, function: LossFunction) -> None:
+        super().__init__(name, 1.0)
+        self.function = function
+
+    def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
+        """Call the function with the image."""
+        return self.function(image), {}
 
 
 class VariationTerm(Term):

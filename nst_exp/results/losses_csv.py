@@ -15,14 +15,15 @@ _HEADER = ",".join(COLUMNS)
 Row = tuple[float, ...]  # in the order of COLUMNS
 
 
-def start_losses(path: Path, done: int) -> None:
-    """Keep the rows up to step ``done``, or start a new file if it is 0.
+def start_losses(path: Path, done: int) -> list[Row]:
+    """Keep the rows up to step ``done`` and return them, or start a new file if it is 0.
 
     Raises:
         OutputError: If the file cannot be written.
     """
     kept = [row for row in read_losses(path) if row[0] <= done]
     write_text_atomically(path, "\n".join([_HEADER, *map(_line, kept)]) + "\n")
+    return kept
 
 
 def append_losses(path: Path, step: int, evaluations: int, losses: Mapping[str, float]) -> None:

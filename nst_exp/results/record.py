@@ -3,9 +3,11 @@
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -64,6 +66,7 @@ class Record:
     inputs: dict[str, dict[str, str]] | None = None
     weights: dict[str, Any] | None = None
     layers: dict[str, list[str]] | None = None
+    own_terms: list[str] | None = None  # names of loss terms that a caller added
     normalized: dict[str, Any] | None = None
     levels: list[dict[str, Any]] | None = None
     losses: dict[str, float] | None = None
@@ -113,3 +116,27 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a record or plan; an OutputError says why this is impossible."""
     write_text_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+class _WarningCollector(logging.Handler):
+    """Appends each warning to a list, once."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if line not in self.lines:
+            self.lines.append(line)
+
+
+@contextmanager
+def collected_warnings(lines: list[str]) -> Iterator[None]:
+    """Append the warnings of this package to ``lines``, each once."""
+    logger, collector = logging.getLogger("nst_exp"), _WarningCollector(lines)
+    logger.addHandler(collector)
+    try:
+        yield
+    finally:
+        logger.removeHandler(collector)

@@ -15,7 +15,7 @@ from nst_exp.config import schema as config
 from nst_exp.config.pyramid import Level
 from nst_exp.images.save import save_image
 from nst_exp.images.tensors import reduce, to_array
-from nst_exp.results.losses_csv import NAME, append_losses, start_losses
+from nst_exp.results.losses_csv import LOSSES, NAME, Row, append_losses, start_losses
 from nst_exp.runner.logger import SAVED_LOSSES
 from nst_exp.runner.module import StyleTransfer
 
@@ -100,6 +100,7 @@ class Recorder(Callback):
         """Drop what an interrupted run of so many steps recorded after its first ``done`` steps."""
         self.settings, self.steps = settings, steps
         self.writer = self.snapshots = self.losses = None
+        self.rows: list[Row] = []  # as in losses.csv
         if folder is None:
             return
         if settings.tensorboard:
@@ -109,7 +110,7 @@ class Recorder(Callback):
             self.snapshots.mkdir(exist_ok=True)
         if self.writer or self.snapshots:
             self.losses = folder / NAME
-            start_losses(self.losses, done)
+            self.rows = start_losses(self.losses, done)
         else:
             (folder / NAME).unlink(missing_ok=True)
 
@@ -121,6 +122,8 @@ class Recorder(Callback):
         step = self.level.first_step + trainer.global_step
         if step % self.settings.every == 0 and pl_module.losses:
             losses = pl_module.losses.as_floats()
+            named = (losses[name] for name in LOSSES)
+            self.rows.append((step, pl_module.evaluations, *named))
             if self.losses is not None:
                 append_losses(self.losses, step, pl_module.evaluations, losses)
             curves = {f"loss/{name}": value for name, value in losses.items()}

@@ -16,6 +16,7 @@ from nst_exp.config.styles import style_keys, style_shares
 from nst_exp.core.blocks import Tiling
 from nst_exp.core.color import LuminanceOnly, color_content, color_style, match_colors
 from nst_exp.core.encoder import map_shapes
+from nst_exp.core.image_terms import FunctionTerm, LossFunction
 from nst_exp.core.init_image import starting_image
 from nst_exp.core.objective import Objective, build_objective
 from nst_exp.core.optimizers import carries_state, carry_state
@@ -49,10 +50,12 @@ def build_module(
     device: torch.device,
     maps: RegionMaps | None = None,
     block: int | None = None,
+    terms: Mapping[str, LossFunction] | None = None,
 ) -> StyleTransfer:
     """Build the module of a level, which starts from the image of the level ``before``.
 
-    Feature maps are computed in blocks of side ``block``, if it is given.
+    Feature maps are computed in blocks of side ``block``, if it is given. ``terms`` are added to
+    the objective.
 
     Raises:
         ConfigError: If an image is too small for the network.
@@ -64,6 +67,8 @@ def build_module(
     objective = _build_objective(
         config, network, content, alpha, styles, maps, block, device, dtype
     )
+    for name, function in (terms or {}).items():
+        objective.terms.append(FunctionTerm(name, function))
     for term in cast(Iterable[Term], objective.terms):
         term.weight *= level.settings.factors.get(term.name, 1.0)
     if config.color is ColorMode.transfer:

@@ -97,8 +97,8 @@ class Checkpoints(Callback):
             self.save(trainer)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Write a checkpoint if it is due, and stop if a signal has come."""
-        stopped = self.request.signal is not None
+        """Write a checkpoint if it is due, and stop if that is requested."""
+        stopped = self.request.stops
         if stopped or time.monotonic() - self.saved >= self.pause:
             self.save(trainer)
         if stopped:

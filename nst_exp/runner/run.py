@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +24,14 @@ from nst_exp.images import LoadedImage, load_image
 from nst_exp.images.save import quantize
 from nst_exp.images.tensors import to_array, to_tensor
 from nst_exp.results.lock import folder_lock
-from nst_exp.results.record import RECORD, Record, compute_fingerprint, write_json
+from nst_exp.results.losses_csv import NAME, read_losses
+from nst_exp.results.record import (
+    RECORD,
+    Record,
+    collected_warnings,
+    compute_fingerprint,
+    write_json,
+)
 from nst_exp.results.run_folder import check_compatible, open_folder
 from nst_exp.runner.callbacks import Progress, Recorder
 from nst_exp.runner.convergence import select_final_image
@@ -35,7 +42,9 @@ from nst_exp.runner.logger import log_settings
 from nst_exp.runner.memory import check_size
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network, make_network
+from nst_exp.runner.observer import Extras, Observer
 from nst_exp.runner.regions import RegionMaps, read_regions, save_preview
+from nst_exp.runner.result import Result, make_previews
 from nst_exp.runner.resume import CHECKPOINT, Checkpoints, ResumePoint, Stopped, read_checkpoint
 from nst_exp.runner.save_image import save_run_image
 from nst_exp.runner.stopping import early_end, same_command
@@ -53,17 +62,6 @@ from nst_exp.utils.signals import StopRequest, stop_requests
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a run made."""
-
-    image: Image.Image
-    losses: dict[str, float]  # of the saved image; all but "total" without alpha, beta, TV weight
-    record: dict[str, Any]  # as in result.json
-    folder: Path | None
-    path: Path | None  # of the image
-
-
 def run(
     config: Config,
     folder: Path | None = None,
@@ -71,6 +69,7 @@ def run(
     handle_signals: bool = False,
     lock_timeout: float = 0.0,
     overrides: Sequence[str] = (),
+    extras: Extras | None = None,
 ) -> Result:
     """Do one run.
 
@@ -80,44 +79,30 @@ def run(
     Args:
         config: What to do; it is not changed.
         folder: Where everything is written; nothing is if None.
-        handle_signals: Whether signals end the run after the current step.
+        handle_signals: Whether every signal ends the run after the current step, or only Ctrl-C.
         lock_timeout: Seconds to wait for another process that is at work in the folder.
         overrides: Those of the command line, for the record.
+        extras: What a caller in Python adds.
 
     Raises:
         ConfigError: If an input or the folder cannot be used, or memory runs out.
         WeightsError: If the network's weights are not available.
         OutputError: If nothing can be written.
         NumericalError: If the optimization diverged in spite of restarts.
-        Interrupted: If ``handle_signals`` is set and a signal came.
+        Interrupted: If a signal came, or the callback returned False.
     """
     record = Record(folder, config, overrides=list(overrides))
-    collector = _WarningCollector(record.warnings)
     with ExitStack() as stack:
         stack.enter_context(quiet_libraries())
         check_device(config.trainer)
         stack.enter_context(default_torch(config.trainer.threads))
         request = stack.enter_context(stop_requests(handle_signals))
-        logging.getLogger("nst_exp").addHandler(collector)
-        stack.callback(logging.getLogger("nst_exp").removeHandler, collector)
-        current = _Run(record, request)
+        stack.enter_context(collected_warnings(record.warnings))
+        current = _Run(record, request, extras or Extras())
         with early_end(record, request, current.best_image):
             if folder is not None:
                 stack.enter_context(folder_lock(folder, lock_timeout))
             return current.execute()
-
-
-class _WarningCollector(logging.Handler):
-    """Appends each warning to a list, once."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__(logging.WARNING)
-        self.lines = lines
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage()
-        if line not in self.lines:
-            self.lines.append(line)
 
 
 class _Run:
@@ -129,8 +114,8 @@ class _Run:
     progress: Progress
     recorder: Recorder
 
-    def __init__(self, record: Record, request: StopRequest) -> None:
-        self.record, self.request = record, request
+    def __init__(self, record: Record, request: StopRequest, extras: Extras) -> None:
+        self.record, self.request, self.extras = record, request, extras
         self.config, self.folder = record.config, record.folder
         self.steps = total_steps(record.config)
         self.checkpoint = None if record.folder is None else record.folder / CHECKPOINT
@@ -166,7 +151,10 @@ class _Run:
         if self.final is not None or module is None:
             return self.final
         begun = module.best_total < math.inf or module.level > 0
-        return self._with_alpha(self._colored(module.best_image())) if begun else None
+        return self._finished(module.best_image()) if begun else None
+
+    def _finished(self, image: Tensor) -> Tensor:
+        return self._with_alpha(self._colored(image))
 
     def _colored(self, image: Tensor) -> Tensor:
         """Return an image in the colors that the config asks for after the optimization."""
@@ -184,7 +172,7 @@ class _Run:
     def _open_folder(self) -> dict[str, Any]:
         """Begin the record; return that of an earlier run with the same settings, or {}."""
         config, folder, inputs = self.config, self.folder, self.inputs
-        hashes = [image.sha256 for image in inputs.loaded.values()]
+        hashes = [image.sha256 for image in inputs.loaded.values()] + sorted(self.extras.terms)
         fingerprint = compute_fingerprint(config, hashes)
         earlier: dict[str, Any] = {}
         if folder is not None:
@@ -203,6 +191,7 @@ class _Run:
         self.record.substituted += filter(None, substituted)
         self.record.fingerprint, self.record.inputs = fingerprint, inputs.as_record()
         self.record.normalized = earlier.get("normalized")  # a resumed run has to agree with it
+        self.record.own_terms = sorted(self.extras.terms) or None
         self.record.save("running")  # first of all: the folder's other files belong to this run
         if folder is not None:
             inputs.save(folder, self.record.inputs)
@@ -229,7 +218,9 @@ class _Run:
         result = self._read_result(path)
         if result.alpha is not None:
             result.image.putalpha(result.alpha)
-        return Result(result.image, record["losses"], record, self.folder, path)
+        rows = read_losses(self.folder / NAME)
+        previews = make_previews(self.inputs.loaded)
+        return Result(result.image, record["losses"], record, self.folder, path, rows, previews)
 
     def _read_result(self, path: Path) -> LoadedImage:
         background = self.config.background
@@ -269,7 +260,8 @@ class _Run:
             at_start=level.index > 0 and not resumed,
         )
         # The checkpoint comes last: the step is recorded.
-        callbacks = [self.recorder, self.progress, checkpoints]
+        observer = Observer(self.extras, level, self.steps, self.request, self._finished)
+        callbacks = [self.recorder, self.progress, observer, checkpoints]
         trainer = make_trainer(config.trainer, level.steps, callbacks)
         device = trainer.strategy.root_device
         # Free memory may have changed; other blocks would give other last digits.
@@ -277,7 +269,15 @@ class _Run:
             point.block if point else level_block(level, config, self.inputs, self.network, device)
         )
         module = build_module(
-            level, config, self.inputs, self.network, self.module, device, self.regions, block
+            level,
+            config,
+            self.inputs,
+            self.network,
+            self.module,
+            device,
+            self.regions,
+            block,
+            self.extras.terms,
         )
         self.module = module
         if level.index == 0 and not resumed:
@@ -297,14 +297,20 @@ class _Run:
 
     def _stop(self, module: StyleTransfer, step: int) -> NoReturn:
         """End the run after a step: its checkpoint is written, save its image and the record."""
-        image = self._colored(module.result_image())
-        path = save_run_image(self._with_alpha(image), self.record)
+        image = self._finished(module.result_image())
+        path = save_run_image(image, self.record)
         self.record.step, self.record.seconds = step, round(self._seconds(), 3)
         self.record.save("interrupted")
         message = f"stopped after step {step} of {self.steps}"
         if path is not None:
             message += f"; the image so far is {path}; {same_command(self.record)} resumes it"
-        raise Interrupted(message, self.request.signal or 0)
+        losses = module.losses.as_floats() if module.losses else {}
+        result = self._result(Image.fromarray(quantize(to_array(image))), losses, path)
+        raise Interrupted(message, self.request.signal or 0, result)
+
+    def _result(self, image: Image.Image, losses: dict[str, float], path: Path | None) -> Result:
+        previews, rows = make_previews(self.inputs.loaded), self.recorder.rows
+        return Result(image, losses, self.record.as_dict(), self.folder, path, rows, previews)
 
     def _finish(self, module: StyleTransfer, image: Tensor, losses: dict[str, float]) -> Result:
         """Save the image, evaluate it, and write "done" when everything else is there."""
@@ -338,4 +344,4 @@ class _Run:
         record.save("done")
         if self.checkpoint is not None:
             self.checkpoint.unlink(missing_ok=True)
-        return Result(pixels, losses, record.as_dict(), self.folder, path)
+        return self._result(pixels, losses, path)

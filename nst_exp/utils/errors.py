@@ -5,6 +5,7 @@ exception is a bug (exit code 1).
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 
 class NstError(Exception):
@@ -42,10 +43,16 @@ class OutputError(NstError):
 
 
 class Interrupted(NstError):
-    """The run was stopped by a signal; exit code 130 after Ctrl-C, 143 after SIGTERM."""
+    """The run was stopped by a signal; exit code 130 after Ctrl-C, 143 after SIGTERM.
 
-    def __init__(self, message: str, signal: int) -> None:
+    Attributes:
+        signal: Its number; 0 if the caller of the run stopped it.
+        result: The ``Result`` so far, if there is an image.
+    """
+
+    def __init__(self, message: str, signal: int, result: Any = None) -> None:
         super().__init__(message)
+        self.signal, self.result = signal, result
         self.exit_code = 128 + signal  # as shells report it
 
 

@@ -6,6 +6,7 @@ can be saved. At any other time, and for a second signal, ``SignalReceived`` is 
 
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -41,8 +42,14 @@ class StopRequest:
 
     def __init__(self, previous: dict[int, Any]) -> None:
         self.signal: int | None = None
-        self.stepping = False  # the run makes steps, and checks ``signal`` after each
+        self.by_caller = False  # a stop that no signal requested
+        self.stepping = False  # the run makes steps, and checks ``stops`` after each
         self._previous = previous  # signal -> handler
+
+    @property
+    def stops(self) -> bool:
+        """Whether the run is to end after the current step."""
+        return self.by_caller or self.signal is not None
 
     def step(self) -> None:
         """Begin to make steps; Lightning has set its own handlers, which are replaced again."""
@@ -71,9 +78,13 @@ def stop_at_once() -> Iterator[None]:
 
 
 @contextmanager
-def stop_requests(enabled: bool) -> Iterator[StopRequest]:
-    """Handle signals as a request while steps are made, and raise ``SignalReceived`` otherwise."""
-    numbers = _handled() if enabled else []
+def stop_requests(every_signal: bool) -> Iterator[StopRequest]:
+    """Handle signals as a request while steps are made, and raise ``SignalReceived`` otherwise.
+
+    Without ``every_signal`` only Ctrl-C is handled, and only where Python would raise
+    KeyboardInterrupt for it.
+    """
+    numbers = _handled() if every_signal else _interruption()
     request = StopRequest({number: signal.getsignal(number) for number in numbers})
     with _handler(numbers, request.handle):
         yield request
@@ -83,6 +94,12 @@ def _handled() -> list[int]:
     """Return the signals that end a run, without those ignored by nohup or a shell's ``&``."""
     ending = [n for n in _ENDING if signal.getsignal(n) not in (signal.SIG_IGN, None)]
     return ending + [n for n in _WARNING if _ends_process(signal.getsignal(n))]
+
+
+def _interruption() -> list[int]:
+    in_main = threading.current_thread() is threading.main_thread()
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return [signal.SIGINT] if in_main and usual else []
 
 
 @contextmanager

@@ -231,7 +231,7 @@ def test_fork_during_a_call_of_another_thread_is_refused() -> None:
     holds, ends = threading.Event(), threading.Event()
 
     def call() -> None:
-        with api._alone():
+        with api.alone():
             holds.set()
             ends.wait()
 

@@ -12,7 +12,7 @@ from nst_exp.config.pyramid import Level
 from nst_exp.results.losses_csv import read_losses
 from nst_exp.runner.callbacks import Progress
 from nst_exp.runner.logger import hyperparameters
-from nst_exp.runner.run import Result
+from nst_exp.runner.result import Result
 from nst_exp.utils.errors import Interrupted
 
 

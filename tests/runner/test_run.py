@@ -17,7 +17,8 @@ from nst_exp.core.objective import build_objective
 from nst_exp.core.targets import whole_image
 from nst_exp.images import read_metadata
 from nst_exp.runner.inputs import load_inputs
-from nst_exp.runner.run import Result, run
+from nst_exp.runner.result import Result
+from nst_exp.runner.run import run
 from nst_exp.utils.errors import ConfigError
 
 DEEP = ["image=out.tif", "bit_depth=16", "beta=100"]

@@ -15,8 +15,9 @@ from helpers_run import TINY, pixels, tiny_run
 from nst_exp.app.api import make_config
 from nst_exp.runner import callbacks, run as run_module, save_image
 from nst_exp.runner.callbacks import Recorder
+from nst_exp.runner.result import Result
 from nst_exp.runner.resume import AtomicCheckpointIO, Checkpoints
-from nst_exp.runner.run import Result, run
+from nst_exp.runner.run import run
 from nst_exp.utils.errors import Interrupted, NumericalError, OutputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)

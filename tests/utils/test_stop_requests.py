@@ -73,7 +73,8 @@ def test_handlers_are_restored(enabled: bool) -> None:
     with stop_at_once(), stop_requests(enabled) as request:
         inside = [signal.getsignal(number) for number in ALL]
         request.step()
-    assert (inside[0] == before[0]) is not enabled  # SIGINT
+    assert inside[0] == request.handle  # SIGINT
+    assert (inside[1] == request.handle) is enabled
     assert [signal.getsignal(number) for number in ALL] == before
 
 
