@@ -11,6 +11,10 @@ def run() -> None:
             from nst_exp.app.help import print_help
 
             return print_help()
+        if "--version" in sys.argv[1:]:
+            from nst_exp.results.record import versions
+
+            return print(f"nst_exp {versions()['nst-exp']}")
         from nst_exp.app.main import main
     except KeyboardInterrupt:
         sys.exit(130)

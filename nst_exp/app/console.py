@@ -2,11 +2,16 @@
 
 import logging
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
+from nst_exp.config.pyramid import total_steps
+from nst_exp.config.schema import Config
+from nst_exp.images.size import Size, content_size
+from nst_exp.images.validate import UNKNOWN, own_sizes
 from nst_exp.utils.errors import Interrupted, NstError
 from nst_exp.utils.signals import reraise_interruption
 
@@ -42,6 +47,34 @@ def fail(error: NstError) -> int:
     for problem in getattr(error, "problems", [str(error)]):
         log.error(problem)
     return error.exit_code
+
+
+def log_start(config: Config, varied: Collection[str] = ()) -> None:
+    """Log what a run is about to do, or each job of a sweep; torch is not needed for it.
+
+    Args:
+        config: Of the run, or of a job of the sweep.
+        varied: Keys that vary in the sweep; their values are left out.
+    """
+    content, styles = own_sizes(config)
+    images = [("content", config.content, content)]
+    images += [("style", *style) for style in zip(config.style, styles, strict=True)]
+    for key, value, size in images:
+        if key not in varied:
+            log.info(f"{key:<8} {value}" + (f", {_x(size)} pixels" if size != UNKNOWN else ""))
+    known = content != UNKNOWN and "content" not in varied
+    side = _x(content_size(config, content, config.size)) if known else config.size
+    steps = total_steps(config)
+    result = {
+        "size": f"{side} pixels",
+        "steps": f"{steps} steps" if steps != 1 else "1 step",
+        "backbone": f"network {config.backbone.name}",
+    }
+    log.info("result   " + ", ".join(text for key, text in result.items() if key not in varied))
+
+
+def _x(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def display_path(path: Path) -> Path:

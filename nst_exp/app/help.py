@@ -13,15 +13,16 @@ nst_exp: neural style transfer by optimization, driven by configs.
 
 Usage: python -m nst_exp [KEY=VALUE ...]
 
-  python -m nst_exp                                    the packaged images
-  python -m nst_exp content=cat.jpg style=wave.jpg     your own images
-  python -m nst_exp size=512 steps=300 beta=20         larger, longer, more style
-  python -m nst_exp init=noise seed=1                  from noise
-  python -m nst_exp resolution=pyramid size=512        coarse to fine
-  python -m nst_exp -m beta=0.5,5,50                   a sweep: one run for each value
-  python -m nst_exp from_image=old.png beta=20         as the run that made old.png, but ...
-  python -m nst_exp --cfg job                          print every key and its value
-  tensorboard --logdir outputs                         losses and images over time
+  python -m nst_exp                                 the packaged images
+  python -m nst_exp content=cat.jpg style=wave.jpg  your own images
+  python -m nst_exp size=512 steps=300 beta=20      larger, longer, more style
+  python -m nst_exp init=noise seed=1               from noise
+  python -m nst_exp resolution=pyramid size=512     coarse to fine
+  python -m nst_exp -m beta=0.5,5,50                a sweep: a run per value
+  python -m nst_exp from_image=old.png beta=20      as old.png, with more style
+  python -m nst_exp --cfg job                       print all keys and values
+  python -m nst_exp --version
+  tensorboard --logdir outputs                      losses and images over time
 """
 
 
@@ -47,4 +48,4 @@ def help_text() -> str:
 
 
 def _entry(name: str, text: str) -> str:
-    return textwrap.fill(f"  {name:<15} {text}", 98, subsequent_indent=" " * 18)
+    return textwrap.fill(f"  {name:<15} {text}", 79, subsequent_indent=" " * 18)

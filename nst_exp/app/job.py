@@ -20,7 +20,8 @@ from nst_exp.config.schema import Config
 from nst_exp.results.lock import FolderLocked
 from nst_exp.results.run_folder import record_failure
 from nst_exp.runner.validate import validate
-from nst_exp.utils.errors import NstError
+from nst_exp.utils.errors import Interrupted, NstError
+from nst_exp.utils.progress import waiting
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,9 @@ def _sweep_job(
         record = _run(config, folder, overrides, LOCK_TIMEOUT)
         return objectives(hydra.sweeper, record, config.logging.metrics)
     except NstError as error:
-        failure = JobFailure(fail(error))
+        # Of the jobs that a signal ends, the sweep says what to do.
+        silent = isinstance(error, Interrupted) and not is_a(hydra.launcher, "SlurmLauncher")
+        failure = JobFailure(error.exit_code if silent else fail(error))
         # A locked folder has the record of the process that works there.
         if failure.exit_code <= 128 and not isinstance(error, FolderLocked):
             record_failure(folder, config, error, overrides)
@@ -85,8 +88,9 @@ def _sweep_job(
 
 
 def _run(config: Config, folder: Path, overrides: list[str], timeout: float) -> dict[str, Any]:
-    from nst_exp.runner.memory import keep_freed_memory
-    from nst_exp.runner.run import run  # imports torch
+    with waiting("loading PyTorch", config.logging.progress):
+        from nst_exp.runner.memory import keep_freed_memory
+        from nst_exp.runner.run import run
 
     keep_freed_memory()
     signals = threading.current_thread() is threading.main_thread()

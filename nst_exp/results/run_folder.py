@@ -20,8 +20,9 @@ from nst_exp.results.record import (
 )
 from nst_exp.utils.errors import ConfigError
 
-# By every run, apart from images; the record is removed last.
-_WRITTEN = ("events.out.tfevents.*", "snapshots/step_*.png", "losses.csv", "last.ckpt", RECORD)
+LATEST = "latest.png"  # the image so far
+# By every run, apart from its result; the record is removed last.
+_WRITTEN = ("events.out.tfevents.*", "snapshots/step_*.png", "losses.csv", "last.ckpt", LATEST)
 
 _SHOWN = 4  # differences in a message
 
@@ -149,7 +150,7 @@ def open_folder(folder: Path, config: Config, hashes: Sequence[str]) -> dict[str
     replaced = read_run_folder(folder)
     if earlier or not replaced.record:
         return earlier
-    written = [path for pattern in _WRITTEN for path in folder.glob(pattern)]
+    written = [path for pattern in (*_WRITTEN, RECORD) for path in folder.glob(pattern)]
     for path in (replaced.image, *map(replaced.saved_input, SAVED_INPUTS), *written):
         if path is not None:
             path.unlink(missing_ok=True)

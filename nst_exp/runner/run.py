@@ -33,7 +33,7 @@ from nst_exp.results.record import (
     write_json,
 )
 from nst_exp.results.run_folder import check_compatible, open_folder
-from nst_exp.runner.callbacks import Progress, Recorder
+from nst_exp.runner.callbacks import Recorder
 from nst_exp.runner.convergence import select_final_image
 from nst_exp.runner.evaluate import evaluate
 from nst_exp.runner.inputs import Inputs, load_inputs
@@ -43,6 +43,7 @@ from nst_exp.runner.memory import check_size
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network, make_network
 from nst_exp.runner.observer import Extras, Observer
+from nst_exp.runner.progress import Progress
 from nst_exp.runner.regions import RegionMaps, read_regions, save_preview
 from nst_exp.runner.result import Result, make_previews
 from nst_exp.runner.resume import CHECKPOINT, Checkpoints, ResumePoint, Stopped, read_checkpoint
@@ -139,11 +140,11 @@ class _Run:
         self._prepare(levels, point)
         if self.regions is not None and self.folder is not None:
             save_preview(self.regions, self.inputs, self.folder)
-        with self.progress.bar:
+        with self.progress.shown():
             for level in levels[point.level if point else 0 :]:
                 module = self._fit(level, point if point and level.index == point.level else None)
                 image, losses = select_final_image(module, level, config)
-        return self._finish(module, self._colored(image), losses)
+            return self._finish(module, self._colored(image), losses)
 
     def best_image(self) -> Tensor | None:
         """Return the image to save if the run ends early; None before the first evaluation."""

@@ -64,6 +64,17 @@ def memory_device(settings: TrainerConfig) -> torch.device:
     return torch.device("cuda", settings.device) if _on_cuda(settings) else torch.device("cpu")
 
 
+def describe_device(settings: TrainerConfig) -> str:
+    """Describe the device of a run, such as "cpu, 8 threads"."""
+    device = memory_device(settings)
+    if device.type == "cuda":
+        return f"{device}, {torch.cuda.get_device_name(device)}"
+    if settings.accelerator != "cpu" and torch.backends.mps.is_available():
+        return "mps"
+    threads = settings.threads or torch.get_num_threads()
+    return f"cpu, {threads} thread{'s' if threads > 1 else ''}"
+
+
 def _on_cuda(settings: TrainerConfig) -> bool:
     return settings.accelerator != "cpu" and torch.cuda.is_available()
 

@@ -12,6 +12,7 @@ from helpers_run import TINY, command_line, environment, pixels
 
 from nst_exp.app.help import help_text
 from nst_exp.config.presets import groups
+from nst_exp.results.record import versions
 
 
 def test_help_names_every_group_and_imports_neither_hydra_nor_torch(tmp_path: Path) -> None:
@@ -25,6 +26,13 @@ def test_help_names_every_group_and_imports_neither_hydra_nor_torch(tmp_path: Pa
     assert " torch\n" not in done.stderr
     assert " hydra\n" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+    assert max(map(len, done.stdout.splitlines())) < 80
+
+
+def test_version(tmp_path: Path) -> None:
+    done = command_line(tmp_path, "--version", PYTHONPROFILEIMPORTTIME="1")
+    assert done.stdout == f"nst_exp {versions()['nst-exp']}\n"
+    assert " hydra\n" not in done.stderr
 
 
 def test_every_problem_with_values_is_shown_and_nothing_is_left(run_here, tmp_path: Path) -> None:
@@ -44,7 +52,15 @@ def test_good_run(run_here, tmp_path: Path) -> None:
     code, out, err = run_here(*TINY, "out=made/here")
     assert (code, err) == (0, "")
     folder = tmp_path / "made" / "here"
-    assert out.splitlines()[-1] == "result: made/here/image.png"
+    lines = out.splitlines()
+    assert lines[:4] == [
+        "content  chelsea, 451x300 pixels",
+        "style    starry_night, 640x505 pixels",
+        "result   48x32 pixels, 5 steps, network squeezenet1_1",
+        "watch    made/here/latest.png",
+    ]
+    assert lines[4].startswith("device   ")
+    assert lines[-1] == "result: made/here/image.png"
     assert pixels(folder / "image.png").shape == (32, 48, 3)
     record = json.loads((folder / "result.json").read_text())
     assert (record["status"], record["config"]["out"]) == ("done", "made/here")
@@ -166,7 +182,7 @@ def test_signal_stops_and_the_same_command_goes_on(
 
     resumed, out, _ = run_here(*settings, "out=o")
     assert resumed == 0
-    assert out.splitlines()[0] == f"resuming after step {record['step']} of 200"
+    assert f"resuming after step {record['step']} of 200\n" in out
     assert run_here(*settings, "logging=none", "out=whole")[0] == 0
     assert (pixels(tmp_path / "o/image.png") == pixels(tmp_path / "whole/image.png")).all()
     one, other = (

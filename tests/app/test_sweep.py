@@ -42,7 +42,12 @@ def test_jobs_are_named_after_what_varies_and_reported(run_here, tmp_path: Path)
     ]
     assert [record["config"]["beta"] for record in found.values()] == [1.0, 1.0, 2.0, 2.0]
     lines = out.splitlines()
-    assert lines[0] == "4 jobs: s"
+    assert lines[:4] == [
+        "4 jobs: s",
+        "content  chelsea, 451x300 pixels",
+        "style    starry_night, 640x505 pixels",
+        "result   32x21 pixels, 1 step, network squeezenet1_1",
+    ]
     assert [line.partition(";")[0] for line in lines if line.startswith("job ")] == [
         f"job {number} of 4" for number in (1, 2, 3, 4)
     ]
@@ -134,7 +139,7 @@ def test_sizes_and_layers_of_all_jobs_are_checked_before_the_first(
 def test_a_sweep_is_skipped_extended_and_refused(run_here, tmp_path: Path) -> None:
     assert run_here(*GRID, "beta=1,2")[0] == 0
     first = records(tmp_path / "s")
-    assert run_here(*GRID, "beta=1,2")[1].splitlines()[0] == "2 jobs, 2 of them done already: s"
+    assert "2 of 2 jobs are done already\n" in run_here(*GRID, "beta=1,2")[1]
     assert records(tmp_path / "s") == first
     # With another grid, what exists keeps its folder, in another order and with a second key.
     assert run_here(*GRID, "beta=3,2", "seed=0,1")[0] == 0
@@ -200,7 +205,7 @@ def test_bug_in_a_job_leaves_its_traceback_there(
     code, _, err = run_here(*GRID, "seed=0,1")
     assert code == 1
     assert err.count("error: ZeroDivisionError: division by zero") == 2
-    assert "error: none of the jobs done, 2 failed; the same command with out=s" in err
+    assert "error: 0 of 2 jobs done, 2 failed; the same command with out=s" in err
     assert "Traceback" not in err
     for job in ("000_seed=0", "001_seed=1"):
         assert "Traceback" in (tmp_path / "s" / job / "nst_exp.log").read_text()
@@ -231,7 +236,10 @@ def test_termination_ends_the_sweep_with_its_code(
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
-    assert "the same command with out=s does what is left" in err
+    assert [line for line in err.splitlines() if "the same command" in line] == [
+        "error: 0 of 2 jobs done, 1 interrupted, 1 not started; the same command with out=s does "
+        "what is left"
+    ]
     assert "Traceback" not in err
     assert list(records(tmp_path / "s")) == ["000_beta=1"]
     assert records(tmp_path / "s")["000_beta=1"]["status"] == "interrupted"

@@ -57,7 +57,8 @@ def inject(scale: float, folder: Path) -> Outcome:
 def _wrong(command: Command, place: Path, wanted: Results) -> list[str]:
     """Return what is wrong with a whole sweep."""
     found = results_of(place)
-    problems = command.wrong(1, f"{DONE} jobs done, {FAILED} failed") + damaged(place)
+    counts = f"{DONE} of {DONE + FAILED} jobs done, {FAILED} failed"
+    problems = command.wrong(1, counts) + damaged(place)
     states = Counter(result["status"] for result in found.values())
     if states != {"done": DONE, "failed": FAILED}:
         problems.append(f"jobs {dict(states)}")

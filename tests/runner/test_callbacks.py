@@ -8,9 +8,7 @@ from helpers_run import TINY, pixels, stop_at, tiny_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nst_exp.app.api import make_config
-from nst_exp.config.pyramid import Level
 from nst_exp.results.losses_csv import read_losses
-from nst_exp.runner.callbacks import Progress
 from nst_exp.runner.logger import hyperparameters
 from nst_exp.runner.result import Result
 from nst_exp.utils.errors import Interrupted
@@ -129,6 +127,8 @@ def test_resumed_run_has_no_step_twice(
         stop_at(patch, level=0, step=3)
         with pytest.raises(Interrupted):
             tiny_run(tmp_path, *settings)
+    snapshot = (tmp_path / "snapshots/step_000003.png").read_bytes()
+    assert (tmp_path / "latest.png").read_bytes() == snapshot
     before = read_losses(tmp_path / "losses.csv")
     if killed:
         (tmp_path / "last.ckpt").unlink()
@@ -140,13 +140,4 @@ def test_resumed_run_has_no_step_twice(
     assert rows[:3] == before
     assert rows[3][2:] != (1, 1, 1, 1)
     assert image_steps(tmp_path) == list(range(9))
-
-
-def test_progress_counts_pixels_times_steps(capsys: pytest.CaptureFixture[str]) -> None:
-    bar = Progress([Level(0, 32, 4, 0), Level(1, 64, 2, 4)], [1000, 4000], done=0, enabled=False)
-    assert [bar.work(step) for step in (0, 4, 5, 6)] == [0, 4000, 8000, 12000]
-    tiny_run(None, "logging.progress=true")
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.strip().startswith("100%")
-    assert " 5/5 [" in last
-    assert "content" in last
+    assert not (tmp_path / "latest.png").exists()

@@ -17,7 +17,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from nst_exp.app.compose import COMPOSITION_ERRORS, to_config
-from nst_exp.app.console import display_path, fail
+from nst_exp.app.console import display_path, fail, log_start
 from nst_exp.app.hydra_options import check_folders
 from nst_exp.app.job import JobFailure, write_figures_of
 from nst_exp.app.messages import describe_error
@@ -27,10 +27,11 @@ from nst_exp.app.sweep.progress import SweepProgress
 from nst_exp.images import input_hashes
 from nst_exp.results.lock import LOCK, check_free, folder_lock
 from nst_exp.results.record import read_record
-from nst_exp.results.run_folder import check_compatible, find_run_folders
+from nst_exp.results.run_folder import LATEST, check_compatible, find_run_folders
 from nst_exp.results.sweep_plan import SweepPlan, add_finished_jobs, values_of
 from nst_exp.runner.validate import validate, validate_here
 from nst_exp.utils.errors import ConfigError, NstError
+from nst_exp.utils.progress import waiting
 from nst_exp.utils.signals import reraise_interruption
 
 log = logging.getLogger(__name__)
@@ -79,8 +80,17 @@ class ValidateConfig(Callback):
             hashes = input_hashes(typed)
             check_free(folder)
             earlier = check_compatible(folder, typed, hashes)
-        if earlier.get("status") != "done":
+        if earlier.get("status") == "done":
+            return
+        log_start(typed)
+        place = display_path(folder)
+        watched = typed.logging.image_every
+        log.info(f"watch    {place / LATEST}" if watched else f"folder   {place}")
+        with waiting("loading PyTorch", typed.logging.progress):
             validate_here(typed)
+            from nst_exp.runner.trainer import describe_device
+
+        log.info(f"device   {describe_device(typed.trainer)}")
 
 
 class SweepSession(Callback):
@@ -104,7 +114,8 @@ class SweepSession(Callback):
         fresh = [path for path in (folder, *folder.parents) if not path.exists()]
         self.lock.enter_context(folder_lock(folder))
         try:
-            self.plan = plan_sweep(config)
+            with waiting("checking the jobs", config.logging.progress):
+                self.plan = plan_sweep(config)
         except BaseException:  # a sweep that is refused leaves no folder
             self.lock.close()
             with suppress(OSError):
@@ -113,15 +124,15 @@ class SweepSession(Callback):
                     path.rmdir()
             raise
         HydraConfig.instance().set_config(config)  # read if a launcher or sweeper breaks
-        total, folders = len(self.plan.jobs), self.plan.folders
-        done = sum(read_record(job).get("status") == "done" for job in folders)
-        jobs = f"{total} jobs" + (f", {done} of them done already" if done else "")
-        if not self.plan.jobs:
-            total = config.hydra.sweeper.get("n_trials")
-            jobs = f"a search of {total} jobs"
-        log.info(f"{jobs}: {display_path(folder)}")
+        jobs = self.plan.folders
+        if done := sum(read_record(job).get("status") == "done" for job in jobs):
+            log.info(f"{done} of {len(jobs)} jobs are done already")
         if is_a(config.hydra.launcher, "BasicLauncher"):
-            self.progress = SweepProgress(total, config.logging.progress)
+            from nst_exp.runner.trainer import describe_device
+
+            log.info(f"device   {describe_device(config.trainer)}")
+            total = len(jobs) or config.hydra.sweeper.get("n_trials")
+            self.progress = SweepProgress(total)
 
     @_exit_on_error()
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -153,17 +164,14 @@ class SweepSession(Callback):
     def _end(self, plan: SweepPlan, config: DictConfig, interrupted: bool = False) -> int:
         """Log what was done, write the report unless interrupted, and return the exit code."""
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # not the last job's file
-        if self.progress is not None:
-            self.progress.close()
         folder = display_path(plan.folder)
         jobs = plan.folders or find_run_folders(folder)
         states = Counter(str(read_record(job).get("status", "not started")) for job in jobs)
         done = states.pop("done", 0)
-        counts = [f"{done or 'none of the'} jobs done"]
-        counts += [f"{n} {state}" for state, n in states.items()]
-        if states or not done:
-            log.error(f"{', '.join(counts)}; the same command with out={folder} does what is left")
         report_sweep(folder, interrupted)
         write_figures_of([job for job in jobs if job.is_dir()], folder)
+        if states or not done:
+            counts = [f"{done} of {len(jobs)} jobs done", *(f"{states[s]} {s}" for s in states)]
+            log.error(f"{', '.join(counts)}; the same command with out={folder} does what is left")
         self.lock.close()
         return 1 if states or not done else 0

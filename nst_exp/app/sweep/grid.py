@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig
 
 from nst_exp.app.compose import COMPOSITION_ERRORS, to_config
+from nst_exp.app.console import display_path, log_start
 from nst_exp.app.messages import describe_error
 from nst_exp.app.overrides import keep_texts
 from nst_exp.app.sweep.launchers import is_a
@@ -32,6 +34,8 @@ from nst_exp.results.sweep_plan import (
 )
 from nst_exp.runner.validate import validate, validate_here
 from nst_exp.utils.errors import ConfigError, NstError
+
+log = logging.getLogger(__name__)
 
 
 def plan_sweep(config: DictConfig) -> SweepPlan:
@@ -70,7 +74,9 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
         grid = list(map(list, itertools.product(*_choices(overrides))))  # as the sweeper does
     else:
         prepare_search(sweeper, overrides)
-        _typed(config, [choices[0] for choices in _choices(overrides)])
+        first = _typed(config, [choices[0] for choices in _choices(overrides)])
+        log.info(f"a search of {sweeper.get('n_trials')} jobs: {display_path(folder)}")
+        log_start(first, varied)
     here = not is_a(config.hydra.launcher, "SlurmLauncher")  # a node may have other memory
     problems: dict[str, list[str]] = {}
     jobs: list[SweepJob] = []
@@ -78,6 +84,9 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
         values = values_of(job, varied)
         try:
             typed = _typed(config, job)
+            if job is grid[0]:
+                log.info(f"{len(grid)} jobs: {display_path(folder)}")
+                log_start(typed, varied)
             name = folders.choose(typed, values)
             if here and read_record(folder / name).get("status") != "done":
                 validate_here(typed)

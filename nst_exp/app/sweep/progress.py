@@ -1,9 +1,7 @@
-"""What a sweep shows: a line as each job begins, and one bar for all jobs."""
+"""What a sweep shows as each job begins."""
 
 import logging
-import sys
 import time
-from typing import Any
 
 from tqdm import tqdm
 
@@ -13,22 +11,10 @@ log = logging.getLogger(__name__)
 class SweepProgress:
     """Counts the jobs that this process runs one after the other."""
 
-    def __init__(self, total: int | None, show_bar: bool) -> None:
-        """Start the clock.
-
-        Args:
-            total: Number of jobs; None for a search without a limit.
-            show_bar: Show the bar if stderr is a terminal.
-        """
+    def __init__(self, total: int | None) -> None:
+        """Start the clock for so many jobs; None for a search without a limit."""
         self.total, self.started, self.finished = total, 0, 0
         self.start_time = time.monotonic()
-        self.bar: tqdm[Any] = tqdm(
-            total=total,
-            disable=not (show_bar and sys.stderr.isatty()),
-            unit="job",
-            dynamic_ncols=True,
-            bar_format="sweep {bar} {n}/{total} jobs [{elapsed} < {remaining}]",
-        )
 
     def start(self, values: str) -> None:
         """Log that the job with these values begins, and the time left."""
@@ -43,8 +29,3 @@ class SweepProgress:
     def finish(self) -> None:
         """Count a job as finished."""
         self.finished += 1
-        self.bar.update()
-
-    def close(self) -> None:
-        """Remove the bar."""
-        self.bar.close()
