@@ -11,8 +11,9 @@ from helpers_run import picture
 from nst_exp.app.api import make_config
 from nst_exp.app.main import main
 from nst_exp.app.overrides import check_arguments
-from nst_exp.results.record import Record
+from nst_exp.results.record import Record, compute_fingerprint
 from nst_exp.runner.validate import validate
+from nst_exp.utils.hashing import sha256_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -98,7 +99,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "page.jpg").write_text("<!doctype html><title>Not found</title>")
     (folder / "done").mkdir()
     config = make_config(["content=cat.jpg", "style=wave.jpg"])
-    Record(folder / "done", config, fingerprint="that of its settings").save("done")
+    hashes = [sha256_of(folder / name) for name in ("cat.jpg", "wave.jpg")]
+    fingerprint = compute_fingerprint(config, hashes)
+    Record(folder / "done", config, fingerprint=fingerprint).save("done")
     return folder
 
 

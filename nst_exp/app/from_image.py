@@ -17,7 +17,7 @@ from nst_exp.images import read_metadata
 from nst_exp.utils.errors import ConfigError
 
 # Where a result is written is decided by the new command.
-_NOT_REPEATED = ("out", "overwrite", "force", "fail_fast", "from_image")
+_NOT_REPEATED = ("out", "overwrite", "force", "fail_fast", "keep_checkpoint", "from_image")
 # Where presets of backbones may be put beside the groups themselves.
 _PACKAGES = ("", "reference", "backbone.fallback")
 

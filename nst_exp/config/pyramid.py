@@ -1,5 +1,6 @@
 """Levels of a run from coarse to fine: their sizes, steps and settings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from nst_exp.config.schema import LBFGS, ColorMode, Config, LevelSettings, Optimizer, Resolution
@@ -57,6 +58,16 @@ def levels_of(config: Config) -> list[Level]:
     if config.color is ColorMode.transfer:
         return [Level(0, config.size, 0, 0)]
     return levels
+
+
+def with_more_steps(levels: Sequence[Level], before: Sequence[int]) -> list[Level]:
+    """Give the levels the steps that they had ``before``, and the last one those that are new."""
+    last = sum(level.steps for level in levels) - sum(before[:-1])
+    parts = [*before[:-1], last]
+    return [
+        replace(level, steps=part, first_step=sum(parts[:index]))
+        for index, (level, part) in enumerate(zip(levels, parts, strict=True))
+    ]
 
 
 def _level_sizes(resolution: Resolution, size: int) -> list[int]:

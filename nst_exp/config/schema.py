@@ -288,6 +288,7 @@ class Config:
     keep_alpha: bool = key(False, "give the result the content's transparent parts")
     overwrite: bool = key(False, "start again in a folder that holds a finished run")
     force: bool = key(False, "try a size that needs more memory than there is")
+    keep_checkpoint: bool = key(False, "keep the optimizer's state, for more steps afterwards")
     fail_fast: bool = key(False, "stop a sweep at the first job that fails")
     backbone: Backbone = key(Backbone())
     reference: Backbone = key(Backbone(), "network for the metrics; keys as in `backbone`")

@@ -23,7 +23,7 @@ _PACKAGES = ("nst-exp", "torch", "torchvision", "pytorch-lightning", "hydra-core
 # Keys that do not change the image.
 KEYS_NOT_FINGERPRINTED = (
     *("out", "overwrite", "force", "fail_fast", "logging", "panel", "figure", "images"),
-    "stand_ins",
+    *("stand_ins", "keep_checkpoint", "pair"),
     "reference",  # measures the result
 )
 # A run that is a panel of a figure saves its inputs here, as it used them.

@@ -1,9 +1,9 @@
 """Folders of runs: what they hold, which one a run may use, and what is removed from it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from nst_exp.results.record import (
 )
 from nst_exp.utils.errors import ConfigError
 
+CHECKPOINT = "last.ckpt"
 LATEST = "latest.png"  # the image so far
 # By every run, apart from its result; the record is removed last.
-_WRITTEN = ("events.out.tfevents.*", "snapshots/step_*.png", "losses.csv", "last.ckpt", LATEST)
+_WRITTEN = ("events.out.tfevents.*", "snapshots/step_*.png", "losses.csv", CHECKPOINT, LATEST)
 
 _SHOWN = 4  # differences in a message
 
@@ -90,15 +91,23 @@ def check_compatible(folder: Path, config: Config, hashes: Sequence[str]) -> dic
         hashes: SHA-256 of the run's inputs, in the order of its record.
 
     Returns:
-        The record of the same run, which is resumed; empty for a fresh start.
+        The record of the same run, which is resumed, also with more steps; empty for a fresh start.
 
     Raises:
-        ConfigError: If the folder holds another run, or files and no run at all.
+        ConfigError: If the folder holds another run, files and no run at all, or a run that cannot
+            get more steps.
     """
     record = read_record(folder)
     if config.overwrite or (record.get("status") == "failed" and "fingerprint" not in record):
         return {}  # a run that failed so early left nothing but its record
-    if record.get("fingerprint") == compute_fingerprint(config, hashes):
+    if record.get("fingerprint") == _fingerprint(record, config, hashes):
+        longer = record.get("status") == "done" and not is_done(record, config)
+        if longer and not (folder / CHECKPOINT).is_file():
+            raise ConfigError(
+                f"steps={config.steps}: the run in out={folder} is done with "
+                f"steps={record['config']['steps']}, and its state, {CHECKPOINT}, is missing; give "
+                "another out=DIR, or overwrite=true to start again"
+            )
         return record
     if record:
         raise ConfigError(
@@ -117,11 +126,31 @@ def check_compatible(folder: Path, config: Config, hashes: Sequence[str]) -> dic
     return {}
 
 
+def is_done(record: Mapping[str, Any], config: Config) -> bool:
+    """Tell whether a recorded run is done, with all the steps that a config of it asks for."""
+    return record.get("status") == "done" and _fewer_steps(record, config) is None
+
+
+def _fewer_steps(record: Mapping[str, Any], config: Config) -> int | None:
+    """Return the steps of a recorded run if a config asks for more, else None."""
+    steps = (record.get("config") or {}).get("steps")
+    return steps if isinstance(steps, int) and steps < (config.steps or 0) else None
+
+
+def _fingerprint(record: Mapping[str, Any], config: Config, hashes: Sequence[str]) -> str:
+    """Compute the fingerprint that a recorded run has if the config is the same, or has more steps.
+
+    A checkpoint does not depend on the steps to come.
+    """
+    fewer = _fewer_steps(record, config)
+    return compute_fingerprint(config if fewer is None else replace(config, steps=fewer), hashes)
+
+
 def describe_differences(record: dict[str, Any], config: Config, hashes: Sequence[str]) -> str:
     """Describe how a recorded run differs from a config, such as ``steps=10 instead of 20``."""
-    configs = (record.get("config") or {}, config_as_dict(config))
     old, new = (
-        flat({k: v for k, v in c.items() if k not in KEYS_NOT_FINGERPRINTED}) for c in configs
+        _flat_entries({k: v for k, v in c.items() if k not in KEYS_NOT_FINGERPRINTED})
+        for c in (record.get("config") or {}, config_as_dict(config))
     )
     found = [
         f"{key}={format_value(old[key])} instead of {format_value(value)}"
@@ -137,8 +166,27 @@ def describe_differences(record: dict[str, Any], config: Config, hashes: Sequenc
         for key, name in named.items()
         if old.get(name) == new.get(name)
     ]
-    more = [f"{len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    return ", ".join([*found[:_SHOWN], *more]) or "other keys or another version of nst_exp"
+    if found:
+        return _listed(found)
+    added = [key for key in new if key not in old]
+    return "another version of nst_exp" + (f", which lacks {_listed(added)}" if added else "")
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = [f"{len(words) - _SHOWN} more"] if len(words) > _SHOWN else []
+    return ", ".join([*words[:_SHOWN], *more])
+
+
+def _flat_entries(settings: dict[str, Any]) -> dict[str, Any]:
+    """Flatten settings, also lists of them: ``resolution.levels[0].steps``."""
+    found: dict[str, Any] = {}
+    for key, value in flat(settings).items():
+        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            for index, entry in enumerate(value):
+                found |= flat(entry, f"{key}[{index}].")
+        else:
+            found[key] = value
+    return found
 
 
 def open_folder(folder: Path, config: Config, hashes: Sequence[str]) -> dict[str, Any]:

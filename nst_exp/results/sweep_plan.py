@@ -34,6 +34,7 @@ class SweepPlan:
     jobs: list[SweepJob]
     varied: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)  # arguments, for the reader's information
+    done: int = 0  # jobs that earlier commands have finished
 
     @property
     def folders(self) -> list[Path]:

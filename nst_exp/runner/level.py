@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from nst_exp.config.loss_layers import RGB, content_layers, layers_read, style_layers
-from nst_exp.config.pyramid import Level, optimizer_at, total_steps
+from nst_exp.config.pyramid import (
+    Level,
+    levels_of,
+    optimizer_at,
+    total_steps,
+    with_more_steps,
+)
 from nst_exp.config.schema import AUTO, LBFGS, ColorMode, Config, Details, Padding
 from nst_exp.config.styles import style_keys, style_shares
 from nst_exp.core.blocks import Tiling
@@ -96,6 +102,23 @@ def build_module(
             module.carried_state = carry_state(state, *content.shape[2:])
             module.loss_scale = before.loss_scale  # the unit of the gradients in that state
     return module
+
+
+def levels_to_do(config: Config, earlier: Mapping[str, Any]) -> list[Level]:
+    """Build the levels; those of a run that gets more steps than ``earlier`` stay as they are.
+
+    The steps that are new are made at the last level.
+    """
+    levels = levels_of(config)
+    before = [entry["steps"] for entry in earlier.get("levels") or []]
+    extended = with_more_steps(levels, before) if before else levels
+    if extended != levels:
+        log.warning(
+            "steps=%d: the levels before the last keep the steps that they had, so the last one "
+            "has %d; a run from the start would divide the steps over all levels",
+            *(sum(level.steps for level in levels), extended[-1].steps),
+        )
+    return extended
 
 
 def describe_levels(

@@ -1,6 +1,7 @@
 """Checkpoints: when they are written, and what an interrupted run is resumed from."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from nst_exp.utils.signals import StopRequest
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT = "last.ckpt"
+IMAGE_ONLY = {"image_only": True}  # as Lightning's storage_options
 LARGEST_SHARE = 0.05  # of a run's time, for checkpoints
 
 
@@ -37,17 +38,33 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        """Write to a temporary file beside ``path``, then rename it."""
+        """Write to a temporary file beside ``path``, then rename it.
+
+        Of a run that is done, with ``IMAGE_ONLY`` as options, no state of the optimizer is written.
+        """
+        if storage_options == IMAGE_ONLY:
+            checkpoint = _image_only(checkpoint)
         optimizers = checkpoint.get("optimizer_states", [])
         if self.gigabytes is not None and _bytes_of(optimizers) > 1e9 * self.gigabytes:
-            small = [optimizer | {"state": {}} for optimizer in optimizers]
-            checkpoint = checkpoint | {"optimizer_states": small}
+            checkpoint = _without_state(checkpoint)
             log.warning(
                 "trainer.checkpoint_gigabytes=%g: the optimizer's state is larger, so checkpoints "
                 "are without it, and a run that resumes starts the optimizer afresh",
                 self.gigabytes,
             )
         write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+
+
+def _without_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    small = [optimizer | {"state": {}} for optimizer in checkpoint["optimizer_states"]]
+    return checkpoint | {"optimizer_states": small}
+
+
+def _image_only(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the optimizer's state, and the best image with its totals."""
+    module = {k: v for k, v in checkpoint["style_transfer"].items() if k != "best_values"}
+    module |= dict.fromkeys(("best_total", "improved_total"), math.inf)
+    return _without_state(checkpoint) | {"style_transfer": module}
 
 
 def _bytes_of(value: Any) -> int:
@@ -72,14 +89,15 @@ class Checkpoints(Callback):
         request: StopRequest,
         state: Callable[[], dict[str, Any]],
         at_start: bool,
+        at_end: bool = False,
     ) -> None:
-        """Write to ``path``, unless it is None; before the first step as well if ``at_start``.
+        """Write to ``path``, unless it is None; also before and after all steps if asked for.
 
         ``state`` returns the run's fields of ResumePoint: numbers and strings, which torch loads
         with weights_only=True.
         """
         self.path, self.pause, self.request = path, 60.0 * minutes, request
-        self.state, self.at_start = state, at_start
+        self.state, self.at_start, self.at_end = state, at_start, at_end
         self.saved = time.monotonic()
 
     def save(self, trainer: pl.Trainer) -> None:
@@ -103,6 +121,11 @@ class Checkpoints(Callback):
             self.save(trainer)
         if stopped:
             raise Stopped
+
+    def on_train_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Write the state after the last step if asked for."""
+        if self.at_end:
+            self.save(trainer)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -141,6 +164,7 @@ def read_checkpoint(path: Path) -> ResumePoint | None:
     if point.step and not any(entry["state"] for entry in loaded["optimizer_states"]):
         log.warning(
             "the checkpoint is without the optimizer's state, so the optimizer starts afresh and "
-            "the result differs from that of an uninterrupted run"
+            "the result differs from that of an uninterrupted run; keep_checkpoint=true keeps the "
+            "state of a run that is done"
         )
     return point

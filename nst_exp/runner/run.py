@@ -32,12 +32,12 @@ from nst_exp.results.record import (
     compute_fingerprint,
     write_json,
 )
-from nst_exp.results.run_folder import check_compatible, open_folder
+from nst_exp.results.run_folder import CHECKPOINT, check_compatible, is_done, open_folder
 from nst_exp.runner.callbacks import Recorder
 from nst_exp.runner.convergence import select_final_image
 from nst_exp.runner.evaluate import evaluate
 from nst_exp.runner.inputs import Inputs, load_inputs
-from nst_exp.runner.level import build_module, describe_levels, level_block
+from nst_exp.runner.level import build_module, describe_levels, level_block, levels_to_do
 from nst_exp.runner.logger import log_settings
 from nst_exp.runner.memory import check_size
 from nst_exp.runner.module import StyleTransfer
@@ -46,7 +46,7 @@ from nst_exp.runner.observer import Extras, Observer
 from nst_exp.runner.progress import Progress
 from nst_exp.runner.regions import RegionMaps, read_regions, save_preview
 from nst_exp.runner.result import Result, make_previews
-from nst_exp.runner.resume import CHECKPOINT, Checkpoints, ResumePoint, Stopped, read_checkpoint
+from nst_exp.runner.resume import IMAGE_ONLY, Checkpoints, ResumePoint, Stopped, read_checkpoint
 from nst_exp.runner.save_image import save_run_image
 from nst_exp.runner.stopping import early_end, same_command
 from nst_exp.runner.trainer import (
@@ -132,11 +132,11 @@ class _Run:
         self.inputs = load_inputs(config)
         earlier = self._open_folder()
         self.regions = read_regions(config, self.inputs)
-        if earlier.get("status") == "done":
+        if is_done(earlier, config):
             return self._reopen(earlier)
         self.network = make_network(config, self.inputs, self.record)
         point = read_checkpoint(self.checkpoint) if self.checkpoint and earlier else None
-        levels = levels_of(config)
+        levels = levels_to_do(config, earlier if point else {})
         self._prepare(levels, point)
         if self.regions is not None and self.folder is not None:
             save_preview(self.regions, self.inputs, self.folder)
@@ -178,7 +178,7 @@ class _Run:
         earlier: dict[str, Any] = {}
         if folder is not None:
             earlier = check_compatible(folder, config, hashes)
-        if earlier.get("status") != "done":
+        if not is_done(earlier, config):
             content, *styles = (image.original_size for image in inputs.images())
             for note in check_size(config, content, styles, memory_device(config.trainer)):
                 log.warning(note)
@@ -186,7 +186,7 @@ class _Run:
             earlier = open_folder(folder, config, hashes)
             for place in ("", "snapshots", "inputs"):
                 remove_leftovers(folder / place)
-        if earlier.get("status") == "done":
+        if is_done(earlier, config):
             return earlier
         substituted = [found.substituted for found in inputs.resolved.values()]
         self.record.substituted += filter(None, substituted)
@@ -201,7 +201,6 @@ class _Run:
     def _reopen(self, record: dict[str, Any]) -> Result:
         """Return the result of a run that is done; its figure may be asked for only now."""
         assert self.folder is not None
-        assert self.checkpoint is not None
         path = self.folder / self.config.image
         if not path.is_file():
             raise ConfigError(
@@ -209,7 +208,6 @@ class _Run:
                 "overwrite=true repeats it"
             )
         log.info("already done: %s", path)
-        self.checkpoint.unlink(missing_ok=True)  # of a run that was killed at its very end
         asked = config_as_dict(self.config)
         figure = {key: asked[key] for key in ("panel", "figure")}
         if record["config"] | figure != record["config"]:
@@ -259,6 +257,7 @@ class _Run:
                 "warnings": self.record.warnings,
             },
             at_start=level.index > 0 and not resumed,
+            at_end=config.keep_checkpoint,
         )
         # The checkpoint comes last: the step is recorded.
         observer = Observer(self.extras, level, self.steps, self.request, self._finished)
@@ -343,6 +342,6 @@ class _Run:
         record.device, record.threads = str(device), torch.get_num_threads()
         record.cpu = torch.backends.cpu.get_cpu_capability()
         record.save("done")
-        if self.checkpoint is not None:
-            self.checkpoint.unlink(missing_ok=True)
+        if self.checkpoint is not None and not config.keep_checkpoint:
+            module.trainer.save_checkpoint(self.checkpoint, storage_options=IMAGE_ONLY)
         return self._result(pixels, losses, path)

@@ -154,13 +154,16 @@ def test_a_sweep_is_skipped_extended_and_refused(run_here, tmp_path: Path) -> No
         *("002_beta=3,seed=0", "003_beta=3,seed=1", "001_beta=2", "004_beta=2,seed=1")
     ]
     assert [job["folder"] for job in plan["jobs"]] == list(found)
-    code, _, err = run_here(*GRID, "beta=1,2", "steps=6")
+    code, _, err = run_here(*GRID, "beta=1,2", "steps=4")
     assert code == 2
     assert err.startswith(
-        "error: out=s: holds jobs made with steps=5 instead of 6; give another out=DIR, or "
+        "error: out=s: holds jobs made with steps=5 instead of 4; give another out=DIR, or "
         "overwrite=true to replace them\n"
     )
     assert records(tmp_path / "s") == found
+    code, out, _ = run_here(*GRID, "beta=1,2", "steps=6")
+    assert (code, "done already" in out) == (0, False)
+    assert records(tmp_path / "s")["000_beta=1"]["step"] == 6
 
 
 @pytest.mark.slow

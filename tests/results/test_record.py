@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from nst_exp.config.schema import LBFGS, Config, Pool, Statistic
+from nst_exp.config.schema import LBFGS, Config, LevelSettings, Pool, Statistic
 from nst_exp.results.record import Record, compute_fingerprint, read_record
-from nst_exp.results.run_folder import check_compatible, open_folder, record_failure
+from nst_exp.results.run_folder import (
+    check_compatible,
+    describe_differences,
+    open_folder,
+    record_failure,
+)
 from nst_exp.utils.errors import ConfigError
 
 HASHES = ["a", "b"]  # of content and style
@@ -98,6 +103,19 @@ def test_same_run_is_resumed_and_another_one_refused(tmp_path: Path) -> None:
             "another out=DIR, or overwrite=true to start again"
         )
     assert (tmp_path / "result.json").read_bytes() == before
+
+
+def test_update_that_added_a_key_to_level_settings_is_named(tmp_path: Path) -> None:
+    config = Config()
+    config.resolution.levels = [LevelSettings(size=384, steps=2)]
+    Record(tmp_path, config, fingerprint="of another version").save("interrupted")
+    record = read_record(tmp_path)
+    del record["config"]["resolution"]["levels"][0]["tile"]
+    made = describe_differences(record, config, HASHES)
+    assert made == "another version of nst_exp, which lacks resolution.levels[0].tile"
+    config.resolution.levels[0].steps = 3
+    made = describe_differences(record, config, HASHES)
+    assert made == "resolution.levels[0].steps=2 instead of 3"
 
 
 def test_overwrite_removes_only_files_of_the_run(tmp_path: Path) -> None:

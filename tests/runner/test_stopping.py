@@ -112,7 +112,7 @@ def test_signal_at_the_very_end_leaves_the_run_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It still ends a sweep."""
-    _before(monkeypatch, Path, "unlink", _terminate, lambda path, **_: path.name == "last.ckpt")
+    _before(monkeypatch, AtomicCheckpointIO, "save_checkpoint", _terminate)
     with pytest.raises(Interrupted, match="the run is done") as caught:
         _run(tmp_path)
     assert caught.value.exit_code == 143

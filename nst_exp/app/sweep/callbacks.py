@@ -27,7 +27,7 @@ from nst_exp.app.sweep.progress import SweepProgress
 from nst_exp.images import input_hashes
 from nst_exp.results.lock import LOCK, check_free, folder_lock
 from nst_exp.results.record import read_record
-from nst_exp.results.run_folder import LATEST, check_compatible, find_run_folders
+from nst_exp.results.run_folder import LATEST, check_compatible, find_run_folders, is_done
 from nst_exp.results.sweep_plan import SweepPlan, add_finished_jobs, values_of
 from nst_exp.runner.validate import validate, validate_here
 from nst_exp.utils.errors import ConfigError, NstError
@@ -80,7 +80,7 @@ class ValidateConfig(Callback):
             hashes = input_hashes(typed)
             check_free(folder)
             earlier = check_compatible(folder, typed, hashes)
-        if earlier.get("status") == "done":
+        if is_done(earlier, typed):
             return
         log_start(typed)
         place = display_path(folder)
@@ -125,8 +125,8 @@ class SweepSession(Callback):
             raise
         HydraConfig.instance().set_config(config)  # read if a launcher or sweeper breaks
         jobs = self.plan.folders
-        if done := sum(read_record(job).get("status") == "done" for job in jobs):
-            log.info(f"{done} of {len(jobs)} jobs are done already")
+        if self.plan.done:
+            log.info(f"{self.plan.done} of {len(jobs)} jobs are done already")
         if is_a(config.hydra.launcher, "BasicLauncher"):
             from nst_exp.runner.trainer import describe_device
 

@@ -22,7 +22,7 @@ from nst_exp.app.sweep.search import prepare_search
 from nst_exp.config.schema import Config
 from nst_exp.images import input_hashes
 from nst_exp.results.record import compute_fingerprint, read_record
-from nst_exp.results.run_folder import check_compatible, describe_differences
+from nst_exp.results.run_folder import check_compatible, describe_differences, is_done
 from nst_exp.results.sweep_plan import (
     SweepJob,
     SweepPlan,
@@ -80,6 +80,7 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
     here = not is_a(config.hydra.launcher, "SlurmLauncher")  # a node may have other memory
     problems: dict[str, list[str]] = {}
     jobs: list[SweepJob] = []
+    done = 0
     for job in grid:
         values = values_of(job, varied)
         try:
@@ -88,7 +89,9 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
                 log.info(f"{len(grid)} jobs: {display_path(folder)}")
                 log_start(typed, varied)
             name = folders.choose(typed, values)
-            if here and read_record(folder / name).get("status") != "done":
+            if is_done(read_record(folder / name), typed):
+                done += 1
+            elif here:
                 validate_here(typed)
             jobs.append(SweepJob(int(name.partition("_")[0]), name, job, values))
         except NstError as error:
@@ -96,7 +99,7 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
                 problems.setdefault(problem, []).append(format_values(values))
     if problems:
         raise ConfigError([_with_jobs(text, jobs, len(grid)) for text, jobs in problems.items()])
-    plan = SweepPlan(folder, jobs, varied, sys.argv[1:])
+    plan = SweepPlan(folder, jobs, varied, sys.argv[1:], done)
     write_plan(plan)
     return plan
 
