@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,10 @@ from nst_exp.app.api import make_config
 from nst_exp.runner.result import Result
 from nst_exp.runner.resume import Checkpoints
 from nst_exp.runner.run import run
-from tests.faults import TINY as TINY
+from tests.faults import TINY as TINY, fresh_processes
+
+if TYPE_CHECKING:
+    from tests.faults.commands import Command
 
 
 def tiny_run(folder: Path | None, *overrides: str) -> Result:
@@ -74,3 +78,26 @@ def command_line(folder: Path, *arguments: str, **changed: str) -> subprocess.Co
         text=True,
         timeout=240,
     )
+
+
+def forked_command(
+    folder: Path, *arguments: str, **changed: str
+) -> subprocess.CompletedProcess[str]:
+    """Do as ``command_line`` in a process that need not import torch: one second instead of six."""
+    from tests.faults.commands import run  # POSIX only
+
+    with tempfile.TemporaryDirectory() as place:
+        files = {"output": Path(place, "output"), "errors": Path(place, "errors")}
+        how = {"folder": folder, "environment": environment(**changed)}
+        code = run(arguments, **files, **how, context=fresh_processes()).code
+        assert code is not None
+        out, err = (path.read_text(encoding="utf-8") for path in files.values())
+    return subprocess.CompletedProcess(arguments, code, out, err)
+
+
+def start_forked(folder: Path, *arguments: str) -> "Command":
+    """Start such a process, which prints into ``folder/printed.txt``."""
+    from tests.faults.commands import start
+
+    how = {"folder": folder, "environment": environment(), "context": fresh_processes()}
+    return start(arguments, folder / "printed.txt", **how)

@@ -14,7 +14,6 @@ import csv
 import hashlib
 import json
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers_run import environment
+from helpers_run import forked_command
 from PIL import Image
 
 RECORDS = Path(__file__).parent / "data" / "reference_runs.json"
@@ -63,8 +62,7 @@ def describe(folder: Path) -> Record:
 
 def run_case(case: str, out: Path) -> dict[str, Record]:
     """Run a case and return its records by name; a sweep has one per job."""
-    command = [sys.executable, "-m", "nst_exp", *CASES[case], *COMMON, f"out={out}"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=280)
+    done = forked_command(out.parent, *CASES[case], *COMMON, f"out={out}")
     assert done.returncode == 0, done.stdout + done.stderr
     if case != "sweep":
         return {case: describe(out)}

@@ -2,17 +2,17 @@
 
 import json
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from helpers_run import TINY, command_line, environment, pixels
+from helpers_run import TINY, command_line, forked_command, pixels, start_forked, tiny_run
 
 from nst_exp.app.help import help_text
 from nst_exp.config.presets import groups
 from nst_exp.results.record import versions
+from nst_exp.runner.result import Result
 
 
 def test_help_names_every_group_and_imports_neither_hydra_nor_torch(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_print_the_config_and_complete_words(run_here, monkeypatch: pytest.Monke
 def test_weights_out_of_reach(tmp_path: Path) -> None:
     closed = "http://127.0.0.1:9"  # the discard port: nobody listens
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), closed)
-    done = command_line(
+    done = forked_command(
         tmp_path,
         *[o for o in TINY if not o.startswith("backbone")],
         *("backbone=vgg11", "out=o"),
@@ -149,43 +149,33 @@ def test_weights_out_of_reach(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "o/result.json").read_text())["status"] == "failed"
 
 
+STEPS = [*TINY, "steps=60", "logging.image_every=1"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The run of the next test without a signal."""
+    return tiny_run(tmp_path_factory.mktemp("whole"), *STEPS[len(TINY) :])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_signal_stops_and_the_same_command_goes_on(
-    run_here, tmp_path: Path, number: signal.Signals, code: int
+    run_here, tmp_path: Path, whole: Result, number: signal.Signals, code: int
 ) -> None:
-    settings = [*TINY, "steps=200", "logging.image_every=1"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "nst_exp", *settings, "out=o"],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "o/snapshots/step_000003.png").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "stopping after this step" in err
-    assert "the same command with out=o" in err
-    assert "Traceback" not in err
+    command = start_forked(tmp_path, *STEPS, "out=o")
+    command.wait_for(tmp_path, "o/snapshots/step_000003.png")
+    command.send(number)
+    command.wait()
+    assert command.wrong(code, "stopping after this step", "the same command with out=o") == []
     record = json.loads((tmp_path / "o/result.json").read_text())
     assert record["status"] == "interrupted"
-    assert 3 <= record["step"] < 200
+    assert 3 <= record["step"] < 60
     assert pixels(tmp_path / "o/image.png").shape == (32, 48, 3)
 
-    resumed, out, _ = run_here(*settings, "out=o")
+    resumed, out, _ = run_here(*STEPS, "out=o")
     assert resumed == 0
-    assert f"resuming after step {record['step']} of 200\n" in out
-    assert run_here(*settings, "logging=none", "out=whole")[0] == 0
-    assert (pixels(tmp_path / "o/image.png") == pixels(tmp_path / "whole/image.png")).all()
-    one, other = (
-        json.loads((tmp_path / name / "result.json").read_text()) for name in ("o", "whole")
-    )
-    assert one["losses"] == other["losses"]
+    assert f"resuming after step {record['step']} of 60\n" in out
+    assert (pixels(tmp_path / "o/image.png") == np.asarray(whole.image)).all()
+    assert json.loads((tmp_path / "o/result.json").read_text())["losses"] == whole.losses

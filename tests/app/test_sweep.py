@@ -2,14 +2,14 @@
 
 import json
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from helpers_run import TINY, environment, picture, records
+from helpers_run import TINY, picture, records, start_forked
+
+from nst_exp.runner import network
 
 SMALL = [*TINY, "logging.tensorboard=false", "logging.snapshots=false"]
 GRID = ["-m", *SMALL, "out=s"]
@@ -18,17 +18,6 @@ GRID = ["-m", *SMALL, "out=s"]
 def plan_of(sweep: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((sweep / "sweep.json").read_text())
     return found
-
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "nst_exp", *arguments],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.mark.slow
@@ -231,42 +220,27 @@ def test_folder_of_a_running_sweep_is_locked(run_here, tmp_path: Path) -> None:
 def test_termination_ends_the_sweep_with_its_code(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    process = start(tmp_path, *GRID, "steps=400", "beta=1,2")
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "s/000_beta=1/result.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(1.0)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
-    assert [line for line in err.splitlines() if "the same command" in line] == [
+    command = start_forked(
+        tmp_path, "-m", *TINY, "out=s", "steps=400", "beta=1,2", "logging.image_every=1"
+    )
+    command.wait_for(tmp_path, "s/000_beta=1/snapshots/*3.png")
+    command.send(number)
+    assert command.wait().code == code, command.text
+    assert [line for line in command.text.splitlines() if "the same command" in line] == [
         "error: 0 of 2 jobs done, 1 interrupted, 1 not started; the same command with out=s does "
         "what is left"
     ]
-    assert "Traceback" not in err
+    assert "Traceback" not in command.text
     assert list(records(tmp_path / "s")) == ["000_beta=1"]
     assert records(tmp_path / "s")["000_beta=1"]["status"] == "interrupted"
 
 
 @pytest.mark.slow
-def test_weights_and_targets_are_made_once(tmp_path: Path) -> None:
+def test_weights_and_targets_are_made_once(run_here) -> None:
     """The second job of a process neither builds a network nor computes a target."""
-    code = (
-        "import sys, nst_exp.runner.network as n\n"
-        "built, mapped = [], []\n"
-        "b, m = n.build_encoder, n.feature_maps\n"
-        "n.build_encoder = lambda *a, **k: (built.append(1), b(*a, **k))[1]\n"
-        "n.feature_maps = lambda *a, **k: (mapped.append(1), m(*a, **k))[1]\n"
-        "from nst_exp.app.main import main\n"
-        "main()\n"
-        "print('built', len(built), 'mapped', len(mapped))\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code, *GRID, "logging.metrics=false", "beta=1,2,3"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert run.stdout.splitlines()[-1] == "built 1 mapped 2", run.stderr
+    with (
+        patch.object(network, "build_encoder", wraps=network.build_encoder) as built,
+        patch.object(network, "feature_maps", wraps=network.feature_maps) as mapped,
+    ):
+        assert run_here(*GRID, "beta=1,2,3")[0] == 0
+    assert (built.call_count, mapped.call_count) == (1, 2)

@@ -8,11 +8,11 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: forked processes share the cores
 
 import argparse
-import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
+from tests.faults import fresh_processes
 from tests.faults.outcome import inject
 
 # Long ones first, so that the two processes end at about the same time.
@@ -37,8 +37,7 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="of the trials of each block")
     arguments = parser.parse_args()
     blocks, rows, failed = arguments.blocks or BLOCKS, [], False
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, spawn, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(2, fresh_processes(), max_tasks_per_child=1) as pool:
         found = pool.map(partial(inject, arguments.scale), blocks)
         for block, (outcome, seconds) in zip(blocks, found, strict=True):
             rows.append(outcome.row(seconds))

@@ -12,8 +12,10 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing.context import ForkProcess
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from nst_exp.__main__ import run as run_command_line
 class Command:
     """A command that runs or has ended."""
 
-    def __init__(self, process: ForkProcess, output: Path) -> None:
+    def __init__(self, process: BaseProcess, output: Path) -> None:
         self.process = process
         self.output = output  # stdout and stderr
 
@@ -74,42 +76,58 @@ def start(
     arguments: Sequence[str],
     output: Path,
     *,
+    errors: Path | None = None,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
     before: Callable[[], object] | None = None,
+    context: BaseContext | None = None,
 ) -> Command:
     """Start the command line.
 
     Args:
         arguments: What follows ``python -m nst_exp``.
         output: File for what it prints.
+        errors: File for stderr, if it is another.
         folder: Working directory.
         environment: Changes to the environment.
         before: Called in the new process before the command.
+        context: Of the new process, which is forked from this one if it is not given.
     """
-
-    def work() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.environ.update(environment or {})
-        tempfile.tempdir = None  # TMPDIR decides
-        os.chdir(folder or ".")
-        stream = os.open(output, os.O_WRONLY | os.O_TRUNC)
-        for descriptor in (1, 2):
-            os.dup2(stream, descriptor)
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
-        if before is not None:
-            before()
-        sys.argv = ["nst_exp", *arguments]
-        try:
-            run_command_line()
-        finally:  # a forked process ends without the functions that stop joblib's workers
-            if loky := sys.modules.get("joblib.externals.loky"):
-                loky.get_reusable_executor().shutdown(kill_workers=True)
-
-    output.write_text("")
-    process = multiprocessing.get_context("fork").Process(target=work)
+    files = (output, errors or output)
+    for path in files:
+        path.write_text("")
+    changed = dict(os.environ) | dict(environment or {})
+    process = (context or multiprocessing.get_context("fork")).Process(
+        target=_work, args=(arguments, files, folder or ".", changed, before)
+    )
     process.start()
     return Command(process, output)
+
+
+def _work(
+    arguments: Sequence[str],
+    files: tuple[Path, Path],
+    folder: Path | str,
+    environment: dict[str, str],
+    before: Callable[[], object] | None,
+) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environment)
+    warnings.simplefilter("ignore")
+    tempfile.tempdir = None  # TMPDIR decides
+    os.chdir(folder)
+    for descriptor, path in zip((1, 2), files, strict=True):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), descriptor)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+    if before is not None:
+        before()
+    sys.argv = ["nst_exp", *arguments]
+    try:
+        run_command_line()
+    finally:  # a forked process ends without the functions that stop joblib's workers
+        if loky := sys.modules.get("joblib.externals.loky"):
+            loky.get_reusable_executor().shutdown(kill_workers=True)
 
 
 def run(arguments: Sequence[str], output: Path, **how: Any) -> Command:

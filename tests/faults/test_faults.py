@@ -1,29 +1,28 @@
 """A small part of each block of faults, and that the blocks notice what is broken."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers_run import environment, picture
+from helpers_run import picture
 from PIL import Image
 
 from tests.faults import images
-from tests.faults.__main__ import BLOCKS
+from tests.faults.__main__ import BLOCKS, main
 from tests.faults.folders import damaged, differences
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are forked")
 @pytest.mark.parametrize("block", BLOCKS)
-def test_promises_are_kept(block: str) -> None:
-    # In a process of its own: the threads of other tests do not survive a fork.
-    command = [sys.executable, "-m", "tests.faults", block, "--scale", "0.05"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{block}: 0 of" in done.stdout
+def test_promises_are_kept(
+    block: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["faults", block, "--scale", "0.03"])
+    code = main()
+    out = capsys.readouterr().out
+    assert code == 0, out
+    assert f"{block}: 0 of" in out
 
 
 def test_a_poor_loader_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

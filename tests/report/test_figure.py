@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_run import TINY, command_line, picture, pixels, tiny_run
+from helpers_run import TINY, forked_command, picture, pixels, tiny_run
 
 from nst_exp.report.__main__ import main
 from nst_exp.results.run_folder import read_run_folder
@@ -52,10 +52,10 @@ def test_runs_and_sweeps_end_in_a_figure(tmp_path: Path) -> None:
         picture(tmp_path / name, (60, 40), seed)
     common = [o for o in TINY if not o.startswith(("style=", "size=", "steps="))]
     given = ["--config-dir", "presets", "+experiment=two", *common, *SETTINGS]
-    run = command_line(tmp_path, *given, "panel=B", "out=o")
+    run = forked_command(tmp_path, *given, "panel=B", "out=o")
     assert "figure: o/figure.png" in run.stdout, run.stderr
     assert (tmp_path / "o/figure.png").is_file()
-    run = command_line(tmp_path, "-m", *given, "out=s")
+    run = forked_command(tmp_path, "-m", *given, "out=s")
     assert (run.returncode, run.stderr) == (0, "")
     assert "figure: s/figure.png" in run.stdout
     figure = pixels(tmp_path / "s/figure.png")
