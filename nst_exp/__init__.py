@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nst_exp.app.api import Stopped, make_config, stylize
+    from nst_exp.app.python_sweep import sweep
     from nst_exp.report.frame import load_results
     from nst_exp.runner.result import Result
 
@@ -15,9 +16,10 @@ _MODULES = {
     "load_results": "nst_exp.report.frame",
     "make_config": "nst_exp.app.api",
     "stylize": "nst_exp.app.api",
+    "sweep": "nst_exp.app.python_sweep",
 }
 
-__all__ = ["Result", "Stopped", "__version__", "load_results", "make_config", "stylize"]
+__all__ = ["Result", "Stopped", "__version__", "load_results", "make_config", "stylize", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

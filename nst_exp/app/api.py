@@ -6,7 +6,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from nst_exp.app import compose
 from nst_exp.app.keywords import Overrides, takes_settings, to_overrides
 from nst_exp.config.schema import Config
 from nst_exp.core.image_terms import LossFunction
+from nst_exp.results.lock import LOCK
 from nst_exp.runner.observer import Extras, StepCallback
 from nst_exp.runner.result import Result
 from nst_exp.runner.run import run
@@ -173,13 +174,12 @@ def folder_of_given(out: str | Path | None) -> Iterator[Path]:
     fresh = [path for path in (place / GIVEN, place, *place.parents) if not path.exists()]
     try:
         yield place / GIVEN
-    except ConfigError:  # a call that is refused leaves no folder
-        with suppress(OSError):
-            if place in fresh and {path.name for path in place.iterdir()} == {GIVEN}:
-                for file in (place / GIVEN).iterdir():
-                    file.unlink()
-                for path in fresh:
-                    path.rmdir()
+    except ConfigError:
+        if place in fresh and {path.name for path in place.glob("*")} <= {GIVEN, LOCK}:
+            for file in (place / LOCK, *place.glob(f"{GIVEN}/*")):
+                file.unlink(missing_ok=True)
+            for path in filter(Path.exists, fresh):  # a call that is refused leaves no folder
+                path.rmdir()
         raise
 
 

@@ -1,12 +1,15 @@
 """The run from Python."""
 
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers_run import TINY, picture, pixels
 from PIL import Image
+from torch import Tensor
 
 import nst_exp
 from nst_exp.runner.run import run
@@ -72,3 +75,90 @@ def test_config_of_the_caller_stays_as_it_is() -> None:
     config = nst_exp.make_config(TINY)
     run(config)
     assert config == nst_exp.make_config(TINY)
+
+
+def test_images_in_memory_are_kept_in_the_folder(tmp_path: Path) -> None:
+    content = np.random.default_rng(0).random((30, 60, 3))
+    given: Any = {"content": content, "style": Image.new("RGB", (64, 64)), "overrides": TINY}
+    result = nst_exp.stylize(**given, out=tmp_path / "run")
+    assert Path(result.record["inputs"]["content"]["path"]).parent == tmp_path / "run" / ".inputs"
+    assert nst_exp.stylize(**given, out=tmp_path / "run").path == result.path  # done already
+    assert np.array_equal(nst_exp.stylize(**given).image, result.image)
+    with pytest.raises(ConfigError, match="size=1: "):
+        nst_exp.stylize(**given, out=tmp_path / "bad", size=1)
+    assert not (tmp_path / "bad").exists()
+
+
+def test_callback_sees_the_run_and_may_end_it(tmp_path: Path) -> None:
+    seen = []
+
+    def watch(step: int, total: int, image: Image.Image, losses: dict[str, float]) -> None:
+        seen.append((step, total, image.size, losses["total"] > 0))
+
+    whole = nst_exp.stylize(overrides=TINY, callback=watch, callback_every=2)
+    assert seen == [(step, 5, (48, 32), True) for step in (2, 4, 5)]
+    early = nst_exp.stylize(
+        overrides=TINY, out=tmp_path, callback=lambda step, *_: step < 3, callback_every=1
+    )
+    assert (early.status, early.record["step"], early.metrics) == ("interrupted", 3, {})
+    assert np.array_equal(early.image, pixels(early.path))
+    resumed = nst_exp.stylize(overrides=TINY, out=tmp_path)
+    assert np.array_equal(resumed.image, whole.image)
+    assert list(resumed.history["step"]) == list(whole.history["step"]) == [1, 2, 3, 4, 5]
+
+
+def interrupt(step: int, *_: object) -> None:
+    if step == 3:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_keeps_what_is_there_and_the_same_call_resumes(tmp_path: Path) -> None:
+    given: Any = {"overrides": TINY, "callback": interrupt, "callback_every": 1}
+    with pytest.raises(nst_exp.Stopped, match=r"stopped after step 3; \.result") as alone:
+        nst_exp.stylize(**given)
+    with pytest.raises(KeyboardInterrupt, match=r"; the same call resumes$") as stop:
+        nst_exp.stylize(**given, out=tmp_path)
+    assert (tmp_path / "last.ckpt").is_file()
+    result = stop.value.result
+    assert (result.status, result.record["step"]) == ("interrupted", 3)
+    assert np.array_equal(result.image, pixels(tmp_path / "image.png"))
+    assert np.array_equal(result.image, alone.value.result.image)
+    assert len(result.history) == 3
+    resumed = nst_exp.stylize(**given, out=tmp_path)
+    assert np.array_equal(resumed.image, nst_exp.stylize(overrides=TINY).image)
+
+
+def test_own_loss_term(tmp_path: Path) -> None:
+    def gray(image: Tensor) -> Tensor:
+        return 1000 * (image - image.mean(dim=1, keepdim=True)).square().mean()
+
+    plain = nst_exp.stylize(overrides=TINY, out=tmp_path)
+    result = nst_exp.stylize(overrides=TINY, terms={"gray": gray})
+    assert result.record["own_terms"] == ["gray"]
+    spread = [
+        np.ptp(np.asarray(image, float), axis=2).mean() for image in (result.image, plain.image)
+    ]
+    assert spread[0] < 0.5 * spread[1]
+    with pytest.raises(ConfigError, match="holds another run"):
+        nst_exp.stylize(overrides=TINY, terms={"gray": gray}, out=tmp_path)
+    with pytest.raises(ConfigError, match="gray=3: is not a function"):
+        nst_exp.stylize(overrides=TINY, terms={"gray": 3})  # type: ignore[dict-item]
+
+
+def test_result_shows_itself(tmp_path: Path) -> None:
+    result = nst_exp.stylize(overrides=TINY, out=tmp_path / "run")
+    assert repr(result).startswith("<Result 48x32, done, 5 steps, total ")
+    assert "\n" not in repr(result)
+    page = result._repr_html_()
+    assert [page.count(part) for part in ("<img ", "<polyline ", "http")] == [3, 3, 0]
+    lines = (tmp_path / "run" / "losses.csv").read_text().splitlines()
+    assert list(result.history.columns) == lines[0].split(",")
+    assert len(result.history) == len(lines) - 1 == 5
+    result.save(tmp_path / "copy.png")
+    assert np.array_equal(pixels(tmp_path / "copy.png"), result.image)
+    with pytest.raises(ConfigError, match=r"copy.bmp: must end in one of .jpeg, .jpg"):
+        result.save(tmp_path / "copy.bmp")
+
+
+def test_version() -> None:
+    assert nst_exp.__version__ == nst_exp.stylize(overrides=TINY).record["versions"]["nst-exp"]
