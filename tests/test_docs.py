@@ -50,8 +50,8 @@ def test_documented_command_is_accepted(command: str) -> None:
     for argument in arguments[1:] if sweep else arguments:
         key, _, value = argument.partition("=")
         if key in IMAGE_KEYS:  # the reader's own images
-            value = re.sub(r"[\w/-]+\.(jpg|png)", "chelsea", value)
-        elif key == "from_image" or key.startswith("hydra"):
+            value = re.sub(r"[\w/*-]+(\.(jpg|png)|/)", "chelsea", value)
+        elif key in ("from_image", "pair") or key.startswith("hydra"):
             continue
         if sweep:
             value = re.split(r",(?![^[]*\])", value)[0]  # not within a list

@@ -39,11 +39,13 @@ from nst_exp.app.messages import expected, quote
 from nst_exp.config.presets import groups
 from nst_exp.config.schema import Config, Optimizer
 from nst_exp.config.validate import value_problems
+from nst_exp.images.lookup import images_in
 from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
 # What the parser raises, also for numbers of thousands of digits and deep brackets.
 UNREADABLE = (HydraException, ValueError, RecursionError)
+IMAGES = ("content", "style", "content_map", "init.file")  # a folder is a sweep over its images
 _MOST = 1000  # values of one key of a sweep that are checked
 # The values in a list: quoted, or whatever is between two separators.
 _LIST = re.compile(r"(?!\w+ ?\()")  # and no function, such as range(3)
@@ -109,10 +111,17 @@ class _Check:
         kind = self._kind(key)
         if key in ONE_OR_MORE and not value.lstrip().startswith("["):
             kind = str
+        if key == "pair" and equals and not value.startswith("["):
+            return f"{name}=[{value}]"
         if not equals or kind not in _VALUES:
             return text
         if self.sweep:
             value = re.sub(r"^choice\((.*)\)$", r"\1", value, flags=re.DOTALL)
+        expands = self.sweep and kind is str and key in IMAGES
+
+        def one(text: str) -> str:
+            return ",".join(map(quote, images_in(text) if expands else [])) or self._quoted(text)
+
         single = kind is str and not self.sweep
         try:
             override = self.parser.parse_override(f"{name}={value}")
@@ -123,8 +132,8 @@ class _Check:
                 return text
             single = kind is str and not override.is_sweep_override()
         if single:
-            return f"{name}={self._quoted(value)}"
-        return f"{name}=" + _VALUES[kind].sub(lambda one: self._quoted(one[0].strip()), value)
+            return f"{name}={one(value)}"
+        return f"{name}=" + _VALUES[kind].sub(lambda match: one(match[0].strip()), value)
 
     def _quoted(self, text: str) -> str:
         try:
@@ -217,6 +226,8 @@ class _Check:
 
     def _value(self, text: str, key: str, value: Any) -> Iterator[str]:
         hint = type_of(key)
+        if key == "pair" and value and not self.sweep:
+            yield f"pair={','.join(map(str, value))}: only for a sweep; add -m"
         nested = isinstance(value, dict) or (isinstance(value, list) and hint is not str)
         for name in _converted(hint, value, key) if nested else ():
             yield f"{text}: {name} reads as a number; write quotation marks around this text"

@@ -289,6 +289,7 @@ class Config:
     overwrite: bool = key(False, "start again in a folder that holds a finished run")
     force: bool = key(False, "try a size that needs more memory than there is")
     keep_checkpoint: bool = key(False, "keep the optimizer's state, for more steps afterwards")
+    pair: list[str] = key([], "keys of a sweep whose values are paired: -m pair=content,style")
     fail_fast: bool = key(False, "stop a sweep at the first job that fails")
     backbone: Backbone = key(Backbone())
     reference: Backbone = key(Backbone(), "network for the metrics; keys as in `backbone`")

@@ -1,10 +1,12 @@
 """Search for images on this machine: by path, in the images folder, packaged, downloaded."""
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from glob import glob
 from pathlib import Path
 
 from PIL import Image
@@ -55,6 +57,26 @@ def find_image(value: str, images: str | None = None) -> ResolvedImage | None:
     found = _find_stem(folder, [value, name, *stems]) if folder else None
     found = found or named_images().get(name) or (_find_download(name) if entry else None)
     return ResolvedImage(found, entry.credit if entry else "") if found else None
+
+
+def images_in(value: str) -> list[str]:
+    """List the images of a folder, or the files that match a pattern; none for anything else.
+
+    They are in the order of their names and of the numbers in these: image 2 before image 10.
+    """
+    path = os.path.expanduser(value)
+    if find_image(value) is not None:
+        return []
+    if os.path.isdir(path):
+        names = [n for n in file_names(Path(path)) if Path(n).suffix.lower() in image_suffixes()]
+        found = [os.path.join(value, name) for name in names if not name.startswith(".")]
+    else:
+        found = [name for name in glob(path, recursive=True) if os.path.isfile(name)]
+    return sorted(found, key=_natural)
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    return [(int(p), "") if p.isdecimal() else (-1, p) for p in re.split(r"(\d+)", text)]
 
 
 def input_hashes(config: Config) -> list[str]:

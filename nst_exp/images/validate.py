@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from glob import glob
 from math import ceil
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from nst_exp.config.styles import style_keys
 from nst_exp.images.catalog import catalog, find_entry
 from nst_exp.images.file_type import file_names
 from nst_exp.images.load import read_size
-from nst_exp.images.lookup import FOLDER_VARIABLE, find_image, images_folder
+from nst_exp.images.lookup import FOLDER_VARIABLE, find_image, images_folder, images_in
 from nst_exp.images.save import SUFFIXES, SUFFIXES_16_BIT
 from nst_exp.images.size import Size, content_size, style_side, style_size
 from nst_exp.utils.errors import ConfigError, reason_of
@@ -221,12 +220,11 @@ def _image(key: str, value: str, images: str | None) -> Iterator[str]:
         yield f"{key}=: is empty; name an image file, or one of {', '.join(catalog())}"
     elif find_entry(value) or find_image(value, images):
         return
+    elif found := images_in(value):
+        what = "a folder of" if os.path.isdir(path) else "a pattern that matches"
+        yield f"{key}={value}: {what} {len(found)} images; name one, or add -m for a run for each"
     elif os.path.isdir(path):
-        every = _sweep(key, value.rstrip("/") + "/*")
-        yield f"{key}={value}: it is a folder; name one image in it, or {every}"
-    elif not os.path.lexists(path) and (found := glob(str(path))):
-        every = _sweep(key, value)
-        yield f"{key}={value}: no file of that name, but {len(found)} match; name one, or {every}"
+        yield f"{key}={value}: it is a folder without images; name an image"
     elif "," in value and all(find_image(one, images) for one in value.split(",")):
         every = ",".join(f'"{one}"' for one in value.split(","))
         yield f"{key}={value}: it is a list; for a sweep: -m {shlex.quote(f'{key}={every}')}"
@@ -240,13 +238,6 @@ def _image(key: str, value: str, images: str | None) -> Iterator[str]:
             f"{key}={value}: no such file{did_you_mean(path.name, near)}\n"
             f"    looked for {places}; known names: {', '.join(catalog())}"
         )
-
-
-def _sweep(key: str, pattern: str) -> str:
-    """Return the words of a shell for a sweep over the files that match; names may have commas."""
-    parts = [part if set("*?[~") & set(part) else shlex.quote(part) for part in pattern.split("/")]
-    files = "/".join(parts).replace("''", "")
-    return f"""sweep over all: -m {key}="$(ls -d {files} | sed 's/.*/"&"/' | paste -sd,)\""""
 
 
 def _weights(file: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_exp.config.serialize import flat
-from nst_exp.report.settings import normalize, value_of, varied_keys
+from nst_exp.report.settings import names_of_files, normalize, value_of, varied_keys
 from nst_exp.results.losses_csv import LOSSES
 from nst_exp.results.run_folder import RunFolder, find_run_folders, read_run_folder
 from nst_exp.results.sweep_plan import SweepJob, read_plan, split_overrides
@@ -82,6 +82,10 @@ def read_report(folders: Sequence[Path]) -> Report:
         given, config = split_overrides(row.overrides), flat(row.run.config)
         values = {key: row.values.get(key, value_of(key, given, config)) for key in keys}
         row.values = {k: normalize(v) if k in numeric else v for k, v in values.items()}
+    for key in keys:
+        names = names_of_files(row.values[key] for row in rows)
+        for row in rows:
+            row.values[key] = names[row.values[key]]
     if len({row.source for row in rows}) > 1:
         ambiguous = len({tuple(row.values.values()) for row in rows}) < len(rows)
         keys += ["sweep"] if ambiguous else []

@@ -30,6 +30,12 @@ def normalize(text: str) -> str:
     return text if value is None else format_value(value)
 
 
+def names_of_files(values: Iterable[str]) -> dict[str, str]:
+    """Return for each value the name of the file, if it is a path; paths, if names are equal."""
+    found = {v: Path(v).name if "/" in v and Path(v).suffix else v for v in dict.fromkeys(values)}
+    return found if len(set(found.values())) == len(found) else {value: value for value in found}
+
+
 def file_name(text: str, taken: Iterable[str]) -> str:
     """Turn a text into a part of a file's name that any system allows and that is not taken."""
     name = free = re.sub(r"[^\w=.,+-]+", "_", text).strip("._-")[:60] or "none"

@@ -53,6 +53,12 @@ def read_plan(folder: Path) -> dict[str, SweepJob]:
     return {job.folder: job for job in jobs if job.folder in names}
 
 
+def launched_overrides(folder: Path) -> list[list[str]]:
+    """Return the overrides of the jobs of the latest command, in Hydra's order."""
+    jobs = read_plan(folder)
+    return [jobs[name].overrides for name in read_json(folder / PLAN)["launch"]]
+
+
 def write_plan(plan: SweepPlan) -> None:
     """Write the plan of a sweep; the jobs of earlier commands in its folder stay in it."""
     every = {**read_plan(plan.folder), **{job.folder: job for job in plan.jobs}}

@@ -27,7 +27,7 @@ def problems(**values: object) -> list[str]:
     [
         ({"content": "chelse"}, "content=chelse: no such file; did you mean 'chelsea'?"),
         ({"style": [""]}, "style=: is empty; name an image file, or one of summer_palace"),
-        ({"content": "/"}, "content=/: it is a folder; name one"),
+        ({"content": "/"}, "content=/: it is a folder without images; name an image"),
         ({"backbone__file": "/"}, "backbone.file=/: it is a folder or a device; name a file"),
         ({"background": "rgb(256,0,0)"}, "background=rgb(256,0,0): must be an opaque color"),
         ({"out": ""}, "out=: is empty; name a folder, or leave it out"),
@@ -93,19 +93,15 @@ LISTED = "my photos/a (1).jpg,my photos/it's.jpg,my photos/1e3.jpg"
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the advice is for a shell")
-@pytest.mark.parametrize(
-    "asked",
-    ["my photos", "my photos/*", "my photos/*.jpg", "m*/?*.jpg", LISTED],
-)
 def test_advised_sweep_over_files_works_when_pasted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names = ["a (1).jpg", "it's.jpg", "1e3.jpg"] + ["ü,x.jpg"] * (asked != LISTED)
+    names = ["a (1).jpg", "it's.jpg", "1e3.jpg"]
     Path("my photos").mkdir()
     for name in names:
         Path("my photos", name).touch()
-    (problem,) = problems(content=asked)
+    (problem,) = problems(content=LISTED)
     command = f"printf '%s\\n' -m {problem.partition(': -m ')[2]}"
     typed = subprocess.check_output(["bash", "-c", command], text=True).splitlines()
     *_, content = check_arguments(typed)

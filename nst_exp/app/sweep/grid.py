@@ -34,6 +34,7 @@ from nst_exp.results.sweep_plan import (
 )
 from nst_exp.runner.validate import validate, validate_here
 from nst_exp.utils.errors import ConfigError, NstError
+from nst_exp.utils.suggest import did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -65,16 +66,14 @@ def plan_sweep(config: DictConfig) -> SweepPlan:
     folders = _Folders(folder)
     grid: list[list[str]] = []
     if is_a(sweeper, "BasicSweeper"):
-        intervals = [o.input_line for o in overrides if isinstance(o.value(), IntervalSweep)]
-        if intervals:
-            raise ConfigError(
-                f"{intervals[0]}: a grid needs single values; list them, or add "
-                "hydra/sweeper=optuna"
-            )
-        grid = list(map(list, itertools.product(*_choices(overrides))))  # as the sweeper does
+        grid = _grid(overrides, list(config.pair))
+        if config.pair:
+            sweeper._target_ = "hydra_plugins.nst_exp_sweeper.PlannedJobs"
     else:
+        if config.pair:
+            raise ConfigError(f"{_pair(config.pair)}: only in a grid; leave out hydra/sweeper")
         prepare_search(sweeper, overrides)
-        first = _typed(config, [choices[0] for choices in _choices(overrides)])
+        first = _typed(config, [choices[0] for choices in _choices(overrides).values()])
         log.info(f"a search of {sweeper.get('n_trials')} jobs: {display_path(folder)}")
         log_start(first, varied)
     here = not is_a(config.hydra.launcher, "SlurmLauncher")  # a node may have other memory
@@ -109,7 +108,40 @@ def format_values(values: dict[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in values.items())
 
 
-def _choices(overrides: Sequence[Override]) -> list[list[str]]:
+def _grid(overrides: Sequence[Override], pair: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of each job: all combinations, as of Hydra's own sweeper.
+
+    The keys in ``pair`` vary together: a job has their values at the same place.
+    """
+    intervals = [o.input_line for o in overrides if isinstance(o.value(), IntervalSweep)]
+    if intervals:
+        raise ConfigError(
+            f"{intervals[0]}: a grid needs single values; list them, or add hydra/sweeper=optuna"
+        )
+    choices = _choices(overrides)
+    keys = [next((k for k in choices if k.lstrip("+") == name), name) for name in pair]
+    for key in keys:
+        if len(choices.get(key, [])) < 2:
+            near = did_you_mean(key, [k for k, values in choices.items() if len(values) > 1])
+            action = near or f"; list them, {key}=A,B"
+            raise ConfigError(f"{_pair(pair)}: {key} has fewer than two values{action}")
+    if len({len(choices[key]) for key in keys}) > 1:
+        counts = ", ".join(f"{key} has {len(choices[key])} values" for key in keys)
+        raise ConfigError(f"{_pair(pair)}: {counts}; give each key the same number")
+    axes: dict[str, list[Sequence[str]]] = {}
+    for key, values in choices.items():
+        if key not in keys:
+            axes[key] = [[value] for value in values]
+        elif keys[0] not in axes:
+            axes[keys[0]] = list(zip(*(choices[one] for one in keys), strict=True))
+    return [list(itertools.chain(*parts)) for parts in itertools.product(*axes.values())]
+
+
+def _pair(keys: Sequence[str]) -> str:
+    return f"pair={','.join(keys)}"
+
+
+def _choices(overrides: Sequence[Override]) -> dict[str, list[str]]:
     """Return for each key the overrides that jobs choose from; of an interval, its start."""
     found: dict[str, list[str]] = {}
     for override in overrides:
@@ -123,7 +155,8 @@ def _choices(overrides: Sequence[Override]) -> list[list[str]]:
         if not values:
             raise ConfigError(f"{override.input_line}: has no values; list them, {key}=A,B,C")
         found[key] = [f"{key}={one}" for one in values]
-    return list(found.values())
+    found.pop("pair", None)
+    return found
 
 
 def _typed(config: DictConfig, overrides: list[str]) -> Config:
