@@ -1,6 +1,7 @@
 """The examples of docs/extending.md, applied to a copy of the source and run."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -46,30 +47,51 @@ def test_every_section_is_tested() -> None:
     assert sections().keys() == EXPECTED.keys()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("title", sections())
-def test_example(title: str, tmp_path: Path) -> None:
+# The commands one after another, each in a process forked from this one.
+COMMANDS = """
+import json, sys
+from pathlib import Path
+from tests.faults.commands import run
+
+for folder, arguments in json.loads(sys.argv[1]).items():
+    printed = Path(folder).with_suffix(".txt")
+    assert run([*arguments, f"out={folder}"], printed).code == 0, printed.read_text()
+"""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Apply all examples to one copy of the source, and run their commands."""
+    copy = tmp_path_factory.mktemp("copy")
     for folder in ("nst_exp", "configs"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    for path, language, content in sections()[title]:
-        if language == "bash":
-            command = content
-        elif language == "diff":
-            apply_diff(tmp_path / path, content)
-        else:
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_text(content, encoding="utf-8")
-    words = shlex.split(command)
-    given = {word.lstrip("+").partition("=")[0] for word in words}
-    given |= {"backbone"} if "experiment" in given else set()  # the example chooses one
-    small = [text for text in TINY if text.partition("=")[0] not in given]
+        shutil.copytree(ROOT / folder, copy / folder)
+    commands: dict[str, list[str]] = {}
+    for title, blocks in sections().items():
+        for path, language, content in blocks:
+            if language == "bash":
+                words = shlex.split(content)[3:]
+                given = {word.lstrip("+").partition("=")[0] for word in words}
+                given |= {"backbone"} if "experiment" in given else set()  # the example's own
+                small = [text for text in TINY if text.partition("=")[0] not in given]
+                commands[str(copy / title)] = [*words, *small]
+            elif language == "diff":
+                apply_diff(copy / path, content)
+            else:
+                (copy / path).parent.mkdir(parents=True, exist_ok=True)
+                (copy / path).write_text(content, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, *words[1:], *small, "out=out"],
-        cwd=tmp_path,
-        env=environment(PYTHONPATH=str(tmp_path)),
+        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
+        cwd=copy,
+        env=environment(PYTHONPATH=os.pathsep.join([str(copy), str(ROOT)])),
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    record: dict[str, Any] = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert EXPECTED[title](record, tmp_path / "out")
+    return copy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", sections())
+def test_example(title: str, results: Path) -> None:
+    record: dict[str, Any] = json.loads((results / title / "result.json").read_text())
+    assert EXPECTED[title](record, results / title)

@@ -29,13 +29,13 @@ RUNS = {
 # What is sent, how many times in a row, to what, and the number of trials.
 Kind = tuple[signal.Signals, int, str, int]
 KINDS: list[Kind] = [
-    (signal.SIGTERM, 1, "run", 12),
-    (signal.SIGINT, 1, "run", 12),
-    (signal.SIGHUP, 1, "run", 4),
     (signal.SIGINT, 2, "run", 4),
+    (signal.SIGHUP, 1, "run", 4),
+    (signal.SIGUSR1, 1, "SLURM", 4),
     (signal.SIGTERM, 3, "run", 4),
     (signal.SIGTERM, 1, "SLURM", 4),
-    (signal.SIGUSR1, 1, "SLURM", 4),
+    (signal.SIGTERM, 1, "run", 12),
+    (signal.SIGINT, 1, "run", 12),
     (signal.SIGTERM, 1, "sweep", 3),
     (signal.SIGINT, 1, "sweep", 3),
 ]
@@ -59,25 +59,29 @@ def inject(scale: float, folder: Path) -> Outcome:
         "SIGTERM, SIGINT, SIGHUP or SIGUSR1, also several, alone or in SLURM's environment",
         "exit code 128 + its number, the last step saved, the same bytes in the end",
     )
-    return interrupt(outcome, KINDS, scale, folder)
+    # The last ones are also tested in tests/app.
+    kinds = KINDS[: max(3, part(len(KINDS), scale))]
+    return interrupt(outcome, kinds, scale, folder)
 
 
 def interrupt(outcome: Outcome, kinds: list[Kind], scale: float, folder: Path) -> Outcome:
     """Interrupt runs once or several times each, then let them end; count the interruptions."""
     chance = random.Random(1)
+    names = list(RUNS)[: part(len(RUNS) - 1, scale)]
+    most = part(4, scale)  # kills of one run
     late = trial = 0
     with tempfile.TemporaryDirectory(dir="/dev/shm") as temporary:  # another file system
         for number, times, target, full in kinds:
             for _ in range(part(full, scale)):
                 trial += 1
-                name = "sweep" if target == "sweep" else chance.choice(list(RUNS)[:-1])
+                name = "sweep" if target == "sweep" else chance.choice(names)
                 wanted, seconds = undisturbed(name, folder)
                 place, output = folder / f"{trial}", folder / "interrupted.txt"
                 arguments = [*RUNS[name], f"out={place}"]
                 environment = (SLURM if target == "SLURM" else {}) | {"TMPDIR": temporary}
                 problems: list[str] = []
                 hits = 0
-                for _ in range(chance.randint(1, 4) if number == signal.SIGKILL else 1):
+                for _ in range(chance.randint(1, most) if number == signal.SIGKILL else 1):
                     command = start(arguments, output, environment=environment)
                     # Not in the first tenth, in which the command may not have set its handlers.
                     time.sleep(chance.uniform(0.1, 1.0) * seconds)

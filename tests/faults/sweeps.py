@@ -27,7 +27,7 @@ def inject(scale: float, folder: Path) -> Outcome:
     Image.effect_noise((64, 48), 90).convert("RGB").save(good)
     cut.write_bytes(good.read_bytes()[:-200])
     arguments = ["-m", *TINY[1:], f"content={good},{cut}", "init=noise", "steps=8"]
-    seeds, kills = max(2, part(SEEDS, scale)), part(KILLS, scale)
+    seeds, kills = part(SEEDS, scale), part(KILLS, scale)
     arguments += [f"seed={','.join(map(str, range(1, seeds + 1)))}"]
     arguments += ["optimizer=lbfgs_plain", "optimizer.max_restarts=0", "optimizer.lr=0.5,1e30"]
     arguments += ["trainer.checkpoint_minutes=1e-6"]

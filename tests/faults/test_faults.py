@@ -18,7 +18,7 @@ from tests.faults.folders import damaged, differences
 def test_promises_are_kept(
     block: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["faults", block, "--scale", "0.03"])
+    monkeypatch.setattr(sys, "argv", ["faults", block, "--scale", "0.02"])
     code = main()
     out = capsys.readouterr().out
     assert code == 0, out
