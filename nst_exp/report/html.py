@@ -11,7 +11,11 @@ from typing import Any
 from nst_exp.report.grid import SOFTWARE
 
 GENERATOR = f'<meta name="generator" content="{SOFTWARE}">'
-_SCRIPTS = ("page.js", "table.js", "charts.js", "images.js", "start.js")
+_SCRIPTS = (
+    *("page.js", "numbers.js", "columns.js", "state.js", "colors.js"),
+    *("plot.js", "curves.js", "scatter.js", "parallel.js"),
+    *("table.js", "images.js", "compare.js", "viewer.js", "start.js"),
+)
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 

@@ -43,21 +43,23 @@ def snapshots(folder: Path) -> list[tuple[int, Path]]:
     return [(int(path.stem.removeprefix("step_")), path) for path in paths]
 
 
-def shared_inputs(report: Report, side: int) -> list[Panel]:
-    """Return panels of the content image and the style image where all jobs have the same one.
+def input_file(run: RunFolder, kind: str) -> Path | None:
+    """Return the input that a run saved, or the original file if it is unchanged."""
+    original = Path(run.input(kind)["path"])
+    unchanged = original.is_file() and sha256_of(original) == run.input(kind)["sha256"]
+    return run.saved_input(kind) or (original if unchanged else None)
 
-    The image is the one that a run saved, or the original file if it is unchanged.
-    """
+
+def shared_inputs(report: Report, side: int) -> list[Panel]:
+    """Return panels of the content image and the style image where all jobs have the same one."""
     panels = []
     for kind in SAVED_INPUTS:
         runs = [row.run for row in report.rows if row.run.input(kind)]
-        hashes = {run.input(kind)["sha256"] for run in runs}
-        if len(hashes) == 1:
-            original = Path(runs[0].input(kind)["path"])
-            path = next(filter(None, (run.saved_input(kind) for run in runs)), original)
-            unchanged = path != original or (path.is_file() and sha256_of(path) in hashes)
-            image = open_image(path, side) if unchanged else None
-            panels.append(Panel(f"{kind}: {original.stem}", image, "not available"))
+        if len({run.input(kind)["sha256"] for run in runs}) == 1:
+            run = next((run for run in runs if run.saved_input(kind)), runs[0])
+            image = open_image(input_file(run, kind), side)
+            label = f"{kind}: {Path(run.input(kind)['path']).stem}"
+            panels.append(Panel(label, image, "not available"))
     return panels
 
 

@@ -50,7 +50,8 @@ def write_report(folders: Sequence[Path], target: Path) -> list[Path]:
     target.mkdir(parents=True, exist_ok=True)
     settings = describe_settings([row.run for row in report.rows], _SETTINGS, report.varied)
     # The page comes first: it marks the folder as that of a report.
-    write_text_atomically(paths[-1], render_page(page_data(report, settings, sheets, tradeoff)))
+    data = page_data(report, settings, sheets, tradeoff, target)
+    write_text_atomically(paths[-1], render_page(data))
     write_text_atomically(paths[-2], as_csv(report, tradeoff))
     for stale in {*target.glob("sheet*.png"), target / TRADEOFF} - set(paths):
         if is_drawing(stale):  # of a report with other keys

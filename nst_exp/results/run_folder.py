@@ -47,14 +47,14 @@ class RunFolder:
         return str(self.figure.get("label") or self.config.get("panel") or name)
 
     def input(self, kind: str) -> dict[str, str]:
-        """Return path and hash of the content image or the style image; empty if not known."""
+        """Return path and hash of an input such as ``style[1]``; empty if not known."""
         found: dict[str, str] = self.record.get("inputs", {}).get(kind, {})
         return found
 
     def saved_input(self, kind: str) -> Path | None:
-        """Return the content image or the style image as the run used it, if the run saved it."""
-        name = SAVED_INPUTS[kind]
-        return self.path / name if self.input(kind).get("copy") == name else None
+        """Return an input as the run used it, if the run saved it."""
+        name = SAVED_INPUTS.get(kind)
+        return self.path / name if name and self.input(kind).get("copy") == name else None
 
 
 def read_run_folder(folder: Path) -> RunFolder:

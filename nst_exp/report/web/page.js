@@ -1,4 +1,4 @@
-// Shared by all parts of the page: the data, elements made from text, colors, numbers.
+// Shared by all parts of the page: the data, elements made from text, numbers as text.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const jobs = data.jobs;
@@ -19,16 +19,30 @@ function makeSvg(name, attributes = {}, text = "") {
   return element;
 }
 
-// Distinct on white and on black, also with most kinds of color blindness; more jobs than that
-// are spread over all hues.
-const PALETTE = [
-  "#2f7ed8", "#d9661f", "#2a9d57", "#c2459b", "#b38600", "#14a3b8", "#8d63d2", "#d1495b",
-  "#7d8a2e", "#6d7f94",
-];
+function makeSwatch(color) {
+  const swatch = make("span", { class: "swatch" });
+  swatch.style.background = color;
+  return swatch;
+}
 
-function colorOf(index) {
-  if (jobs.length <= PALETTE.length) return PALETTE[index];
-  return `hsl(${Math.round((index * 320) / jobs.length)} 62% 50%)`;
+// A path as a link to the file; every part is encoded, so that it cannot be another scheme.
+function makeLink(path) {
+  const href = path.split("/").map(encodeURIComponent).join("/");
+  return make("a", { href, target: "_blank", rel: "noopener" }, path);
+}
+
+function fill(select, options) {
+  select.replaceChildren(...options.map(([value, text]) => make("option", { value }, text)));
+}
+
+function hideSection(name) {
+  byId(name).hidden = true;
+  document.querySelector(`nav a[href="#${name}"]`).hidden = true;
+}
+
+function renameSection(name, title) {
+  byId(`${name}-title`).textContent = title;
+  document.querySelector(`nav a[href="#${name}"]`).textContent = title;
 }
 
 function shortNumber(value) {
@@ -40,15 +54,6 @@ function shortNumber(value) {
 }
 
 const nameOf = (job) => `${job.number}: ${job.label}`;
-const fill = (select, options) => {
-  select.replaceChildren(...options.map(([value, text]) => make("option", { value }, text)));
-};
-
-// Highlights one job in all charts and the table.
-const listeners = [];
-function light(index) {
-  for (const listener of listeners) listener(index);
-}
 
 function fillHead() {
   byId("settings").textContent = data.settings;
@@ -69,8 +74,5 @@ function fillNotes() {
     const who = all ? "all jobs" : `${numbers.length > 1 ? "jobs" : "job"} ${numbers.join(", ")}`;
     byId("note-list").append(make("li", {}, make("strong", {}, `${who}: `), line));
   }
-  if (found.size) {
-    byId("notes").hidden = false;
-    document.querySelector('nav a[href="#notes"]').hidden = false;
-  }
+  if (!found.size) hideSection("notes");
 }

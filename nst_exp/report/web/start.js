@@ -1,8 +1,16 @@
+document.body.classList.toggle("one", jobs.length === 1);
 fillHead();
+fillNotes();
+fillBar();
+fillInputs();
 fillSheets();
 fillTable();
 fillCurves();
 fillScatter();
+fillParallel();
 fillTime();
+fillViewer();
 fillCompare();
-fillNotes();
+views.unshift(assignColors);
+refresh();
+followPointerAndKeys();
