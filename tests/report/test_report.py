@@ -25,10 +25,10 @@ from report_folders import (
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nst_exp.report import table, write_report
+from nst_exp.report import write_report
 from nst_exp.report.__main__ import main
 from nst_exp.report.html_data import encode
-from nst_exp.report.table import WIDTH
+from nst_exp.report.table import WIDTH, table
 from nst_exp.utils.errors import OutputError
 
 FILES = ("sheet.png", "tradeoff.png", "results.csv", "report.html", "_summary")

@@ -14,7 +14,7 @@ function drawParallel() {
     holder.replaceChildren(make("p", { class: "quiet" }, "Fewer than two columns of the table differ between the jobs."));
     return;
   }
-  const width = Math.max(holder.clientWidth || 960, shown.length * 110), height = 330;
+  const width = Math.max(holder.clientWidth || 960, shown.length * 96), height = 330;
   const [top, bottom] = [46, height - 14];
   const svg = makeSvg("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "Parallel coordinates" });
   svg.style.width = `${width}px`;
