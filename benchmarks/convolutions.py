@@ -44,7 +44,7 @@ def ratio(inputs: int, outputs: int, side: int) -> float:
 
 def main() -> None:
     """Print a table."""
-    keep_freed_memory()
+    keep_freed_memory(0)
     winograd.LEAST_TILES = 1
     print("channels   " + "".join(f"{side:>7}" for side in SIDES))
     for inputs, outputs in CHANNELS:

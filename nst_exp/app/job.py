@@ -92,7 +92,7 @@ def _run(config: Config, folder: Path, overrides: list[str], timeout: float) -> 
         from nst_exp.runner.memory import keep_freed_memory
         from nst_exp.runner.run import run
 
-    keep_freed_memory()
+    keep_freed_memory(config.size)
     signals = threading.current_thread() is threading.main_thread()
     result = run(config, folder, handle_signals=signals, lock_timeout=timeout, overrides=overrides)
     losses = [f"{n} {result.losses[n]:.3e}" for n in ("total", "content", "style")]

@@ -17,8 +17,11 @@ def hartley(x: Tensor) -> Tensor:
     The real form of the Fourier transform, Re - Im: it has as many coefficients as the image has
     pixels, so the change of variables is exact, and without scaling it does not change L-BFGS.
     """
-    spectrum: Tensor = torch.fft.fft2(x, norm="ortho")
-    return spectrum.real - spectrum.imag
+    planes = []
+    for plane in x.reshape(-1, *x.shape[-2:]):  # one at a time: a spectrum is twice as large
+        spectrum = torch.fft.fft2(plane, norm="ortho")
+        planes.append(spectrum.real - spectrum.imag)
+    return torch.stack(planes).view(x.shape)
 
 
 def spectral_scale(height: int, width: int, decay: float) -> Tensor:
@@ -29,9 +32,9 @@ def spectral_scale(height: int, width: int, decay: float) -> Tensor:
     """
     fy = torch.fft.fftfreq(height, dtype=torch.float64)
     fx = torch.fft.fftfreq(width, dtype=torch.float64)
-    f = torch.sqrt(fy[:, None] ** 2 + fx[None, :] ** 2).clamp_min(1.0 / max(height, width))
-    scale = f**-decay
-    return (scale / scale.square().mean().sqrt()).float()
+    f = fy[:, None] ** 2 + fx[None, :] ** 2
+    scale = f.sqrt_().clamp_min_(1.0 / max(height, width)).pow_(-decay)  # in place: 8 bytes each
+    return scale.div_(scale.norm() / math.sqrt(height * width)).float()
 
 
 def pyramid_sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:

@@ -47,7 +47,9 @@ BASE = 150_000_000  # what a run needs at any size
 MADE = 3.5  # maps held for each one of hypercolumns: its parts and their gradients
 MATRICES = 8  # of all pairs of channels: covariances, differences, gradients
 BLOCKS = (2048, 1024, 512, 256)  # sides that trainer.tile=auto tries
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _MADV_HUGEPAGE = -1, -4, 14  # of malloc.h and sys/mman.h
+# Of malloc.h and sys/mman.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _MADV_HUGEPAGE = -1, -3, -4, 14
+_LARGE_SIDE = 2560  # images from here on are computed in blocks nearly always
 _HUGE_PAGE, _RESERVED = 2 * 2**20, 2 * 2**30  # only what is used becomes real memory
 # torch has an exception type for CUDA alone; on the CPU it raises a plain RuntimeError.
 _CPU_MESSAGES = re.compile(r"not enough memory|can't allocate memory|bad alloc", re.IGNORECASE)
@@ -326,12 +328,19 @@ def release_freed_memory() -> None:
             ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
 
 
-def keep_freed_memory() -> None:
-    """Let glibc's malloc reuse freed blocks, the first ones in pages of 2 MB; no number changes."""
+def keep_freed_memory(size: int) -> None:
+    """Let glibc's malloc reuse freed blocks, the first ones in pages of 2 MB; no number changes.
+
+    Blocks as large as an image whose longest side is ``size`` are returned to the system if such an
+    image is computed in blocks: between those they would lie unused.
+    """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError, TypeError):  # no glibc, or no such block
             libc = ctypes.CDLL(None)
-            libc.mallopt(_M_MMAP_MAX, 0)
+            if size < _LARGE_SIDE:
+                libc.mallopt(_M_MMAP_MAX, 0)
+            else:
+                libc.mallopt(_M_MMAP_THRESHOLD, min(IMAGE_BYTES * size * size // 2, 2**31 - 1))
             libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
             libc.malloc.restype = ctypes.c_void_p
             block = libc.malloc(ctypes.c_size_t(_RESERVED))
