@@ -42,7 +42,7 @@ class LBFGS(torch.optim.LBFGS):
         reuse: bool = True,
     ) -> None:
         """Minimize over ``parameter``; with ``reuse`` evaluations hold in the next step as well."""
-        wolfe = settings.line_search is schema.LineSearch.strong_wolfe
+        self.searches = settings.line_search is schema.LineSearch.strong_wolfe
         super().__init__(
             [parameter],
             lr=settings.lr,
@@ -53,11 +53,11 @@ class LBFGS(torch.optim.LBFGS):
             # torch's absolute tolerances would end a run that still improves.
             tolerance_grad=0.0,
             tolerance_change=0.0,
-            line_search_fn="strong_wolfe" if wolfe else None,
+            line_search_fn="strong_wolfe" if self.searches else None,
         )
         self.parameter, self.length = parameter, length
         self.first_step, self.reuse = settings.first_step, reuse
-        self.max_step = None if wolfe else settings.max_step
+        self.max_step = settings.max_step
         self.cached: list[_Evaluation] = []
 
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
@@ -81,10 +81,13 @@ class LBFGS(torch.optim.LBFGS):
             group["lr"] = lr
 
     def _bounded_step(self, evaluate: Callable[[], Tensor]) -> Any:
-        if self.max_step is None:
+        if self.searches:
             return super().step(evaluate)  # type: ignore[no-untyped-call]
-        start = self.parameter.detach().clone()
+        start = None if self.max_step is None else self.parameter.detach().clone()
         loss = super().step(evaluate)  # type: ignore[no-untyped-call]
+        self.cached.clear()  # the next step begins where nothing is known
+        if self.max_step is None or start is None:
+            return loss
         change = self.parameter.detach() - start
         length = self.length(change)
         if length > self.max_step:
