@@ -1,5 +1,6 @@
 """``python -m nst_exp``."""
 
+import os
 import signal
 import sys
 
@@ -15,6 +16,8 @@ def run() -> None:
             from nst_exp.results.record import versions
 
             return print(f"nst_exp {versions()['nst-exp']}")
+        # torch's threads sleep while they wait, instead of taking time from other programs.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from nst_exp.app.main import main
     except KeyboardInterrupt:
         sys.exit(130)
