@@ -11,8 +11,8 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 RUN = ("content=chelsea", "style=starry_night", "logging=none", "trainer.accelerator=cpu")
 WAYS = {
