@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 
 from nst_exp.results.losses_csv import COLUMNS, Row
 
-_SIDE = 512  # longest side of the result's image; notebooks are saved with what they show
-_CURVES = {"total": "#444444", "content": "#1f77b4", "style": "#d62728"}
+_SIDE = 400  # longest side of the result's image; notebooks are saved with what they show
+_CURVES = {"total": "#888888", "content": "#1f77b4", "style": "#d62728"}
 _WIDTH, _HEIGHT, _LEFT, _BELOW = 320, 200, 52, 18  # of the chart, and its margins
 
 
@@ -19,7 +19,7 @@ def render_result(
     title: str, inputs: Mapping[str, Image.Image], result: Image.Image, rows: Sequence[Row]
 ) -> str:
     """Return a fragment of HTML that needs nothing else."""
-    panels = [*inputs.items(), ("result", ImageOps.contain(result, (_SIDE, _SIDE)))]
+    panels = [*inputs.items(), ("result", reduced(result, _SIDE))]
     figures = [_figure(f'<img src="{_data(image)}" alt="{name}">', name) for name, image in panels]
     if len(rows) > 1:
         figures.append(_figure(_chart(rows), "losses over the steps"))
@@ -27,6 +27,11 @@ def render_result(
         '<div style="display:flex;flex-wrap:wrap;gap:8px;align-items:flex-end">'
         f"{''.join(figures)}</div><code>{escape(title)}</code>"
     )
+
+
+def reduced(image: Image.Image, longest: int) -> Image.Image:
+    """Return an image with at most so many pixels on its longer side."""
+    return ImageOps.contain(image, (longest, longest)) if max(image.size) > longest else image
 
 
 def _figure(content: str, caption: str) -> str:

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from nst_exp.images import LoadedImage, save_image
 from nst_exp.images.save import SUFFIXES
 from nst_exp.report.frame import losses_frame
-from nst_exp.report.result_html import render_result
+from nst_exp.report.result_html import reduced, render_result
 from nst_exp.results.losses_csv import Row
 from nst_exp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_PREVIEW = (256, 256)  # largest width and height of the inputs that a result keeps
+_PREVIEW = 192  # longest side of the inputs that a result keeps
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,4 +85,4 @@ class Result:
 
 def make_previews(images: Mapping[str, LoadedImage]) -> dict[str, Image.Image]:
     """Make small copies of the images of a run."""
-    return {key: ImageOps.contain(image.image, _PREVIEW) for key, image in images.items()}
+    return {key: reduced(image.image, _PREVIEW) for key, image in images.items()}
