@@ -13,6 +13,7 @@ from typing import Any
 
 from nst_exp.app import compose
 from nst_exp.app.keywords import Overrides, takes_settings, to_overrides
+from nst_exp.config.output import folder_of
 from nst_exp.config.schema import Config
 from nst_exp.core.image_terms import LossFunction
 from nst_exp.results.lock import LOCK
@@ -131,7 +132,7 @@ def _stylize(
         every += [] if out is None else to_overrides((), {"out": out}, given)
         config = compose.make_config(every)
         validate(config)
-        folder = None if config.out is None else Path(os.path.expanduser(config.out))
+        folder = None if config.out is None else folder_of(config.out)
         work = partial(run, config, folder, overrides=every, extras=extras)
         if os.getpid() == _IMPORTED_BY and multiprocessing.parent_process() is None:
             return work()

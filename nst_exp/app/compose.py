@@ -1,6 +1,5 @@
 """From Hydra's composed config to a typed ``Config``; every key and value is compared with it."""
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from nst_exp.app.known_keys import ONE_OR_MORE, OPTIMIZERS
 from nst_exp.app.messages import NOT_GLOBAL, describe_error
 from nst_exp.app.overrides import check_arguments
 from nst_exp.config.keys import key
+from nst_exp.config.output import folder_of, image_of
 from nst_exp.config.schema import Config, Loss, Optimizer
 from nst_exp.results.sweep_plan import folder_of_job
 from nst_exp.utils.errors import ConfigError
@@ -104,7 +104,7 @@ def _first_style(*, _root_: DictConfig) -> str:
 
 
 def _folder(out: str | None, name: str, date: str, time: str) -> str:
-    return os.path.expanduser(out) if out else f"outputs/{name}/{date}_{time}"
+    return str(folder_of(out)) if out else f"outputs/{name}/{date}_{time}"
 
 
 def _job_folder(sweep: str, number: Any, overrides: Sequence[str]) -> str:
@@ -145,6 +145,12 @@ def to_config(cfg: DictConfig) -> Config:
         for name in ONE_OR_MORE:
             if not isinstance(given[name], list):
                 given[name] = [given[name]]
+        if file := image_of(given["out"]):
+            if given["image"] not in (file.name, Config().image):
+                raise ConfigError(
+                    f"image={given['image']}: out={file} names the image; leave it out"
+                )
+            given["image"] = file.name
         kind = given["optimizer"]["kind"]
         if kind not in OPTIMIZERS:
             raise ConfigError(f"optimizer.kind={kind}: must be one of {', '.join(OPTIMIZERS)}")

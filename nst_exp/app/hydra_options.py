@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from os.path import isdir
+from os.path import expanduser, isdir
 from typing import Any, cast
 
 from hydra.core.override_parser.types import Override
@@ -60,7 +60,8 @@ def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]
         if text.startswith("-"):
             name, _, value = text.partition("=")
             name = _SHORT.get(name, name)
-            options[name] = value or (next(rest, "") if name in _VALUED else "")
+            value = value or (next(rest, "") if name in _VALUED else "")
+            options[name] = expanduser(value) if name == "--config-dir" else value
         else:
             overrides.append(text)
     return options, overrides

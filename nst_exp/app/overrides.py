@@ -36,10 +36,12 @@ from nst_exp.app.known_keys import (
     unknown_key,
 )
 from nst_exp.app.messages import expected, quote
+from nst_exp.config.output import image_of
 from nst_exp.config.presets import groups
 from nst_exp.config.schema import Config, Optimizer
 from nst_exp.config.validate import value_problems
 from nst_exp.images.lookup import images_in
+from nst_exp.results.sweep_plan import split_overrides
 from nst_exp.utils.errors import ConfigError
 from nst_exp.utils.suggest import as_utf8, did_you_mean
 
@@ -120,7 +122,8 @@ class _Check:
         expands = self.sweep and kind is str and key in IMAGES
 
         def one(text: str) -> str:
-            return ",".join(map(quote, images_in(text) if expands else [])) or self._quoted(text)
+            files = images_in(split_overrides([f"x={text}"])["x"]) if expands else []
+            return ",".join(map(quote, files)) or self._quoted(text)
 
         single = kind is str and not self.sweep
         try:
@@ -228,6 +231,9 @@ class _Check:
         hint = type_of(key)
         if key == "pair" and value and not self.sweep:
             yield f"pair={','.join(map(str, value))}: only for a sweep; add -m"
+        if key == "out" and self.sweep and image_of(str(value)):
+            folder = Path(value).with_suffix("")
+            yield f"{text}: a sweep has a folder for its jobs; write out={folder}"
         nested = isinstance(value, dict) or (isinstance(value, list) and hint is not str)
         for name in _converted(hint, value, key) if nested else ():
             yield f"{text}: {name} reads as a number; write quotation marks around this text"

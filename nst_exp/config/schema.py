@@ -280,7 +280,7 @@ class Config:
     color_root: ColorRoot = key(ColorRoot.cholesky, "color=match, transfer: root of the covariance")
     seed: int = key(0, "seed of noise and random weights", bounds=(0, 2**32 - 1))
     size: int = key(384, "longest side in pixels; see resolution.size_mode", bounds=(1, 65_535))
-    out: str | None = key(None, "folder of the run or sweep; null = outputs/<name>/<date>_<time>")
+    out: str | None = key(None, "folder, or image file; null = outputs/<name>/<date>_<time>")
     image: str = key("image.png", "name of the result; .png .jpg .webp .tif by suffix")
     bit_depth: int = key(8, "bits per channel; 16 for .png and .tif", choices=(8, 16))
     max_megapixels: float = key(178.0, "larger input files are refused", above=0)

@@ -20,7 +20,6 @@ from nst_exp.utils.errors import NumericalError, OutputError
 SUFFIXES_16_BIT = frozenset({".png", ".tif", ".tiff"})
 _BAND = 256  # rows
 _MAX_TIFF = 2**32 - 2**25  # bytes of a classic TIFF's pixels; its offsets have 32 bits
-SUFFIXES = SUFFIXES_16_BIT | {".jpg", ".jpeg", ".webp"}
 
 
 def save_image(
@@ -35,7 +34,7 @@ def save_image(
     Args:
         pixels: Floats of shape (H, W, 3), sRGB, or (H, W, 4) with the opacity; clipped to 0..1 and
             rounded.
-        path: The file; its suffix, one of SUFFIXES, is the format. JPEG has no opacity.
+        path: The file; its suffix, one of ``SUFFIXES``, is the format. JPEG has no opacity.
         bit_depth: 8, or 16 for SUFFIXES_16_BIT.
         metadata: Text chunks of a PNG (names of 1 to 79 Latin-1 characters), or else the
             description, as JSON (JPEG: 64 kB at most).

@@ -14,6 +14,7 @@ from PIL import ImageColor
 from nst_exp.config.keys import typed
 from nst_exp.config.layer_names import least_size
 from nst_exp.config.loss_layers import layers_read, resolve_layers
+from nst_exp.config.output import SUFFIXES
 from nst_exp.config.pyramid import build_levels
 from nst_exp.config.schema import Config, InitKind, Padding, SizeMode
 from nst_exp.config.styles import style_keys
@@ -21,7 +22,7 @@ from nst_exp.images.catalog import catalog, find_entry
 from nst_exp.images.file_type import file_names
 from nst_exp.images.load import read_size
 from nst_exp.images.lookup import FOLDER_VARIABLE, find_image, images_folder, images_in
-from nst_exp.images.save import SUFFIXES, SUFFIXES_16_BIT
+from nst_exp.images.save import SUFFIXES_16_BIT
 from nst_exp.images.size import Size, content_size, style_side, style_size
 from nst_exp.utils.errors import ConfigError, reason_of
 from nst_exp.utils.suggest import did_you_mean

@@ -1,5 +1,6 @@
 """Folders of runs: what they hold, which one a run may use, and what is removed from it."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -7,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nst_exp.config.output import image_of
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict, flat, format_value
 from nst_exp.results.record import (
@@ -97,7 +99,12 @@ def check_compatible(folder: Path, config: Config, hashes: Sequence[str]) -> dic
         ConfigError: If the folder holds another run, files and no run at all, or a run that cannot
             get more steps.
     """
-    record = read_record(folder)
+    record, file = read_record(folder), image_of(config.out)
+    if file and not record and not config.overwrite and os.path.lexists(file):
+        raise ConfigError(
+            f"out={config.out}: this file exists; give another name, or overwrite=true to replace "
+            "it"
+        )
     if config.overwrite or (record.get("status") == "failed" and "fingerprint" not in record):
         return {}  # a run that failed so early left nothing but its record
     if record.get("fingerprint") == _fingerprint(record, config, hashes):

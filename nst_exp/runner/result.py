@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from nst_exp.config.output import SUFFIXES
 from nst_exp.images import LoadedImage, save_image
-from nst_exp.images.save import SUFFIXES
 from nst_exp.report.frame import losses_frame
 from nst_exp.report.result_html import reduced, render_result
 from nst_exp.results.losses_csv import Row

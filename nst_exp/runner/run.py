@@ -47,7 +47,7 @@ from nst_exp.runner.progress import Progress
 from nst_exp.runner.regions import RegionMaps, read_regions, save_preview
 from nst_exp.runner.result import Result, make_previews
 from nst_exp.runner.resume import IMAGE_ONLY, Checkpoints, ResumePoint, Stopped, read_checkpoint
-from nst_exp.runner.save_image import save_run_image
+from nst_exp.runner.save_image import copy_to_out, save_run_image
 from nst_exp.runner.stopping import early_end, same_command
 from nst_exp.runner.trainer import (
     check_device,
@@ -207,6 +207,7 @@ class _Run:
                 f"out={self.folder}: the run there is done, but {path.name} is missing; "
                 "overwrite=true repeats it"
             )
+        path = copy_to_out(path, self.config)
         log.info("already done: %s", path)
         asked = config_as_dict(self.config)
         figure = {key: asked[key] for key in ("panel", "figure")}

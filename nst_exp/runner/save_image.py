@@ -8,17 +8,20 @@ from pathlib import Path
 
 from torch import Tensor
 
+from nst_exp.config.output import image_of
+from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict
 from nst_exp.images.save import save_image
 from nst_exp.images.tensors import to_array
 from nst_exp.results.record import Record, versions
+from nst_exp.utils.atomic_files import write_bytes_atomically
 
 
 def save_run_image(image: Tensor, record: Record, folder: Path | None = None) -> Path | None:
     """Save an image, RGB (1, 3, H, W), in the run's folder or another; its record goes inside.
 
     Returns:
-        The file; None for a run without a folder.
+        The file, which ``out`` may name; None for a run without a folder.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -38,7 +41,15 @@ def save_run_image(image: Tensor, record: Record, folder: Path | None = None) ->
     program = f"nst_exp {versions()['nst-exp']}"
     metadata = {"Software": program, "nst_exp": json.dumps(settings)}
     save_image(to_array(image), path, bit_depth=record.config.bit_depth, metadata=metadata)
-    return path
+    return copy_to_out(path, record.config) if folder == record.folder else path
+
+
+def copy_to_out(path: Path, config: Config) -> Path:
+    """Copy a run's image to the file that ``out`` names, if it names one, and return that."""
+    file = image_of(config.out)
+    if file is not None:
+        write_bytes_atomically(file, path.read_bytes())
+    return file or path
 
 
 def save_best_image(best_image: Callable[[], Tensor | None], record: Record) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 
 from torch import Tensor
 
+from nst_exp.config.output import image_of
 from nst_exp.results.record import Record
 from nst_exp.runner.memory import is_out_of_memory, remedies
 from nst_exp.runner.save_image import save_best_image
@@ -66,7 +67,7 @@ def early_end(
 def same_command(record: Record) -> str:
     """Describe the command that resumes the run."""
     without = ", without overwrite=true," if record.config.overwrite else ""
-    return f"the same command with out={record.folder}{without}"
+    return f"the same command with out={image_of(record.config.out) or record.folder}{without}"
 
 
 def _foreseen(error: Exception, record: Record) -> Exception:

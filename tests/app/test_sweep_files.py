@@ -35,7 +35,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("photos/*.jpg,chelsea", "'photos/img2.jpg','photos/img10.jpg',chelsea"),
         ("chelsea,photos/[m]*", "chelsea,'photos/my cat, old.png'"),
         ("photos/none*", "photos/none*"),
-        ("'photos/*.jpg'", "'photos/*.jpg'"),  # of that name
+        ("'photos/*.jpg'", "'photos/img2.jpg','photos/img10.jpg'"),
     ],
 )
 @pytest.mark.usefixtures("photos")

@@ -9,8 +9,9 @@ import tifffile
 from image_files import smooth
 from PIL import Image, ImageCms, ImageFile
 
+from nst_exp.config.output import SUFFIXES
 from nst_exp.images import load_image, read_metadata, save_image
-from nst_exp.images.save import SUFFIXES, SUFFIXES_16_BIT, quantize
+from nst_exp.images.save import SUFFIXES_16_BIT, quantize
 from nst_exp.utils.errors import NumericalError, OutputError
 
 METADATA = {"config": "content: Gemälde.png\n" * 50, "short": "", "quoted": "\t\\ \"a\" 'b'"}
