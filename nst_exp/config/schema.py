@@ -241,7 +241,12 @@ class TrainerConfig:
 class Logging:
     """What is recorded during a run."""
 
-    tensorboard: bool = key(True, "write curves, images and settings for TensorBoard")
+    loggers: list[str] = key(
+        ["tensorboard"],
+        "where curves, images and settings are logged; [] = nowhere",
+        choices=("tensorboard", "csv", "mlflow", "wandb", "trackio"),
+    )
+    project: str = key("nst_exp", "project of wandb and trackio; begins MLflow's experiments")
     every: int = key(1, "steps between two points of a curve", bounds=(1, MANY))
     image_every: int = key(25, "steps between two logged images; 0 = none", bounds=(0, MANY))
     snapshots: bool = key(True, "write the logged images to snapshots/ as well")

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from nst_exp.config import layer_names
@@ -44,6 +45,9 @@ def combination_problems(config: Config) -> Iterator[str]:
     yield from _backbone(config)
     yield from _optimizer(config)
     yield from _tiles(config)
+    for name in config.logging.loggers:
+        if (spec := find_spec(name)) is None or spec.origin is None:  # a folder is no package
+            yield f"logging.loggers=[{name}]: not installed; pip install 'nst-exp[{name}]'"
 
 
 def _tiles(config: Config) -> Iterator[str]:

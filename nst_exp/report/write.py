@@ -14,13 +14,12 @@ from nst_exp.report.html_data import page_data
 from nst_exp.report.images import result_panel, shared_inputs
 from nst_exp.report.settings import describe_settings
 from nst_exp.report.table import as_csv
-from nst_exp.report.tensorboard_summary import write_summary
+from nst_exp.report.tensorboard_summary import SUMMARY, write_summary
 from nst_exp.report.tradeoff import TradeOff, draw_tradeoff, find_tradeoff
 from nst_exp.utils.atomic_files import write_text_atomically
 from nst_exp.utils.errors import OutputError
 
 SHEET, TRADEOFF, TABLE, PAGE = "sheet.png", "tradeoff.png", "results.csv", "report.html"
-SUMMARY = "_summary"  # TensorBoard's run of the whole sweep
 _SIDE = 512  # of an image on a sheet
 _SETTINGS = ("content", "style", "backbone", "size", "steps")
 

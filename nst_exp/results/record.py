@@ -68,6 +68,7 @@ class Record:
     layers: dict[str, list[str]] | None = None
     own_terms: list[str] | None = None  # names of loss terms that a caller added
     normalized: dict[str, Any] | None = None
+    trackers: dict[str, str] | None = None  # runs of mlflow, wandb and trackio
     levels: list[dict[str, Any]] | None = None
     losses: dict[str, float] | None = None
     metrics: dict[str, float] | None = None

@@ -25,7 +25,10 @@ from nst_exp.utils.errors import ConfigError
 CHECKPOINT = "last.ckpt"
 LATEST = "latest.png"  # the image so far
 # By every run, apart from its result; the record is removed last.
-_WRITTEN = ("events.out.tfevents.*", "snapshots/step_*.png", "losses.csv", CHECKPOINT, LATEST)
+_WRITTEN = (
+    *("events.out.tfevents.*", "snapshots/step_*.png", "losses.csv", CHECKPOINT, LATEST),
+    *("metrics.csv", "hparams.yaml"),
+)
 
 _SHOWN = 4  # differences in a message
 

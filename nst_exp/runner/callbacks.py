@@ -1,28 +1,35 @@
 """What is recorded beside the optimization: curves and snapshots."""
 
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from torch.utils.tensorboard.writer import SummaryWriter
+from pytorch_lightning.loggers import Logger
 
 from nst_exp.config import schema as config
 from nst_exp.config.pyramid import Level
-from nst_exp.images.save import save_image
+from nst_exp.images import LoadedImage
+from nst_exp.images.save import quantize, save_image
 from nst_exp.images.tensors import reduce, to_array
 from nst_exp.results.losses_csv import LOSSES, NAME, Row, append_losses, start_losses
 from nst_exp.results.run_folder import LATEST
-from nst_exp.runner.logger import SAVED_LOSSES
+from nst_exp.runner.loggers import SAVED_LOSSES, TRACKERS, close, flush, log_image, log_start
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.utils.atomic_files import write_bytes_atomically
+from nst_exp.utils.errors import Interrupted
+
+log = logging.getLogger(__name__)
 
 LARGEST_IMAGE = 1024  # longer side in TensorBoard and snapshots; larger ones take time and space
 
 
 class Recorder(Callback):
-    """Records losses and images over time: to TensorBoard, ``losses.csv`` and ``snapshots/``.
+    """Records losses and images over time: to loggers, ``losses.csv`` and ``snapshots/``.
 
     Step k is the image after k steps of the whole run; its losses are those of the lowest
     evaluation within that step.
@@ -31,22 +38,26 @@ class Recorder(Callback):
     level: Level
 
     def __init__(
-        self, settings: config.Logging, folder: Path | None, steps: int, done: int
+        self,
+        settings: config.Logging,
+        folder: Path | None,
+        loggers: dict[str, Logger],
+        steps: int,
+        done: int,
     ) -> None:
         """Drop what an interrupted run of so many steps recorded after its first ``done`` steps."""
-        self.settings, self.steps = settings, steps
-        self.writer = self.snapshots = self.latest = self.losses = None
+        self.settings, self.folder, self.steps = settings, folder, steps
+        self.loggers = loggers  # those that work
+        self.snapshots = self.latest = self.losses = None
         self.rows: list[Row] = []  # as in losses.csv
         if folder is None:
             return
         if settings.image_every:
             self.latest = folder / LATEST
-        if settings.tensorboard:
-            self.writer = SummaryWriter(folder, purge_step=done + 1 if done else 0)
         if settings.snapshots and settings.image_every:
             self.snapshots = folder / "snapshots"
             self.snapshots.mkdir(exist_ok=True)
-        if self.writer or self.snapshots:
+        if settings.loggers or self.snapshots:
             self.losses = folder / NAME
             self.rows = start_losses(self.losses, done)
         else:
@@ -73,9 +84,12 @@ class Recorder(Callback):
             self.record_image(pl_module.result_image(), step)
 
     def on_save_checkpoint(self, *args: Any) -> None:
-        """Flush TensorBoard: a run resumed from here does not record the steps before again."""
-        if self.writer is not None:
-            self.writer.flush()
+        """Write what waits: a run resumed from here does not record the steps before again."""
+        self._each(flush)
+
+    def record_start(self, settings: config.Config, images: Sequence[LoadedImage]) -> None:
+        """Record the settings, and the content image and style images, unless a run resumes."""
+        self._each(lambda logger: log_start(logger, settings, self.folder, images))
 
     def record_image(self, image: torch.Tensor, step: int) -> None:
         """Record an image (1, 3, H, W) under ``step``, reduced if it is large."""
@@ -83,8 +97,7 @@ class Recorder(Callback):
         if not torch.isfinite(image).all():
             return  # the divergence guard restores the best image before the next step
         pixels = to_array(image)
-        if self.writer is not None:
-            self.writer.add_image("image", pixels, step, dataformats="HWC")
+        self._each(lambda logger: log_image(logger, "image", quantize(pixels), step))
         latest = self.latest if step < self.steps else None  # then the result is there
         if self.snapshots is not None:
             snapshot = self.snapshots / f"step_{step:06d}.png"
@@ -96,19 +109,45 @@ class Recorder(Callback):
 
     def record_scalars(self, values: dict[str, float], step: int) -> None:
         """Record numbers by their tags under ``step``."""
-        if self.writer is not None:
-            for tag, value in values.items():
-                self.writer.add_scalar(tag, value, step)
+        self._each(lambda logger: logger.log_metrics(values, step))
 
     def record_result(
         self, image: torch.Tensor, losses: dict[str, float], metrics: dict[str, float]
     ) -> None:
-        """Record the image that is saved, close TensorBoard's file and remove the image so far."""
+        """Record the image that is saved, close the loggers and remove the image so far."""
         self.record_image(image, self.steps)
         values = {f"saved/{name}": losses[name] for name in SAVED_LOSSES}
         values |= {f"metrics/{name}": value for name, value in metrics.items()}
         self.record_scalars(values, self.steps)
-        if self.writer is not None:
-            self.writer.close()
+        self._close("finished")
         if self.latest is not None:
             self.latest.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        """Record a run; the loggers are closed if it ends early."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *args: Any) -> None:
+        """Close the loggers; what ended the run matters more than an error of theirs."""
+        if kind is not None:
+            stopped = issubclass(kind, Interrupted | KeyboardInterrupt)
+            with suppress(Exception):
+                self._close("KILLED" if stopped else "failed")
+
+    def _close(self, status: str) -> None:
+        self._each(lambda logger: close(logger, status))
+        self.loggers.clear()
+
+    def _each(self, action: Callable[[Logger], None]) -> None:
+        """Do something with each logger; a tracker that fails is left out from then on."""
+        for name, logger in list(self.loggers.items()):
+            try:
+                action(logger)
+            except Exception as error:
+                if name not in TRACKERS:
+                    raise
+                del self.loggers[name]
+                reason = str(error).partition("\n")[0]
+                log.warning(
+                    f"logging.loggers: {name} failed ({reason}); the run continues without it"
+                )

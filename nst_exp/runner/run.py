@@ -38,7 +38,7 @@ from nst_exp.runner.convergence import select_final_image
 from nst_exp.runner.evaluate import evaluate
 from nst_exp.runner.inputs import Inputs, load_inputs
 from nst_exp.runner.level import build_module, describe_levels, level_block, levels_to_do
-from nst_exp.runner.logger import log_settings
+from nst_exp.runner.loggers import start_loggers
 from nst_exp.runner.memory import check_size
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.runner.network import Network, make_network
@@ -140,7 +140,7 @@ class _Run:
         self._prepare(levels, point)
         if self.regions is not None and self.folder is not None:
             save_preview(self.regions, self.inputs, self.folder)
-        with self.progress.shown():
+        with self.recorder, self.progress.shown():
             for level in levels[point.level if point else 0 :]:
                 module = self._fit(level, point if point and level.index == point.level else None)
                 image, losses = select_final_image(module, level, config)
@@ -192,6 +192,7 @@ class _Run:
         self.record.substituted += filter(None, substituted)
         self.record.fingerprint, self.record.inputs = fingerprint, inputs.as_record()
         self.record.normalized = earlier.get("normalized")  # a resumed run has to agree with it
+        self.record.trackers = earlier.get("trackers")
         self.record.own_terms = sorted(self.extras.terms) or None
         self.record.save("running")  # first of all: the folder's other files belong to this run
         if folder is not None:
@@ -239,9 +240,10 @@ class _Run:
         self.record.levels = describe_levels(config, levels, sizes)
         visible = config.logging.progress and self.steps > done
         self.progress = Progress(levels, [w * h for w, h in sizes], done, visible)
-        self.recorder = Recorder(config.logging, self.folder, self.steps, done)
-        if self.recorder.writer is not None and point is None:
-            log_settings(self.recorder.writer, replace(config, backbone=self.network.settings))
+        loggers = start_loggers(self.record, done, resumed=point is not None)
+        self.recorder = Recorder(config.logging, self.folder, loggers, self.steps, done)
+        images = [] if point else self.inputs.images()
+        self.recorder.record_start(replace(config, backbone=self.network.settings), images)
 
     def _fit(self, level: Level, point: ResumePoint | None) -> StyleTransfer:
         """Do one level, from the checkpoint at ``point``, the level before, or the start."""

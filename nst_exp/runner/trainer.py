@@ -14,11 +14,12 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import Callback
 
 from nst_exp.config.schema import TrainerConfig
+from nst_exp.runner.loggers import SILENT
 from nst_exp.runner.resume import AtomicCheckpointIO
 from nst_exp.utils.errors import ConfigError
 
-# What Lightning sets or deletes in the environment.
-_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "CUDA_DEVICE_ORDER", "WORLD_SIZE")
+# What Lightning sets or deletes in the environment, and what loggers set.
+_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "CUDA_DEVICE_ORDER", "WORLD_SIZE", *SILENT)
 
 
 def check_device(settings: TrainerConfig) -> None:

@@ -23,7 +23,7 @@ from nst_exp.app.sweep.launchers import another_job_failed
 from nst_exp.app.sweep.search import objectives
 from nst_exp.results.sweep_plan import SweepJob, SweepPlan, read_plan, write_plan
 
-GRID = ["-m", *TINY, "logging.tensorboard=false", "logging.snapshots=false", "out=s"]
+GRID = ["-m", *TINY, "logging.loggers=[]", "logging.snapshots=false", "out=s"]
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 LOCAL = ["hydra/launcher=submitit_local"]
 OPTUNA = ["hydra/sweeper=optuna", "hydra.sweeper.direction=[minimize,minimize]"]

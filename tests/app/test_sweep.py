@@ -11,7 +11,7 @@ from helpers_run import TINY, picture, records, start_forked
 
 from nst_exp.runner import network
 
-SMALL = [*TINY, "logging.tensorboard=false", "logging.snapshots=false"]
+SMALL = [*TINY, "logging.loggers=[]", "logging.snapshots=false"]
 GRID = ["-m", *SMALL, "out=s"]
 
 

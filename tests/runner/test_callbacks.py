@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from nst_exp.app.api import make_config
 from nst_exp.results.losses_csv import read_losses
-from nst_exp.runner.logger import hyperparameters
+from nst_exp.runner.loggers import hyperparameters
 from nst_exp.runner.result import Result
 from nst_exp.utils.errors import Interrupted
 
@@ -74,14 +74,14 @@ def test_settings_are_text_and_hyperparameters(folder: Path) -> None:
     assert "name: squeezenet1_1" in text
     assert len(events.PluginTagToContent("hparams")) == 3  # experiment, start and end
     # TensorBoard shows the first few, in alphabetical order.
-    shown = hyperparameters(make_config([*TINY, "backbone.pool=average", "init=noise"]))
+    shown = hyperparameters(make_config([*TINY, "backbone.pool=average", "init=noise"]), {})
     assert sorted(shown)[:4] == ["alpha", "backbone.name", "backbone.pool", "backbone.weights"]
     assert {"beta", "content", "init.kind", "size", "steps", "style"} <= set(shown)
     assert not {"backbone.sources", "background", "logging.every", "out"} & set(shown)
 
 
 def test_only_what_is_asked_for_is_recorded_also_the_second_time(tmp_path: Path) -> None:
-    tiny_run(tmp_path, "logging.tensorboard=false", "logging.every=2")
+    tiny_run(tmp_path, "logging.loggers=[]", "logging.every=2")
     assert [row[0] for row in read_losses(tmp_path / "losses.csv")] == [2, 4]
     assert not list(tmp_path.glob("events*"))
     tiny_run(tmp_path, "overwrite=true", "steps=3", "logging.image_every=0")

@@ -124,6 +124,10 @@ class SweepSession(Callback):
                     path.rmdir()
             raise
         HydraConfig.instance().set_config(config)  # read if a launcher or sweeper breaks
+        if "tensorboard" in config.logging.loggers:
+            from nst_exp.report.tensorboard_summary import SUMMARY, start_summary
+
+            start_summary(folder / SUMMARY, self.plan.varied)
         jobs = self.plan.folders
         if self.plan.done:
             log.info(f"{self.plan.done} of {len(jobs)} jobs are done already")
