@@ -24,11 +24,14 @@ from report_folders import (
     write_sweep,
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.api_pb2 import DATA_TYPE_FLOAT64, DATA_TYPE_STRING
+from tensorboard.plugins.hparams.metadata import parse_experiment_plugin_data
 
 from nst_exp.report import write_report
 from nst_exp.report.__main__ import main
 from nst_exp.report.html_data import encode
 from nst_exp.report.table import WIDTH, table
+from nst_exp.report.tensorboard_summary import columns
 from nst_exp.utils.errors import OutputError
 
 FILES = ("sheet.png", "tradeoff.png", "results.csv", "report.html", "_summary")
@@ -117,11 +120,24 @@ def test_summary_for_tensorboard(tmp_path: Path) -> None:
     assert len(list((sweep / "_summary").iterdir())) == 1
     events = EventAccumulator(str(sweep / "_summary"))
     events.Reload()
-    (image,) = events.Images("sheet")
+    (image,) = events.Images("all jobs/sheet")
     assert image.width == pixels(sweep / "sheet.png").shape[1]
     text = events.Tensors("results")[0].tensor_proto.string_val[0].decode()
     assert "| 1&#124;2 | done |" in text
     assert "&lt;i&gt;" in text
+
+
+def test_columns_of_tensorboard_are_the_varied_keys_and_the_metrics() -> None:
+    (entry,) = columns(["loss", "size"]).value
+    content = parse_experiment_plugin_data(entry.metadata.plugin_data.content)
+    keys = {info.name: (info.differs, info.type) for info in content.hparam_infos}
+    assert list(keys)[:4] == ["loss", "size", "content", "style"]
+    assert [key for key, (differs, _) in keys.items() if differs] == ["loss", "size"]
+    assert keys["size"][1] == keys["beta"][1] == DATA_TYPE_FLOAT64
+    assert keys["loss"][1] == keys["style"][1] == DATA_TYPE_STRING
+    tags = [info.name.tag for info in content.metric_infos]
+    assert tags[:2] == ["metrics/content_distance", "metrics/style_distance"]
+    assert not [tag for tag in tags if tag.startswith("loss/")]
 
 
 def test_texts_of_users_stay_texts(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """What TensorBoard, losses.csv and the snapshots hold after a run, read back from the files."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers_run import TINY, pixels, stop_at, tiny_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
 from nst_exp.app.api import make_config
 from nst_exp.results.losses_csv import read_losses
+from nst_exp.results.record import read_record
 from nst_exp.runner.loggers import hyperparameters
 from nst_exp.runner.result import Result
 from nst_exp.utils.errors import Interrupted
@@ -78,6 +81,24 @@ def test_settings_are_text_and_hyperparameters(folder: Path) -> None:
     assert sorted(shown)[:4] == ["alpha", "backbone.name", "backbone.pool", "backbone.weights"]
     assert {"beta", "content", "init.kind", "size", "steps", "style"} <= set(shown)
     assert not {"backbone.sources", "background", "logging.every", "out"} & set(shown)
+    varied = {"loss": "paper_code", "loss.tv.weight": "0"}  # a preset, and a default
+    shown = hyperparameters(make_config(["loss=paper_code", "loss.tv.weight=0"]), varied)
+    assert (shown["loss"], shown["loss.tv.weight"]) == ("paper_code", 0)
+
+
+def test_content_and_style_are_images_and_charts_show_three_sums(folder: Path) -> None:
+    events = read(folder)
+    for name in ("content", "style"):
+        (shown,) = events.Images(f"inputs/{name}")
+        assert shown.step == 0
+        assert shown.width > 100
+    (layout,) = events.Tensors("custom_scalars__config__")
+    charts = Layout.FromString(layout.tensor_proto.string_val[0]).category[0].chart
+    tags = [f"loss/{key}" for key in (*read_record(folder)["losses"], "content/relu4_2")]
+    for chart in charts:
+        (pattern,) = chart.multiline.tag
+        assert [tag for tag in tags if re.match(pattern, tag)] == [f"loss/{chart.title}"]
+    assert [chart.title for chart in charts] == ["total", "content", "style"]
 
 
 def test_only_what_is_asked_for_is_recorded_also_the_second_time(tmp_path: Path) -> None:

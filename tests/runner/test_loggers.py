@@ -12,6 +12,7 @@ import pytest
 from helpers_run import stop_at, tiny_run
 from PIL import Image
 from pytorch_lightning.loggers.logger import DummyLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nst_exp.app.api import make_config
 from nst_exp.results.sweep_plan import SweepJob, SweepPlan, write_plan
@@ -37,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("WANDB_MODE", "WANDB_DIR"):
             patch.delenv(name, raising=False)
         settings = ["beta=2", "logging.image_every=2"]
-        settings.append(f"logging.loggers=[{','.join(['csv', *installed])}]")
+        settings.append(f"logging.loggers=[{','.join(['tensorboard', 'csv', *installed])}]")
         with patch.context() as stop:
             stop_at(stop, level=0, step=3)
             with pytest.raises(Interrupted):
@@ -50,6 +51,15 @@ def trackers(place: Path) -> dict[str, str]:
     record = json.loads((place / "s" / JOB / "result.json").read_text(encoding="utf-8"))
     found: dict[str, str] = record["trackers"]
     return found
+
+
+@pytest.mark.slow
+def test_columns_of_tensorboard_are_left_to_the_summary_of_the_sweep(place: Path) -> None:
+    events = EventAccumulator(str(place / "s" / JOB))
+    events.Reload()
+    assert [point.step for point in events.Scalars("loss/total")] == STEPS
+    tags = events.PluginTagToContent("hparams")
+    assert {tag.rpartition("/")[2] for tag in tags} == {"session_start_info", "session_end_info"}
 
 
 @pytest.mark.slow
@@ -125,7 +135,7 @@ class Broken(DummyLogger):
 
 
 def test_tracker_that_fails_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nst_exp.runner.run.start_loggers", lambda *_: {"wandb": Broken()})
+    monkeypatch.setattr("nst_exp.runner.run.start_loggers", lambda *_, **__: {"wandb": Broken()})
     record = tiny_run(None).record
     assert record["status"] == "done"
     (warning,) = [line for line in record["warnings"] if "wandb" in line]
