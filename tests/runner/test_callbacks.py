@@ -110,7 +110,7 @@ def test_only_what_is_asked_for_is_recorded_also_the_second_time(tmp_path: Path)
     assert not (tmp_path / "snapshots").exists()
     tiny_run(tmp_path, "overwrite=true", "logging=none", "logging.progress=false")
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [".lock", "image.png", "result.json"]
+    assert names == [".lock", "image.png", "last.ckpt", "result.json"]
 
 
 def test_steps_of_a_pyramid_continue_from_level_to_level(tmp_path: Path) -> None:
