@@ -1,121 +1,31 @@
 """StyleTransfer under a real Trainer: descent, divergence, averaging, checkpoints."""
 
-from collections.abc import Callable, Container
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning.callbacks import LambdaCallback
-from torch import Tensor, nn
+from module_runs import (
+    ADAM,
+    LOSS,
+    OPTIMIZERS,
+    PIXELS,
+    WOLFE,
+    Make,
+    every_optimizer,
+    every_parametrization,
+    fit,
+    lr_of,
+    total,
+)
+from torch import Tensor
 
 from nst_exp.config import schema as config
-from nst_exp.core.objective import Losses, Objective, build_objective
-from nst_exp.core.targets import Features, Target, whole_image
+from nst_exp.core.objective import Losses, build_objective
+from nst_exp.core.targets import whole_image
 from nst_exp.runner.module import LR_BACKOFF, StyleTransfer
-from nst_exp.runner.trainer import make_trainer
-from nst_exp.utils.errors import NumericalError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
-
-Make = Callable[..., StyleTransfer]
-MakeImage = Callable[..., Tensor]
-PIXELS = config.Parametrization(config.ParametrizationKind.pixels)
-FOURIER = config.Parametrization(config.ParametrizationKind.fourier)
-LAPLACIAN = config.Parametrization(config.ParametrizationKind.laplacian, levels=2)
-WOLFE = config.LBFGS(parametrization=PIXELS)
-STEPS_OF_LR = config.LBFGS(
-    lr=0.5,
-    line_search=config.LineSearch.none,
-    max_step=None,
-    first_step=0.001,
-    parametrization=PIXELS,
-)
-ADAM = config.Adam(parametrization=PIXELS)
-RMSPROP = config.RMSprop(parametrization=PIXELS)
-OPTIMIZERS = {"wolfe": WOLFE, "no_search": STEPS_OF_LR, "adam": ADAM, "rmsprop": RMSPROP}
-LOSS = config.Loss(
-    content=config.ContentLoss(["relu2"], relative=True),
-    style=config.StyleLoss(["relu1", "relu2"], relative=True),
-)
-
-every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
-every_parametrization = pytest.mark.parametrize(
-    "parametrization", [PIXELS, FOURIER, LAPLACIAN], ids=["pixels", "fourier", "laplacian"]
-)
-
-
-class Poisoned(nn.Module):
-    """An objective that counts its evaluations, and is NaN at some of them."""
-
-    def __init__(self, objective: Objective, nan_at: Container[int]) -> None:
-        super().__init__()
-        self.objective, self.nan_at, self.count = objective, nan_at, 0
-
-    def forward(self, image: Tensor, features: Features) -> Losses:
-        losses: Losses = self.objective(image, features)
-        self.count += 1
-        if self.count not in self.nan_at:
-            return losses
-        bad = {"style/relu2": losses.layers["style/relu2"] * float("nan")}
-        return replace(losses, total=losses.total * float("nan"), layers=losses.layers | bad)
-
-    def start_step(self, step: int) -> bool:
-        return self.objective.start_step(step)
-
-    def jumping_targets(self) -> list[Target]:
-        return self.objective.jumping_targets()
-
-    def kept_neighbors(self) -> AbstractContextManager[None]:
-        return self.objective.kept_neighbors()
-
-
-@pytest.fixture
-def make(tiny_encoder: nn.Module, random_image: MakeImage) -> Make:
-    """Makes modules that start from the content image, or from an image of another seed."""
-
-    def make(
-        settings: config.Optimizer,
-        averaging: float = 0.0,
-        nan_at: Container[int] = (),
-        seed: int = 1,
-        loss: config.Loss = LOSS,
-    ) -> StyleTransfer:
-        content, style = (tiny_encoder(random_image(*s)) for s in ((12, 10, 1), (14, 14, 2)))
-        objective: Any = Poisoned(
-            build_objective(loss, 1.0, 20.0, content, whole_image(style)), nan_at
-        )
-        image, encoder = random_image(12, 10, seed), tiny_encoder
-        return StyleTransfer(image, encoder, objective, settings, averaging)  # type: ignore[arg-type]
-
-    return make
-
-
-def fit(
-    module: StyleTransfer,
-    steps: int,
-    look: Callable[[Any], Any] = lambda module: None,
-    checkpoint: Path | None = None,
-) -> list[Any]:
-    """Make steps, from a checkpoint if there is one; return what ``look`` sees after each."""
-    seen: list[Any] = []
-    after = LambdaCallback(on_train_batch_end=lambda trainer, m, *_: seen.append(look(m)))
-    trainer = make_trainer(config.TrainerConfig(accelerator="cpu"), steps, [after])
-    trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
-    assert trainer.global_step == steps
-    return seen
-
-
-def lr_of(module: StyleTransfer) -> float:
-    return float(module.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-
-
-@torch.no_grad()
-def total(module: StyleTransfer) -> float:
-    image = module.image()
-    return float(module.objective.objective(image, module.encoder(image)).total)
 
 
 # Descent
@@ -208,89 +118,6 @@ def test_averaging_is_a_moving_average_without_bias(poisoned: int, make: Make) -
     # Float32 against float64.
     torch.testing.assert_close(module.result_image().double(), expected, rtol=1e-5, atol=1e-6)
     assert module.restarts == (poisoned > 0)
-
-
-# Divergence
-
-
-@every_optimizer
-@pytest.mark.parametrize("poisoned", [[3], [5, 6, 7]])
-def test_each_nan_restarts_from_the_best_image_with_shorter_steps(
-    name: str, poisoned: list[int], make: Make, caplog: pytest.LogCaptureFixture
-) -> None:
-    settings = OPTIMIZERS[name]
-    module = make(settings, nan_at=poisoned)
-    fit(module, 25)
-    assert module.restarts == len(poisoned)
-    (line,) = [r.getMessage() for r in caplog.records if r.name.startswith("nst_exp")]
-    assert "style/relu2 is not finite" in line
-    assert lr_of(module) == pytest.approx(settings.lr * LR_BACKOFF ** len(poisoned))
-    assert torch.isfinite(module.image()).all()
-    assert module.best_total < module.start_total
-
-
-def test_the_best_image_is_restored_at_once(make: Make) -> None:
-    lr = 0.05
-    images = fit(make(replace(ADAM, lr=lr), nan_at=[4]), 4, lambda m: m.image().clone())
-    # Steps this short go straight down: the third image is evaluated as NaN, the second is best.
-    # From there Adam's first step moves every value by its length, here the shortened one.
-    change = (images[3] - images[1]).abs().max()
-    assert float(change) == pytest.approx(LR_BACKOFF * lr / 255, abs=1e-6)
-
-
-@every_optimizer
-def test_an_image_that_is_not_finite_is_replaced(name: str, make: Make) -> None:
-    """The objective was finite, but the step that followed was not."""
-    module = make(OPTIMIZERS[name])
-
-    def corrupt(optimizer: Any) -> None:
-        gradient = module.parameter.values.grad
-        if module.evaluations == 4 and not module.restarts and gradient is not None:
-            gradient[0, 0, 0, 0] = float("inf")
-
-    module.on_before_optimizer_step = corrupt  # type: ignore[method-assign]
-    fit(module, 10)
-    assert module.restarts == 1
-    assert torch.isfinite(module.image()).all()
-
-
-@every_optimizer
-@pytest.mark.parametrize("restarts", [0, 3])
-def test_permanent_nan_is_an_error_after_the_restarts(name: str, restarts: int, make: Make) -> None:
-    module = make(replace(OPTIMIZERS[name], max_restarts=restarts), nan_at=range(5, 1000))
-    with pytest.raises(NumericalError, match=f"diverged at step .*{restarts} restarts"):
-        fit(module, 20)
-    assert module.restarts == restarts + 1
-    module.restore_best()
-    assert torch.isfinite(module.image()).all()
-
-
-def test_a_start_that_is_not_finite_is_an_error(make: Make) -> None:
-    """Also if the term has no weight: it would be in the record."""
-    module, other = make(WOLFE), make(WOLFE, seed=3)
-    loss = replace(LOSS, content=config.ContentLoss(["relu2"], [], -2, -2, 3e38))
-    targets = (m.encoder(m.image()) for m in (other, module))
-    content, style = targets
-    module.objective.objective = build_objective(loss, 0.0, 1.0, content, whole_image(style))
-    with pytest.raises(NumericalError, match=r"at the start \(content/relu2\); check alpha"):
-        fit(module, 3)
-    assert module.restarts == 0
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        replace(ADAM, lr=1e38, max_restarts=45),  # a length that float32 cannot hold
-        replace(STEPS_OF_LR, first_step=1e11),  # Gram matrices overflow
-        replace(STEPS_OF_LR, first_step=1e60, max_restarts=70),
-    ],
-)
-def test_steps_of_any_length_are_survived(settings: config.Optimizer, make: Make) -> None:
-    module = make(settings)
-    fit(module, 30)
-    assert module.restarts >= 1
-    assert torch.isfinite(module.image()).all()
-    assert module.best_total <= module.start_total
 
 
 # Progress and milestones
