@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from report_folders import NASTY, SIZE, color, write_job, write_sweep
+from report_folders import NASTY, SIZE, change_record, color, write_job, write_sweep
 
 from nst_exp.report.axes import arrange
 from nst_exp.report.entries import read_report
@@ -64,7 +64,7 @@ def tab() -> Iterator[Any]:
         pytest.skip("chromium is not installed")
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        tab = chromium.new_page()
+        tab = chromium.new_page(reduced_motion="reduce")  # no smooth scrolling under the pointer
         tab.set_default_timeout(10_000)
         tab.problems, tab.requests = [], []
         tab.on("console", lambda message: tab.problems.append(message.text))
@@ -208,7 +208,7 @@ def test_a_job_is_selected_everywhere(page: Any) -> None:
     assert_selected(0)
     cells(page, "beta").nth(4).click()
     assert_selected(4)
-    page.locator('#time .cell[data-jobs="5"]').click()
+    page.keyboard.press("ArrowRight")
     assert_selected(5)
     page.locator('#scatter-plot circle[data-jobs="11"]').press("Enter")
     assert_selected(11)
@@ -366,6 +366,21 @@ def test_page_of_a_single_run(tab: Any, tmp_path: Path) -> None:
     assert tab.locator("#over").is_hidden()
     tab.locator("#sheet .cell").click()
     assert tab.locator("#viewer-path").inner_text() == "image.png"
+    assert tab.problems == []
+
+
+def test_unfinished_jobs_are_shown_and_not_averaged(tab: Any, tmp_path: Path) -> None:
+    values = [{"beta": beta, "seed": seed} for beta in "12" for seed in "01"]
+    folder = write_sweep(tmp_path / "s", values)
+    change_record(folder / "001", status="failed", error="Oops")
+    shutil.rmtree(folder / "003")
+    tab.goto(write_page([folder], folder))
+    assert tab.locator("#sheet .none").all_inner_texts() == ["failed", "missing"]
+    tab.locator("#sheet .none").first.click()
+    assert tab.locator("#compare-label-a").inner_text().endswith("(failed)")
+    tab.locator("#over").select_option("seed")
+    assert column(tab, "jobs") == ["1 of 2", "1 of 2"]
+    assert column(tab, "total loss") == ["1.5", "3.5"]  # one value has no deviation
     assert tab.problems == []
 
 

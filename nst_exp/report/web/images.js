@@ -46,16 +46,22 @@ function fillSheets() {
   });
 }
 
+// A heading such as "beta=5" that may be broken after the key.
+function makeHeading(scope, name) {
+  const [key, ...rest] = name.split("=");
+  return make("th", { scope }, `${key}=`, make("wbr"), rest.join("="));
+}
+
 function gridSheet(sheet) {
-  const head = make("tr", {}, ...sheet.columns.map((name) => make("th", { scope: "col" }, name)));
+  const head = make("tr", {}, ...sheet.columns.map((name) => makeHeading("col", name)));
   if (sheet.rows.length) head.prepend(make("td", { class: "corner" }));
   const rows = sheet.cells.map((cells, row) => {
     const line = make("tr", {}, ...cells.map((index) => make("td", {}, sheetCell(index))));
-    if (sheet.rows.length) line.prepend(make("th", { scope: "row" }, sheet.rows[row]));
+    if (sheet.rows.length) line.prepend(makeHeading("row", sheet.rows[row]));
     return line;
   });
   const table = make("table", { class: "grid" }, make("thead", {}, head), make("tbody", {}, ...rows));
-  table.style.minWidth = `${sheet.columns.length * 84 + (sheet.rows.length ? 130 : 0)}px`;
+  table.style.minWidth = `${sheet.columns.length * 72 + (sheet.rows.length ? 90 : 0)}px`;
   table.style.width = `${sheet.columns.length * 270 + (sheet.rows.length ? 150 : 0)}px`;
   return table;
 }

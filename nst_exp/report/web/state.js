@@ -113,10 +113,12 @@ function followPointerAndKeys() {
   document.addEventListener("click", (event) => {
     const element = owner(event);
     if (!element || dragged || event.target.closest("a, .copy")) return;
+    if (document.activeElement.matches(".scroll")) document.activeElement.blur(); // a click focuses it as well
     if (pick(jobsOf(element), event) && element.classList.contains("image")) enlargeJob(element);
   });
   document.addEventListener("keydown", (event) => {
-    if (event.target.closest("input, select, textarea") || event.altKey || event.ctrlKey || event.metaKey) return;
+    const scrolls = event.target.matches("input, select, textarea, .scroll"); // with these keys
+    if (scrolls || event.altKey || event.ctrlKey || event.metaKey) return;
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (by) {
       event.preventDefault();
