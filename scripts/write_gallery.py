@@ -52,7 +52,9 @@ def _drawing(folder: Path, report: Report) -> Image.Image:
     if sheets:
         with Image.open(sheets[0]) as sheet:
             return sheet.convert("RGB")
-    return draw_grid([[*shared_inputs(report, WIDTH), result_panel(report.rows[0].run, "result")]])
+    result = result_panel(report.rows[0].run, "result")
+    side = max(result.image.size) if result.image else WIDTH
+    return draw_grid([[*shared_inputs(report, side), result]])
 
 
 def _command(folder: Path, report: Report) -> str:
