@@ -133,6 +133,8 @@ def _stylize(
         config = compose.make_config(every)
         validate(config)
         folder = None if config.out is None else folder_of(config.out)
+        if folder is None and config.film is not None:
+            raise ConfigError(f"film={config.film}: is written into the run's folder; give out=DIR")
         work = partial(run, config, folder, overrides=every, extras=extras)
         if os.getpid() == _IMPORTED_BY and multiprocessing.parent_process() is None:
             return work()

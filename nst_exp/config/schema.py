@@ -287,6 +287,7 @@ class Config:
     size: int = key(384, "longest side in pixels; see resolution.size_mode", bounds=(1, 65_535))
     out: str | None = key(None, "folder, or image file; null = outputs/<name>/<date>_<time>")
     image: str = key("image.png", "name of the result; .png .jpg .webp .tif by suffix")
+    film: str | None = key(None, "name of a film of the snapshots; .mp4 .gif .webp by suffix")
     bit_depth: int = key(8, "bits per channel; 16 for .png and .tif", choices=(8, 16))
     max_megapixels: float = key(178.0, "larger input files are refused", above=0)
     background: str = key("white", "color behind transparent pixels of the inputs")

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from nst_exp.config.output import SUFFIXES
 from nst_exp.config.pyramid import build_levels
 from nst_exp.config.schema import Config, InitKind, Padding, SizeMode
 from nst_exp.config.styles import style_keys
+from nst_exp.images import film
 from nst_exp.images.catalog import catalog, find_entry
 from nst_exp.images.file_type import file_names
 from nst_exp.images.load import read_size
@@ -25,6 +27,7 @@ from nst_exp.images.lookup import FOLDER_VARIABLE, find_image, images_folder, im
 from nst_exp.images.save import SUFFIXES_16_BIT
 from nst_exp.images.size import Size, content_size, style_side, style_size
 from nst_exp.utils.errors import ConfigError, reason_of
+from nst_exp.utils.paths import LATEST
 from nst_exp.utils.suggest import did_you_mean
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".h5", ".hdf5", ".onnx")
@@ -55,6 +58,8 @@ def file_problems(config: Config) -> Iterator[str]:
     if config.backbone.file is not None:
         yield from _weights(config.backbone.file)
     yield from _result(config)
+    if config.film is not None:
+        yield from _film(config.film, config)
     yield from _background(config.background)
 
 
@@ -262,6 +267,8 @@ def _result(config: Config) -> Iterator[str]:
         yield f"image={name}: must be a file name without a folder; the folder is out=DIR"
     elif suffix not in SUFFIXES:
         yield f"image={name}: must be a file name in {', '.join(sorted(SUFFIXES))}"
+    elif name == LATEST:
+        yield f"image={name}: is the image so far while a run is at work; use another name"
     elif config.keep_alpha and suffix in (".jpg", ".jpeg"):
         yield f"keep_alpha=true: image={name} has no transparency; use image=image.png"
     elif len(os.fsencode(name)) > MAX_NAME_BYTES:
@@ -271,6 +278,24 @@ def _result(config: Config) -> Iterator[str]:
             f"bit_depth=16: image={name} holds 8 bits; use image=image.png, image=image.tif or "
             "bit_depth=8"
         )
+
+
+def _film(name: str, config: Config) -> Iterator[str]:
+    path = Path(name)
+    if path.name != name:
+        yield f"film={name}: must be a file name without a folder; the folder is out=DIR"
+    elif path.suffix.lower() not in film.SUFFIXES:
+        yield f"film={name}: must be a file name in {', '.join(film.SUFFIXES)}"
+    elif name == config.image:
+        yield f"film={name}: is the name of the result as well; give another one"
+    elif not (config.logging.snapshots and config.logging.image_every):
+        yield (
+            f"film={name}: is made of the snapshots; use logging.snapshots=true "
+            "logging.image_every=1 or more"
+        )
+    elif path.suffix.lower() == ".mp4" and not find_spec("imageio_ffmpeg"):
+        other = path.with_suffix(".gif")
+        yield f"film={name}: pip install 'nst-exp[film]' for MP4, or use film={other}"
 
 
 def _background(text: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ RECORD = "result.json"
 _PACKAGES = ("nst-exp", "torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow")
 # Keys that do not change the image.
 KEYS_NOT_FINGERPRINTED = (
-    *("out", "overwrite", "force", "fail_fast", "logging", "panel", "figure", "images"),
+    *("out", "overwrite", "force", "fail_fast", "logging", "panel", "figure", "images", "film"),
     *("stand_ins", "keep_checkpoint", "pair"),
     "reference",  # measures the result
 )

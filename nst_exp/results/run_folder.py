@@ -21,9 +21,9 @@ from nst_exp.results.record import (
     write_json,
 )
 from nst_exp.utils.errors import ConfigError
+from nst_exp.utils.paths import LATEST
 
 CHECKPOINT = "last.ckpt"
-LATEST = "latest.png"  # the image so far
 # By every run, apart from its result; the record is removed last.
 _WRITTEN = (
     *("events.out.tfevents.*", "snapshots/step_*.png", "losses.csv", CHECKPOINT, LATEST),
@@ -209,6 +209,8 @@ def open_folder(folder: Path, config: Config, hashes: Sequence[str]) -> dict[str
     if earlier or not replaced.record:
         return earlier
     written = [path for pattern in (*_WRITTEN, RECORD) for path in folder.glob(pattern)]
+    if film := replaced.config.get("film"):
+        written.insert(0, folder / Path(film).name)
     for path in (replaced.image, *map(replaced.saved_input, SAVED_INPUTS), *written):
         if path is not None:
             path.unlink(missing_ok=True)

@@ -17,11 +17,11 @@ from nst_exp.images import LoadedImage
 from nst_exp.images.save import quantize, save_image
 from nst_exp.images.tensors import reduce, to_array
 from nst_exp.results.losses_csv import LOSSES, NAME, Row, append_losses, start_losses
-from nst_exp.results.run_folder import LATEST
 from nst_exp.runner.loggers import SAVED_LOSSES, TRACKERS, close, flush, log_image, log_start
 from nst_exp.runner.module import StyleTransfer
 from nst_exp.utils.atomic_files import write_bytes_atomically
 from nst_exp.utils.errors import Interrupted
+from nst_exp.utils.paths import LATEST
 
 log = logging.getLogger(__name__)
 

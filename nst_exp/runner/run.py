@@ -47,7 +47,7 @@ from nst_exp.runner.progress import Progress
 from nst_exp.runner.regions import RegionMaps, read_regions, save_preview
 from nst_exp.runner.result import Result, make_previews
 from nst_exp.runner.resume import IMAGE_ONLY, Checkpoints, ResumePoint, Stopped, read_checkpoint
-from nst_exp.runner.save_image import copy_to_out, save_run_image
+from nst_exp.runner.save_image import copy_to_out, save_film, save_run_image
 from nst_exp.runner.stopping import early_end, same_command
 from nst_exp.runner.trainer import (
     check_device,
@@ -103,7 +103,9 @@ def run(
         with early_end(record, request, current.best_image):
             if folder is not None:
                 stack.enter_context(folder_lock(folder, lock_timeout))
-            return current.execute()
+            result = current.execute()
+            save_film(config, folder)
+            return result
 
 
 class _Run:
@@ -211,7 +213,7 @@ class _Run:
         path = copy_to_out(path, self.config)
         log.info("already done: %s", path)
         asked = config_as_dict(self.config)
-        figure = {key: asked[key] for key in ("panel", "figure")}
+        figure = {key: asked[key] for key in ("panel", "figure", "film")}
         if record["config"] | figure != record["config"]:
             record["config"] |= figure
             self.inputs.save(self.folder, record["inputs"])

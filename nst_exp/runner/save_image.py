@@ -1,6 +1,7 @@
 """A run's image as a file, with the settings that made it inside."""
 
 import json
+import logging
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,10 +12,13 @@ from torch import Tensor
 from nst_exp.config.output import image_of
 from nst_exp.config.schema import Config
 from nst_exp.config.serialize import config_as_dict
+from nst_exp.images.film import write_film
 from nst_exp.images.save import save_image
 from nst_exp.images.tensors import to_array
 from nst_exp.results.record import Record, versions
 from nst_exp.utils.atomic_files import write_bytes_atomically
+
+log = logging.getLogger(__name__)
 
 
 def save_run_image(image: Tensor, record: Record, folder: Path | None = None) -> Path | None:
@@ -50,6 +54,19 @@ def copy_to_out(path: Path, config: Config) -> Path:
     if file is not None:
         write_bytes_atomically(file, path.read_bytes())
     return file or path
+
+
+def save_film(config: Config, folder: Path | None) -> None:
+    """Write the film of a run's snapshots, if the config asks for one; log its path."""
+    if config.film is None or folder is None:
+        return
+    path, frames = folder / config.film, sorted((folder / "snapshots").glob("step_*.png"))
+    if not frames:
+        log.warning(f"film={path.name}: not written, because the run has no snapshots")
+        return
+    if not path.is_file() or path.stat().st_mtime < frames[-1].stat().st_mtime:
+        write_film(frames, path)
+    log.info(f"film: {path}")
 
 
 def save_best_image(best_image: Callable[[], Tensor | None], record: Record) -> str:

@@ -7,6 +7,8 @@ import platformdirs
 
 from nst_exp.utils.errors import ConfigError
 
+LATEST = "latest.png"  # in a run's folder: the image so far
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Inside the package in a wheel, beside it in a checkout.
 CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"

@@ -27,10 +27,11 @@ from nst_exp.app.sweep.progress import SweepProgress
 from nst_exp.images import input_hashes
 from nst_exp.results.lock import LOCK, check_free, folder_lock
 from nst_exp.results.record import read_record
-from nst_exp.results.run_folder import LATEST, check_compatible, find_run_folders, is_done
+from nst_exp.results.run_folder import check_compatible, find_run_folders, is_done
 from nst_exp.results.sweep_plan import SweepPlan, add_finished_jobs, values_of
 from nst_exp.runner.validate import validate, validate_here
 from nst_exp.utils.errors import ConfigError, NstError
+from nst_exp.utils.paths import LATEST
 from nst_exp.utils.progress import waiting
 from nst_exp.utils.signals import reraise_interruption
 
