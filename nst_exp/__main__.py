@@ -16,6 +16,10 @@ def run() -> None:
             from nst_exp.results.record import versions
 
             return print(f"nst_exp {versions()['nst-exp']}")
+        if sys.argv[1:2] in (["-sc"], ["--shell-completion"]) and "query=" in sys.argv[-1]:
+            from nst_exp.app.completion import print_completions
+
+            return print_completions(sys.argv[-1].partition("=")[2])
         # torch's threads sleep while they wait, instead of taking time from other programs.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from nst_exp.app.main import main

@@ -32,7 +32,7 @@ class Progress(Callback):
         self.level = levels[0]
         self.step, self.steps = done, sum(level.steps for level in levels)
         self.evaluation_start = self.redrawn = 0.0
-        self.block = ""
+        self.block, enabled = "", enabled and self.steps > done
         self.losses: list[str] = []
         self.first_step_start = self.estimated = time.monotonic()
         self.left: float | None = None  # seconds, when they were estimated

@@ -240,8 +240,7 @@ class _Run:
             self.record.warnings.extend(new)
         sizes = [self.inputs.content_size(level.size) for level in levels]
         self.record.levels = describe_levels(config, levels, sizes)
-        visible = config.logging.progress and self.steps > done
-        self.progress = Progress(levels, [w * h for w, h in sizes], done, visible)
+        self.progress = Progress(levels, [w * h for w, h in sizes], done, config.logging.progress)
         loggers = start_loggers(self.record, done, resumed=point is not None)
         self.recorder = Recorder(config.logging, self.folder, loggers, self.steps, done)
         images = [] if point else self.inputs.images()
@@ -273,7 +272,7 @@ class _Run:
         block = (
             point.block if point else level_block(level, config, self.inputs, self.network, device)
         )
-        module = build_module(
+        module = self.module = build_module(
             level,
             config,
             self.inputs,
@@ -284,7 +283,6 @@ class _Run:
             block,
             self.extras.terms,
         )
-        self.module = module
         if level.index == 0 and not resumed:
             self.recorder.record_image(module.image(), 0)
         handler = signal.getsignal(signal.SIGINT)
