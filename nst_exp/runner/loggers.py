@@ -177,20 +177,29 @@ def _run_and_group(folder: Path | None) -> tuple[str | None, str | None]:
     if folder is None:
         return None, None
     *_, above, parent, name = ("", "", *folder.absolute().parts)
-    is_job = (folder.parent / PLAN).is_file()
-    return (name, f"{above}/{parent}") if is_job else (f"{parent}/{name}", None)
+    return (name, f"{above}/{parent}") if _is_job(folder) else (f"{parent}/{name}", None)
+
+
+def _is_job(folder: Path | None) -> bool:
+    return folder is not None and (folder.parent / PLAN).is_file()
 
 
 def log_start(
     logger: Logger, config: Config, folder: Path | None, images: Sequence[LoadedImage]
 ) -> None:
     """Log the settings, the content image and the style images; no images of a resumed run."""
+    job = read_plan(folder.parent).get(folder.name) if folder else None
+    values = hyperparameters(config, job.values if job else {})
+    text = yaml.safe_dump(config_as_dict(config), sort_keys=False, allow_unicode=True)
     if isinstance(logger, TensorBoardLogger):
         if images:
-            _log_settings(logger.experiment, config, Path(logger.save_dir))
+            logger.experiment.add_text("config", f"```yaml\n{text}\n```", 0)
+            _log_columns(logger.experiment, values, _is_job(folder))
     else:
-        where = {"folder": str(folder and folder.absolute())}
-        logger.log_hyperparams(where | _settings(config))
+        if isinstance(logger, MLFlowLogger):
+            logger.experiment.log_text(logger.run_id, text, "config.yaml")
+        if images or not isinstance(logger, MLFlowLogger):  # whose parameters cannot change
+            logger.log_hyperparams({"folder": str(folder and folder.absolute())} | values)
     for index, image in enumerate(images):
         name = ("content", "style")[index] if index < 2 else f"style_{index}"
         small = image.image.copy()
@@ -198,23 +207,19 @@ def log_start(
         log_image(logger, f"inputs/{name}", np.asarray(small), 0)
 
 
-def _log_settings(writer: SummaryWriter, config: Config, folder: Path) -> None:
-    """Write the settings as text and as hyperparameters, and the layout of charts."""
-    text = yaml.safe_dump(config_as_dict(config), sort_keys=False, allow_unicode=True)
-    writer.add_text("config", f"```yaml\n{text}\n```", 0)
-    job = read_plan(folder.parent).get(folder.name)
-    values = hyperparameters(config, job.values if job else {})
+def _log_columns(writer: SummaryWriter, values: dict[str, Any], is_job: bool) -> None:
+    """Write the hyperparameters and the layout of charts."""
     file_writer: Any = writer.file_writer
     _, *session = hparams(values, dict.fromkeys(METRIC_TAGS, math.nan))
     # The columns of a sweep are in its summary.
-    for summary in session if job else [columns((), values), *session]:
+    for summary in session if is_job else [columns((), values), *session]:
         file_writer.add_summary(summary)
     charts = {name: ["Multiline", [f"loss/{name}$"]] for name in CURVES}
     writer.add_custom_scalars({"losses": charts})
 
 
 def hyperparameters(config: Config, varied: Mapping[str, str]) -> dict[str, Any]:
-    """Return the settings for HPARAMS: usual keys, keys that vary, and others than the default."""
+    """Return the usual keys, the keys that vary, and those with other values than the default."""
     usual, settings = _settings(Config()), _settings(config)
     shown = {
         key: value
