@@ -17,6 +17,7 @@ myst_heading_anchors = 3  # the anchors of headings are as on GitHub
 os.environ["SPHINX_APIDOC_OPTIONS"] = "members,show-inheritance"  # Sphinx reads no other setting
 apidoc_modules = [{"path": "../nst_exp", "destination": "api", "max_depth": 1}]
 apidoc_module_first = True
+highlight_language = "text"
 exclude_patterns = ["api/modules.rst", "api/nst_exp.rst"]  # docs/api.rst instead
 suppress_warnings = ["ref.python"]  # a class that two modules export
 autodoc_typehints = "description"
