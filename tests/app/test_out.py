@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers_run import TINY, picture, pixels, stop_at, tiny_run
 
+from nst_exp import stylize
 from nst_exp.app.compose import make_config
 from nst_exp.app.hydra_options import split_arguments
 from nst_exp.config.output import folder_of, image_of
@@ -39,6 +41,12 @@ def test_image_is_at_the_place_that_out_names(run_here, tmp_path: Path) -> None:
     code, out, _ = run_here(*FAST, "out=new/cat.webp")
     assert (code, out.splitlines()[0]) == (0, "already done: new/cat.webp")
     assert image.read_bytes() == copy.read_bytes()
+
+
+def test_from_python(tmp_path: Path) -> None:
+    result = stylize(overrides=FAST, out=tmp_path / "cat.png")
+    assert (result.path, result.folder) == (tmp_path / "cat.png", tmp_path / "cat")
+    assert (pixels(result.path) == np.asarray(result.image)).all()
 
 
 def test_files_of_others_are_not_replaced(run_here, tmp_path: Path) -> None:
