@@ -1,101 +1,14 @@
-"""The web page in a real browser."""
+"""The web page in a browser: selection, images, comparison, pages of other reports."""
 
 import shutil
-from collections.abc import Iterator, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-from report_folders import NASTY, SIZE, change_record, color, write_job, write_sweep
-
-from nst_exp.report.axes import arrange
-from nst_exp.report.entries import read_report
-from nst_exp.report.html import render_page
-from nst_exp.report.html_data import page_data
-from nst_exp.report.table import as_csv
-from nst_exp.report.tradeoff import find_tradeoff
-from nst_exp.utils.hashing import sha256_of
+from report_folders import NASTY, change_record, color, write_job, write_sweep
+from report_page import cells, column, marked, write_page
 
 pytestmark = pytest.mark.slow
-
-VALUES = [
-    {"beta": beta, "style": style, "seed": seed}
-    for beta, style, seed in product(("50", "0.5"), (NASTY, "wave"), "012")
-]
-
-
-def write_page(folders: Sequence[Path], target: Path) -> str:
-    """Write the page and the table of a report without its drawings; return the page's address."""
-    report = read_report(folders)
-    tradeoff = find_tradeoff(report)
-    data = page_data(report, "", arrange(report.rows, report.varied), tradeoff, target)
-    (target / "report.html").write_text(render_page(data), encoding="utf-8")
-    (target / "results.csv").write_text(as_csv(report, tradeoff), encoding="utf-8")
-    return (target / "report.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a sweep of twelve jobs over three keys, with curves, snapshots and inputs."""
-    root = tmp_path_factory.mktemp("page")
-    inputs = {}
-    for kind in ("content", "style"):
-        Image.new("RGB", SIZE, color(len(kind))).save(root / f"{kind}.png")
-        path = root / f"{kind}.png"
-        inputs[kind] = {"path": str(path), "sha256": sha256_of(path)}
-    steps = (0, 5, 10)
-    folder = write_sweep(root / "s", VALUES, steps=steps, warnings=[NASTY], inputs=inputs)
-    for index, job in enumerate(sorted(folder.glob("0*"))):
-        rows = [f"{n},{n},{9 / n + index},{5 / n},{4 / n},0.5" for n in range(1, 11)]
-        header = "step,evaluations,total,content,style,tv"
-        (job / "losses.csv").write_text("\n".join([header, *rows, ""]))
-    write_page([folder], folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[Any]:
-    """Start Chromium with Playwright, if both are installed, and open a tab."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        tab = chromium.new_page(reduced_motion="reduce")  # no smooth scrolling under the pointer
-        tab.set_default_timeout(10_000)
-        tab.problems, tab.requests = [], []
-        tab.on("console", lambda message: tab.problems.append(message.text))
-        tab.on("pageerror", lambda error: tab.problems.append(str(error)))
-        tab.on("dialog", lambda dialog: tab.problems.append(dialog.message))
-        tab.on("request", lambda request: tab.requests.append(request.url))
-        yield tab
-        chromium.close()
-
-
-@pytest.fixture
-def page(tab: Any, sweep: Path) -> Iterator[Any]:
-    """Open the page of the sweep; it must make no other request and no error."""
-    tab.set_viewport_size({"width": 1300, "height": 800})
-    tab.requests.clear()
-    tab.goto((sweep / "report.html").as_uri())
-    yield tab
-    assert tab.problems == []
-    assert [url for url in tab.requests if not url.startswith(("data:", "file:"))] == []
-    assert sum(url.startswith("file:") for url in tab.requests) == 1
-
-
-def cells(page: Any, name: str) -> Any:
-    """Return the cells of a column of the table."""
-    names = [text.strip() for text in page.locator("#jobs th").all_inner_texts()]
-    return page.locator(f"#jobs tbody td:nth-child({names.index(name) + 1})")
-
-
-def column(page: Any, name: str) -> list[str]:
-    """Return the texts of a column of the table."""
-    return [text.strip() for text in cells(page, name).all_inner_texts()]
 
 
 def pixel_of_difference(page: Any) -> list[int]:
@@ -111,92 +24,6 @@ def pixel_of_difference(page: Any) -> list[int]:
 def difference(one: int, other: int, factor: int) -> list[int]:
     """Return the difference of the colors of two images, as the page shows it."""
     return [min(255, factor * abs(a - b)) for a, b in zip(color(one), color(other), strict=True)]
-
-
-def marked(page: Any, name: str = "is-a") -> dict[str, set[str]]:
-    """Return the jobs that are marked in each section."""
-    found: dict[str, set[str]] = page.evaluate(
-        """(name) => Object.fromEntries(["sheet", "table", "curves", "scatter", "parallel", "time"]
-            .map((id) => [id, [...document.querySelectorAll(`#${id} .${name}`)]
-                .map((element) => element.dataset.jobs)]))""",
-        name,
-    )
-    return {section: set(jobs) for section, jobs in found.items()}
-
-
-def test_table_is_sorted(page: Any) -> None:
-    header = page.locator("#jobs th", has_text="beta")
-    assert column(page, "beta") == ["50"] * 6 + ["0.5"] * 6
-    header.locator("button").focus()
-    page.keyboard.press("Enter")
-    assert header.get_attribute("aria-sort") == "ascending"
-    assert column(page, "beta") == ["0.5"] * 6 + ["50"] * 6
-    assert column(page, "job")[:7] == ["6", "7", "8", "9", "10", "11", "0"]
-    page.keyboard.press("Enter")
-    assert header.get_attribute("aria-sort") == "descending"
-    assert page.locator('#jobs th[aria-sort="descending"]').count() == 1
-    assert column(page, "style")[0] == NASTY  # as text
-
-
-def test_filters_apply_everywhere(page: Any) -> None:
-    for name, text, expected in (
-        ("beta", "0.5", range(6, 12)),
-        ("beta", "1..", range(6)),
-        ("total loss", "2.5..4.5", range(1, 4)),
-        ("total loss", "> 11", [10, 11]),
-        ("style", "AV", [3, 4, 5, 9, 10, 11]),
-        ("style", "=wav", []),
-    ):
-        box = page.get_by_label(f"Filter {name}", exact=True)
-        box.fill(text)
-        assert column(page, "job") == [str(number) for number in expected]
-        assert page.locator("#curve-plot path.line").count() == len(expected)
-        assert page.locator("#scatter-plot circle").count() == len(expected)
-        assert page.locator("#sheet .out").count() == 12 - len(expected)
-        assert page.locator("#shown").inner_text() == f"{len(expected)} of 12 jobs"
-        page.locator("#filters button").click()
-        assert (len(column(page, "job")), box.input_value()) == (12, "")
-
-
-def test_columns_are_chosen(page: Any) -> None:
-    page.set_viewport_size({"width": 1900, "height": 800})
-    page.locator("#column-count").click()
-    page.get_by_role("checkbox", name="ssim").uncheck()
-    page.get_by_role("checkbox", name="evaluations").check()
-    names = page.locator("#jobs th").all_inner_texts()
-    assert "evaluations" in names
-    assert "ssim" not in names
-    assert "evaluations" not in page.locator("#parallel-plot").inner_text()  # it is 12 everywhere
-    assert page.locator("#table-scrolls").is_hidden()
-    page.set_viewport_size({"width": 600, "height": 800})
-    page.locator("#table-scrolls").wait_for(state="visible")
-
-
-def test_means_and_deviations_are_those_of_pandas(page: Any, sweep: Path) -> None:
-    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
-    page.locator("#over").select_option("seed")
-    frame = pandas.read_csv(sweep / "results.csv")
-    groups = frame.groupby(["beta", "style"], sort=False)
-    assert column(page, "jobs") == ["3"] * 4
-    for name, measured in (("total loss", "total_loss"), ("ssim", "ssim")):
-        titles = [cells(page, name).nth(n).get_attribute("title").split(", ") for n in range(4)]
-        means = [float(title[0].removeprefix("mean ")) for title in titles]
-        deviations = [float(title[1].removeprefix("standard deviation ")) for title in titles]
-        assert means == pytest.approx(list(groups[measured].mean()), rel=1e-12)
-        assert deviations == pytest.approx(list(groups[measured].std()), rel=1e-12)
-    assert column(page, "total loss")[0] == "2.5 ± 1"
-    assert page.locator("#curve-plot path.line").count() == 4
-    assert page.locator("#curve-plot path.band").count() == 4
-    curves = page.evaluate("makeCurves('total', 'step').map((curve) => curve.points.at(-1))")
-    assert curves[0] == pytest.approx([10, 1.9, 1])  # 9 / 10 + (0, 1, 2)
-    assert page.locator("#scatter-plot path.error").count() == 4
-    page.get_by_label("Filter total loss").fill("2..")  # leaves two jobs of the first group
-    assert column(page, "jobs") == ["2", "3", "3", "3"]
-
-
-def test_curves_of_different_steps_are_averaged_where_both_have_values(page: Any) -> None:
-    average = page.evaluate("averageCurves([[[1, 2], [3, 6], [5, 6]], [[2, 0], [3, 2]]]).flat()")
-    assert average == pytest.approx([2, 2, 8**0.5, 3, 4, 8**0.5])
 
 
 def test_a_job_is_selected_everywhere(page: Any) -> None:
@@ -271,73 +98,6 @@ def test_difference_of_two_images(page: Any) -> None:
     assert page.locator("#compare-swap").is_disabled()
     expected = difference(3, len("content"), 3)
     assert pixel_of_difference(page) == pytest.approx(expected, abs=9)
-
-
-def test_plots_follow_their_choices(page: Any) -> None:
-    legend = page.locator("#legend button")
-    assert legend.all_inner_texts() == ["beta=0.5", "beta=50"]  # more jobs than colors
-    legend.first.click()
-    assert page.locator("#curve-plot path.line").count() == 6
-    page.locator("#color-by").select_option("job")
-    assert legend.count() == page.locator("#curve-plot path.line").count() == 12
-    page.locator("#curve-loss").select_option("style")
-    assert "style loss" in page.locator("#curve-plot").inner_text()
-    assert page.locator("#scatter-plot path.front").count() == 1
-    page.locator("#scatter-x").select_option("key:beta")
-    page.locator("#scatter-y").select_option("loss:total")
-    assert page.locator("#scatter-plot path.front").count() == 0  # it belongs to other numbers
-    dots = page.locator("#scatter-plot circle")
-    across = [float(dots.nth(n).get_attribute("cx") or "nan") for n in range(12)]
-    up = [float(dots.nth(n).get_attribute("cy") or "nan") for n in range(12)]
-    assert len(set(across[6:])) == len(set(across[:6])) == 1
-    assert across[6] < across[0]
-    assert up == sorted(up, reverse=True)  # the totals rise, and y grows downwards
-    dots.nth(7).focus()
-    assert page.locator("#scatter-read").inner_text().startswith("7: beta=0.5")
-
-
-def test_axes_are_logarithmic_or_zoomed_on_demand(page: Any) -> None:
-    plot = page.locator("#curve-plot svg")
-
-    def ticks() -> list[str]:
-        texts: list[str] = page.locator("#curve-plot text:not(.name)").all_inner_texts()
-        return texts
-
-    assert page.locator("#curve-log-y").is_checked()
-    logarithmic = ticks()
-    page.locator("#curve-log-y").uncheck()
-    linear = ticks()
-    assert linear != logarithmic
-    plot.scroll_into_view_if_needed()
-    box = plot.bounding_box()
-    page.mouse.move(box["x"] + 200, box["y"] + 60)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 400, box["y"] + 160, steps=3)
-    page.mouse.up()
-    assert ticks() not in (linear, logarithmic)
-    assert marked(page)["table"] == {"0"}  # a drag selects nothing
-    page.locator("#curve-reset").click()
-    assert ticks() == linear
-    assert page.locator("#curve-reset").is_hidden()
-
-
-def test_parallel_coordinates_filter(page: Any) -> None:
-    assert page.locator("#parallel-plot path.line").count() == 12
-    page.locator("#parallel-plot .choice", has_text="wave").click()
-    assert column(page, "style") == ["wave"] * 6
-    assert page.locator("#parallel-plot path.out").count() == 6
-    page.locator("#parallel-plot .choice", has_text="wave").click()
-    handle = page.locator("#parallel-plot .handle").first  # of beta
-    handle.scroll_into_view_if_needed()
-    box = handle.bounding_box()
-    page.mouse.move(box["x"] + 12, box["y"] + 3)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 12, box["y"] + box["height"] / 2, steps=3)
-    page.mouse.up()
-    assert column(page, "beta") == ["50"] * 6
-    assert ".." in page.get_by_label("Filter beta").input_value()
-    page.locator("#parallel-plot .handle").first.click()
-    assert len(column(page, "beta")) == 12
 
 
 def test_command_is_copied_and_a_small_screen_is_enough(page: Any) -> None:
