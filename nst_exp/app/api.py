@@ -173,7 +173,7 @@ def folder_of_given(out: str | Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="nst_exp-") as folder:
             yield Path(folder)
         return
-    place = Path(os.path.expanduser(out))
+    place = folder_of(str(out))
     fresh = [path for path in (place / GIVEN, place, *place.parents) if not path.exists()]
     try:
         yield place / GIVEN

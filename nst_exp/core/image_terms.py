@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
@@ -23,8 +24,16 @@ class FunctionTerm(Term):
         self.function = function
 
     def forward(self, image: Tensor, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
-        """Call the function with the image."""
-        return self.function(image), {}
+        """Call the function with the image.
+
+        Raises:
+            ConfigError: If it returns something else than a scalar tensor.
+        """
+        loss = self.function(image)
+        if not torch.is_tensor(loss) or loss.dim():
+            what = f"shape {tuple(loss.shape)}" if torch.is_tensor(loss) else type(loss).__name__
+            raise ConfigError(f"terms: {self.name} returns {what}; return a scalar tensor")
+        return loss, {}
 
 
 class VariationTerm(Term):

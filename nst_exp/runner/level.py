@@ -43,6 +43,7 @@ from nst_exp.runner.regions import (
     combined,
     visible_masks,
 )
+from nst_exp.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def build_module(
     the objective.
 
     Raises:
-        ConfigError: If an image is too small for the network.
+        ConfigError: If an image is too small for the network, or a term has the name of another.
     """
     dtype = torch.float64 if config.trainer.precision == "64-true" else torch.float32
     encoder = network.encoder.to(device, dtype)
@@ -74,6 +75,8 @@ def build_module(
         config, network, content, alpha, styles, maps, block, device, dtype
     )
     for name, function in (terms or {}).items():
+        if name in {term.name for term in cast(Iterable[Term], objective.terms)}:
+            raise ConfigError(f"terms: the loss has a term {name} already; choose another name")
         objective.terms.append(FunctionTerm(name, function))
     for term in cast(Iterable[Term], objective.terms):
         term.weight *= level.settings.factors.get(term.name, 1.0)

@@ -87,6 +87,8 @@ def test_images_in_memory_are_kept_in_the_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="size=1: "):
         nst_exp.stylize(**given, out=tmp_path / "bad", size=1)
     assert not (tmp_path / "bad").exists()
+    assert nst_exp.stylize(**given, out=tmp_path / "cat.jpg").path == tmp_path / "cat.jpg"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cat", "cat.jpg", "run"]
 
 
 def test_callback_sees_the_run_and_may_end_it(tmp_path: Path) -> None:
@@ -141,8 +143,23 @@ def test_own_loss_term(tmp_path: Path) -> None:
     assert spread[0] < 0.5 * spread[1]
     with pytest.raises(ConfigError, match="holds another run"):
         nst_exp.stylize(overrides=TINY, terms={"gray": gray}, out=tmp_path)
-    with pytest.raises(ConfigError, match="gray=3: is not a function"):
-        nst_exp.stylize(overrides=TINY, terms={"gray": 3})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({"gray": 3}, "gray=3: is not a function"),
+        (
+            {"gray": lambda image: image},
+            r"terms: gray returns shape \(1, 3, 32, 48\); return a sca",
+        ),
+        ({"gray": lambda image: 3.0}, "terms: gray returns float"),
+        ({"style": lambda image: image.mean()}, "the loss has a term style already"),
+    ],
+)
+def test_own_loss_term_that_is_none(terms: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        nst_exp.stylize(overrides=TINY, terms=terms)
 
 
 def test_result_shows_itself(tmp_path: Path) -> None:
