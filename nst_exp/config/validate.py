@@ -45,7 +45,7 @@ def combination_problems(config: Config) -> Iterator[str]:
     yield from _backbone(config)
     yield from _optimizer(config)
     yield from _tiles(config)
-    for name in config.logging.loggers:
+    for name in {"mlflow", "trackio", "wandb"}.intersection(config.logging.loggers):
         if (spec := find_spec(name)) is None or spec.origin is None:  # a folder is no package
             yield f"logging.loggers=[{name}]: not installed; pip install 'nst-exp[{name}]'"
 

@@ -6,12 +6,13 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import yaml
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 from pytorch_lightning.loggers import (
@@ -125,12 +126,14 @@ def _csv_logger(folder: Path, done: int) -> CSVLogger:
 def _tracker(name: str, project: str, folder: Path | None, earlier: str | None) -> Logger:
     """Start a run of a tracker, or resume ``earlier``; the jobs of a sweep are one group."""
     run, group = _run_and_group(folder)
-    if name == "trackio":
-        resume = "allow" if earlier else "never"
-        return TrackioLogger(project=project, name=earlier or run, group=group, resume=resume)
-    if name == "wandb":
-        return _wandb_logger(project, run, group, earlier)
-    return _mlflow_logger(project, run, group, earlier)
+    # Two jobs must not create MLflow's database or experiment at the same time.
+    with FileLock(folder.parent / ".trackers.lock") if folder and group else nullcontext():
+        if name == "trackio":
+            resume = "allow" if earlier else "never"
+            return TrackioLogger(project=project, name=earlier or run, group=group, resume=resume)
+        if name == "wandb":
+            return _wandb_logger(project, run, group, earlier)
+        return _mlflow_logger(project, run, group, earlier)
 
 
 def _wandb_logger(
@@ -163,10 +166,7 @@ def _mlflow_logger(
         tracking_uri=mlflow.get_tracking_uri(),
         run_id=earlier,
     )
-    try:
-        client = logger.experiment
-    except mlflow.MlflowException:  # another job has created the experiment meanwhile
-        client = logger.experiment
+    client = logger.experiment
     if earlier:
         client.update_run(earlier, "RUNNING")
     return logger
