@@ -17,7 +17,7 @@ def hartley(x: Tensor) -> Tensor:
     The real form of the Fourier transform, Re - Im: it has as many coefficients as the image has
     pixels, so the change of variables is exact, and without scaling it does not change L-BFGS.
     """
-    planes = []
+    planes: list[Tensor] = []
     for plane in x.reshape(-1, *x.shape[-2:]):  # one at a time: a spectrum is twice as large
         spectrum = torch.fft.fft2(plane, norm="ortho")
         planes.append(spectrum.real - spectrum.imag)
@@ -32,9 +32,10 @@ def spectral_scale(height: int, width: int, decay: float) -> Tensor:
     """
     fy = torch.fft.fftfreq(height, dtype=torch.float64)
     fx = torch.fft.fftfreq(width, dtype=torch.float64)
-    f = fy[:, None] ** 2 + fx[None, :] ** 2
-    scale = f.sqrt_().clamp_min_(1.0 / max(height, width)).pow_(-decay)  # in place: 8 bytes each
-    return scale.div_(scale.norm() / math.sqrt(height * width)).float()
+    scale = fy[:, None] ** 2 + fx[None, :] ** 2
+    scale = scale.sqrt_().clamp_min_(1.0 / max(height, width)).pow_(-decay)  # in place: 8 bytes each
+    scale /= float(scale.norm()) / math.sqrt(height * width)
+    return scale.float()
 
 
 def pyramid_sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:

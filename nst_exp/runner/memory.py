@@ -345,6 +345,6 @@ def keep_freed_memory(size: int) -> None:
             libc.malloc.restype = ctypes.c_void_p
             block = libc.malloc(ctypes.c_size_t(_RESERVED))
             start = -(-block // _HUGE_PAGE) * _HUGE_PAGE
-            size = ctypes.c_size_t(_RESERVED - (start - block))  # the advice may be refused
-            libc.madvise(ctypes.c_void_p(start), size, _MADV_HUGEPAGE)
+            length = ctypes.c_size_t(_RESERVED - (start - block))  # the advice may be refused
+            libc.madvise(ctypes.c_void_p(start), length, _MADV_HUGEPAGE)
             libc.free(ctypes.c_void_p(block))
