@@ -32,10 +32,10 @@ def spectral_scale(height: int, width: int, decay: float) -> Tensor:
     """
     fy = torch.fft.fftfreq(height, dtype=torch.float64)
     fx = torch.fft.fftfreq(width, dtype=torch.float64)
-    scale = fy[:, None] ** 2 + fx[None, :] ** 2
-    scale = scale.sqrt_().clamp_min_(1.0 / max(height, width)).pow_(-decay)  # in place: 8 bytes each
+    scale: Tensor = fy[:, None] ** 2 + fx[None, :] ** 2
+    scale.sqrt_().clamp_min_(1.0 / max(height, width)).pow_(-decay)  # in place: 8 bytes a value
     scale /= float(scale.norm()) / math.sqrt(height * width)
-    return scale.float()
+    return scale.to(torch.float32)
 
 
 def pyramid_sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
