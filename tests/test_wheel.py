@@ -30,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     (info,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
-    assert {name.split("/")[0] for name in names} == {"nst_exp", info}
+    assert {name.split("/")[0] for name in names} == {"nst_exp", "hydra_plugins", info}
     for folder, inside in (("nst_exp", "nst_exp"), ("configs", "nst_exp/configs")):
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and path.suffix in (".py", ".yaml", ".jpg", ".md", ".typed"):
