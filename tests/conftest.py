@@ -1,5 +1,6 @@
 """Fixtures for all tests: random images, and an encoder small enough to run in microseconds."""
 
+import logging
 import os
 from collections.abc import Callable
 
@@ -36,8 +37,9 @@ class TinyEncoder(nn.Module):
 
 @pytest.fixture(autouse=True)
 def independent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees a network of another, or the user's own folder of images."""
+    """No test sees a network or the console of another, or the user's own folder of images."""
     monkeypatch.delenv("NST_EXP_DATA", raising=False)
+    monkeypatch.setattr(logging.getLogger("nst_exp"), "handlers", [])
     clear_caches()
 
 
