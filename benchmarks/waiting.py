@@ -1,8 +1,8 @@
 """What threads that spin while they wait cost: ``python benchmarks/waiting.py``.
 
-The same short run with one thread, with the program's setting (threads that wait sleep), and with
-that of the OpenMP library (they spin), on an idle machine and beside two processes that compute.
-Quiet the machine first. Runs take turns; times are medians, relative to one thread.
+The same short run with one thread, with the program's setting (threads that wait soon sleep), and
+with that of the OpenMP library (they spin), on an idle machine and beside two processes that
+compute. Quiet the machine first. Runs take turns; times are medians, relative to one thread.
 """
 
 import argparse
@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-RUN = ("content=chelsea", "style=starry_night", "logging=none", "trainer.accelerator=cpu")
+RUN = ("content=chelsea", "style=starry_night", "logging=none", "logging.progress=false")
 WAYS = {
     "one thread": {"OMP_NUM_THREADS": "1"},
-    "sleeping": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "sleeping": {},
     "spinning": {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "300000"},  # libgomp's own
 }
 BUSY = "while True: pass"
@@ -47,7 +47,7 @@ def busy(processes: int) -> Iterator[None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("overrides", nargs="*", default=["size=128", "steps=40"])
+    parser.add_argument("overrides", nargs="*", default=["size=256", "steps=30"])
     arguments = parser.parse_args()
     for others in (0, 2):
         times: dict[str, list[float]] = {way: [] for way in WAYS}

@@ -20,8 +20,9 @@ def run() -> None:
             from nst_exp.app.completion import print_completions
 
             return print_completions(sys.argv[-1].partition("=")[2])
-        # torch's threads sleep while they wait, instead of taking time from other programs.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        # torch's threads soon sleep when they wait, instead of taking time from other programs.
+        if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+            os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
         from nst_exp.app.main import main
     except KeyboardInterrupt:
         sys.exit(130)
