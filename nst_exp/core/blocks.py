@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -160,8 +160,8 @@ class Tiling:
             intervals.append(Interval(start, stop, first, last, length, self.wraps))
         return intervals
 
-    def maps(self, pixels: Tensor, block: Block, whole: Features, own: bool) -> dict[str, BlockMap]:
-        """Compute the feature maps of a block.
+    def maps(self, pixels: Tensor, block: Block, whole: Features, own: bool) -> BlockMaps:
+        """Return the feature maps of a block, each computed when it is first read.
 
         Args:
             pixels: Those of the block, with its margin.
@@ -169,16 +169,33 @@ class Tiling:
             whole: Maps of the image, of which only the shapes are used.
             own: Whether to return the positions that belong to the block, or all of them.
         """
-        found = {}
-        for layer, values in self.encoder(pixels).items():
-            stride, places, chosen = self.fields[layer].stride, [], []
-            for interval, axis in ((block.rows, 2), (block.columns, 3)):
-                counted = interval.counted(stride, values.shape[axis])
-                part = interval.own(stride, counted) if own else slice(0, counted)
-                places.append(interval.places(stride, part, whole[layer].shape[axis]))
-                chosen.append(part)
-            found[layer] = BlockMap(values[:, :, chosen[0], chosen[1]], (places[0], places[1]))
-        return found
+        return BlockMaps(self, self.encoder.maps_on_demand(pixels), block, whole, own)
+
+
+class BlockMaps(Mapping[str, BlockMap]):
+    """The feature maps of a block by layer."""
+
+    def __init__(
+        self, tiling: Tiling, values: Features, block: Block, whole: Features, own: bool
+    ) -> None:
+        self.fields, self.values_of, self.whole = tiling.fields, values, whole
+        self.axes, self.own = ((block.rows, 2), (block.columns, 3)), own
+
+    def __getitem__(self, layer: str) -> BlockMap:
+        values, stride = self.values_of[layer], self.fields[layer].stride
+        places, chosen = [], []
+        for interval, axis in self.axes:
+            counted = interval.counted(stride, values.shape[axis])
+            part = interval.own(stride, counted) if self.own else slice(0, counted)
+            places.append(interval.places(stride, part, self.whole[layer].shape[axis]))
+            chosen.append(part)
+        return BlockMap(values[:, :, chosen[0], chosen[1]], (places[0], places[1]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_of)
+
+    def __len__(self) -> int:
+        return len(self.values_of)
 
 
 def check_blocks(encoder: Encoder, block: int, image: tuple[int, int]) -> None:

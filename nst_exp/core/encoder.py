@@ -16,7 +16,7 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 
 from nst_exp.config import layer_names, schema
 from nst_exp.config.loss_layers import RGB
-from nst_exp.core.pooling import LEAF_MODULES, replace_pooling
+from nst_exp.core.pooling import LEAF_MODULES, pool_before_relu, replace_pooling
 from nst_exp.core.preprocessing import Preprocessing
 from nst_exp.core.random_weights import draw_weights
 from nst_exp.core.winograd import accelerate
@@ -179,6 +179,7 @@ def _cut_network(
         suppress_diff_warning=True,
     ).eval()
     _protect_outputs(trunk)
+    pool_before_relu(trunk)
     if RGB in layers:
         nodes[RGB] = RGB
     return trunk, nodes

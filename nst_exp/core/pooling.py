@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.functional import max_pool2d
 
 from nst_exp.config.schema import Backbone, Pool
@@ -38,39 +38,56 @@ class L2Pool(nn.Module):
         return squares.clamp(min=torch.finfo(x.dtype).tiny).sqrt()
 
 
-class _MaxPool(torch.autograd.Function):
-    """Max pooling that does not keep where the largest values are, 8 bytes for each of them.
-
-    The backward pass finds them again, in a small part of the time of a convolution.
-    """
+class _HalvedMax(torch.autograd.Function):
+    """The largest value of each 2x2 window; of the map only a byte per window is kept."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, window: tuple[Any, ...]) -> Tensor:
-        """Pool a feature map (1, N, H, W)."""
-        ctx.save_for_backward(x)
-        ctx.window = window
-        return cast(Tensor, max_pool2d(x, *window))
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Map (1, N, H, W) to (1, N, H // 2, W // 2)."""
+        pooled: Tensor = max_pool2d(x, 2)
+        first, second, third, _ = (corner < pooled for corner in _corners(x))
+        # 0 to 3: the first corner that has the largest value.
+        place = third.to(torch.uint8).add_(1).mul_(second).add_(1).mul_(first)
+        ctx.save_for_backward(place)
+        ctx.shape = x.shape
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        ctx.memory_format = torch.channels_last if last else torch.contiguous_format
+        return pooled
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         """Map the gradient of the pooled map to that of the map."""
-        (x,) = ctx.saved_tensors
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            pooled = max_pool2d(x, *ctx.window)
-        return torch.autograd.grad(pooled, x, gradients[0])[0], None
+        (place,), (gradient,) = ctx.saved_tensors, gradients
+        shape, layout = ctx.shape, ctx.memory_format
+        found = torch.empty(
+            shape, dtype=gradient.dtype, device=gradient.device, memory_format=layout
+        )
+        found[:, :, 2 * place.shape[2] :] = 0  # a last row and column that are in no window
+        found[:, :, :, 2 * place.shape[3] :] = 0
+        for index, corner in enumerate(_corners(found)):
+            torch.mul(gradient, place == index, out=corner)
+        return found
 
 
-class MaxPool(nn.MaxPool2d):
-    """nn.MaxPool2d that needs less memory between the forward and the backward pass."""
+def _corners(x: Tensor) -> list[Tensor]:
+    """View the four values of each 2x2 window of a map (1, N, H, W), each as a map."""
+    height, width = (side // 2 * 2 for side in x.shape[2:])
+    return [x[:, :, row:height:2, column:width:2] for row in (0, 1) for column in (0, 1)]
+
+
+class HalvingMaxPool(nn.MaxPool2d):
+    """nn.MaxPool2d(2) that does not keep its map for the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool a feature map (1, N, H, W)."""
-        window = self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
-        return cast(Tensor, _MaxPool.apply(x, window))
+        return cast(Tensor, _HalvedMax.apply(x))
 
 
-LEAF_MODULES: list[type[nn.Module]] = [ScaledPool, L2Pool, MaxPool]
+_HALVING = (2, 2, 0, 1, False)
+LEAF_MODULES: list[type[nn.Module]] = [ScaledPool, L2Pool, HalvingMaxPool]
 """Modules that torch.fx must not trace into."""
 
 
@@ -88,11 +105,31 @@ def replace_pooling(model: nn.Module, settings: Backbone) -> None:
         )
     for path, pool in pools.items():
         window = pool.kernel_size, pool.stride, pool.padding
-        new: nn.Module = MaxPool(*window, pool.dilation, ceil_mode=pool.ceil_mode)
-        if settings.pool is Pool.average:
+        new: nn.Module = pool
+        if settings.pool is Pool.max and (*window, pool.dilation, pool.ceil_mode) == _HALVING:
+            new = HalvingMaxPool()
+        elif settings.pool is Pool.average:
             new = nn.AvgPool2d(*window, pool.ceil_mode, count_include_pad=False)
         elif settings.pool is Pool.l2:
             new = L2Pool(pool)
         if settings.pool_scale != 1.0:
             new = ScaledPool(new, settings.pool_scale)
         model.set_submodule(path, new)
+
+
+def pool_before_relu(trunk: fx.GraphModule) -> None:
+    """Exchange ReLUs and the poolings after them: the maps are the same, and less is kept of them.
+
+    The backward pass of a ReLU needs its map, here the one that is a quarter as large.
+    """
+    returned = next(n for n in trunk.graph.nodes if n.op == "output").all_input_nodes
+    modules = dict(trunk.named_modules())
+    for pool in list(trunk.graph.nodes):
+        if isinstance(modules.get(str(pool.target)), HalvingMaxPool):
+            (relu,) = pool.all_input_nodes
+            is_relu = isinstance(modules.get(str(relu.target)), nn.ReLU)
+            if is_relu and len(relu.users) == 1 and pool not in returned:
+                relu.prepend(pool)
+                pool.replace_all_uses_with(relu)
+                pool.args, relu.args = relu.args, (pool,)
+    trunk.recompile()

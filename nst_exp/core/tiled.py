@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_exp.config.loss_layers import RGB
-from nst_exp.core.blocks import BlockMap, Tiling
+from nst_exp.core.blocks import BlockMaps, Tiling
 from nst_exp.core.encoder import map_shapes
 from nst_exp.core.objective import Losses, Objective
 from nst_exp.core.statistics import PositionSums
@@ -24,7 +24,6 @@ from nst_exp.core.terms import LayerTerm, Term
 OnBlock = Callable[[int, int], None]
 """Called after each block with the number of blocks that are done and that of all."""
 
-Maps = Mapping[str, BlockMap]
 _Key = tuple[str, int]  # a layer and a region
 
 
@@ -37,6 +36,7 @@ def whole_maps(tiling: Tiling, image: Tensor, layers: Sequence[str]) -> dict[str
         for layer, whole in found.items():
             rows, columns = maps[layer].places
             whole[:, :, rows, columns] = maps[layer].values.to(image.dtype)
+        del maps  # not kept while those of the next block are computed
     return found | ({RGB: image} if RGB in layers else {})
 
 
@@ -65,10 +65,11 @@ def position_sums(
                 features = maps[layer].values.to(image.dtype)
                 weights = None if mask is None else maps[layer].part(mask[layer])
                 sums.setdefault(layer, PositionSums()).add(features, weights)
+        del maps, features, weights
     return found
 
 
-def _own_maps(tiling: Tiling, image: Tensor, shapes: Features) -> Iterator[Maps]:
+def _own_maps(tiling: Tiling, image: Tensor, shapes: Features) -> Iterator[BlockMaps]:
     height, width = image.shape[2:]
     for block in tiling.blocks(height, width):
         yield tiling.maps(block.pixels(image), block, shapes, own=True)
@@ -145,6 +146,7 @@ class _Evaluation:
                     found = self._add_positions(maps, sums)
                 for place, loss in found.items():
                     local[place] = local.get(place, 0.0) + float(loss)
+            del maps
             self._count_block()
         for key, of_key in sums.items():
             mean, products = of_key.averages()
@@ -185,6 +187,7 @@ class _Evaluation:
                     for axis in (block.rows, block.columns)
                 )
                 gradient[:, :, block.rows.inner, block.columns.inner] += found[:, :, rows, columns]
+            del maps, slope
             self._count_block()
         return gradient
 
@@ -198,7 +201,7 @@ class _Evaluation:
             self.on_block(self.done, len(self.blocks[0]) + len(self.blocks[1]))
 
     def _add_positions(
-        self, maps: Maps, sums: dict[_Key, PositionSums]
+        self, maps: BlockMaps, sums: dict[_Key, PositionSums]
     ) -> dict[tuple[Term, str], Tensor]:
         """Add the positions of a block to ``sums``; return the losses of local statistics."""
         local: dict[tuple[Term, str], Tensor] = {}
@@ -240,7 +243,7 @@ class _Evaluation:
         return total, losses
 
     def _block_slope(
-        self, maps: Maps, slopes: Mapping[_Key, tuple[Tensor | None, Tensor | None]]
+        self, maps: BlockMaps, slopes: Mapping[_Key, tuple[Tensor | None, Tensor | None]]
     ) -> Tensor:
         """Compute a scalar whose gradient by the block's pixels is that of the total."""
         sums: dict[_Key, PositionSums] = {}

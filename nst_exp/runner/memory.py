@@ -332,9 +332,9 @@ def keep_freed_memory(size: int) -> None:
     """Let glibc's malloc reuse freed blocks, the first ones in pages of 2 MB; no number changes.
 
     Blocks as large as an image whose longest side is ``size`` are returned to the system if such an
-    image is computed in blocks: between those they would lie unused.
+    image is computed in blocks. malloc's own variables, if the user has set some, hold instead.
     """
-    if sys.platform == "linux":
+    if sys.platform == "linux" and not any(name.startswith("MALLOC_") for name in os.environ):
         with suppress(OSError, AttributeError, TypeError):  # no glibc, or no such block
             libc = ctypes.CDLL(None)
             if size < _LARGE_SIDE:

@@ -1,18 +1,21 @@
 """Pooling and padding of an encoder, against loops and torchvision's own layers."""
 
 import itertools
+from typing import cast
 
 import pytest
 import torch
 from encoder_networks import (
     CASES,
     MakeImage,
+    build,
     maps_of,
     normalized,
+    plain,
     random_weights,
     reference,
 )
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.functional import conv2d, pad
 
 from nst_exp.config.schema import Backbone, Padding, Pool
@@ -53,9 +56,14 @@ def test_pooling_is_the_loop(pool: Pool, plain: nn.MaxPool2d, size: tuple[int, i
         assert torch.autograd.gradcheck(model, x.clone().requires_grad_())
 
 
-@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2, 1)])
-def test_max_pooling_is_torchs_and_keeps_its_input_alone(pool: nn.MaxPool2d) -> None:
-    x = torch.rand(1, 3, 9, 12).contiguous(memory_format=torch.channels_last).requires_grad_()
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("size", [(8, 12), (9, 13)])
+def test_max_pooling_is_torchs_and_keeps_a_byte_per_window(
+    size: tuple[int, int], layout: torch.memory_format
+) -> None:
+    # Few values, so that windows have several largest ones.
+    x = torch.randint(3, (1, 3, *size)).float().contiguous(memory_format=layout).requires_grad_()
+    pool = nn.MaxPool2d(2)
     model, kept = nn.Sequential(pool), list[Tensor]()
     replace_pooling(model, Backbone())
 
@@ -67,10 +75,45 @@ def test_max_pooling_is_torchs_and_keeps_its_input_alone(pool: nn.MaxPool2d) -> 
         found = model(x)
     expected = pool(x)
     assert torch.equal(found, expected)
-    assert [tensor.data_ptr() for tensor in kept] == [x.data_ptr()]
+    assert [(tensor.shape, tensor.dtype) for tensor in kept] == [(expected.shape, torch.uint8)]
     gradient = torch.rand(expected.shape)
     of_found, of_expected = (torch.autograd.grad(y, x, gradient)[0] for y in (found, expected))
     assert torch.equal(of_found, of_expected)
+    assert of_found.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("layers", [["relu1_1", "relu2_1"], ["relu1_2", "pool1", "relu2_1"]])
+def test_pooling_before_a_relu_changes_no_map_and_no_gradient(
+    layers: list[str], random_image: MakeImage
+) -> None:
+    image = random_image(21, 34).requires_grad_()
+    encoder, network = build("vgg13", layers), plain("vgg13")
+    network.load_state_dict(random_weights("vgg13"), assign=True)
+    places = {"relu1_1": 1, "relu1_2": 3, "pool1": 4, "relu2_1": 6}
+    expected, x = {}, normalized(image)
+    for index, module in enumerate(cast(nn.Sequential, network.features)[:7]):
+        x = module(x)
+        expected[index] = x
+    maps = encoder(image)
+    for layer in layers:
+        found, right = maps[layer], expected[places[layer]]
+        torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5)
+        gradients = [
+            torch.autograd.grad(values.square().sum(), image, retain_graph=True)[0]
+            for values in (found, right)
+        ]
+        # Sums of thousands of products in float32, in another order.
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4 * float(gradients[1].max()))
+
+
+def test_pooling_comes_before_a_relu_that_is_not_read() -> None:
+    def order(layers: list[str]) -> list[str]:
+        trunk = cast(fx.GraphModule, build("vgg13", layers).trunk)
+        return [str(node.target) for node in trunk.graph.nodes if node.op == "call_module"][2:5]
+
+    assert order(["relu2_1"]) == ["features.2", "features.4", "features.3"]
+    for layer in ("relu1_2", "pool1"):
+        assert order([layer, "relu2_1"]) == ["features.2", "features.3", "features.4"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
