@@ -65,7 +65,7 @@ def position_sums(
                 features = maps[layer].values.to(image.dtype)
                 weights = None if mask is None else maps[layer].part(mask[layer])
                 sums.setdefault(layer, PositionSums()).add(features, weights)
-        del maps, features, weights
+        del maps
     return found
 
 
