@@ -215,3 +215,20 @@ def test_out_of_memory_is_recognized() -> None:
     assert is_out_of_memory(OSError(12, "Cannot allocate memory"))
     assert not is_out_of_memory(RuntimeError("The size of tensor a (3) must match"))
     assert not is_out_of_memory(OSError(28, "No space left on device"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_the_allocator_is_left_as_the_user_has_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[None] = []
+
+    def no_library(name: None) -> None:
+        opened.append(name)
+        raise OSError
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", no_library)
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "1000000")
+    memory.keep_freed_memory(64)
+    assert opened == []
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_")
+    memory.keep_freed_memory(64)
+    assert opened == [None]
