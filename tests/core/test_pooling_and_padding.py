@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 from torch.nn.functional import conv2d, pad
 
 from nst_exp.config.schema import Backbone, Padding, Pool
+from nst_exp.core import pooling
 from nst_exp.core.encoder import (
     build_encoder,
     reflecting,
@@ -44,8 +45,16 @@ def naive_pool(pool: Pool, x: Tensor, plain: nn.MaxPool2d) -> Tensor:
     [nn.MaxPool2d(2), *(nn.MaxPool2d(3, 2, p, ceil_mode=c) for p in (0, 1) for c in (False, True))],
 )
 @pytest.mark.parametrize("pool", list(Pool))
-def test_pooling_is_the_loop(pool: Pool, plain: nn.MaxPool2d, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("large", [False, True])
+def test_pooling_is_the_loop(
+    pool: Pool,
+    plain: nn.MaxPool2d,
+    size: tuple[int, int],
+    large: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The windows of VGG, SqueezeNet, AlexNet and ResNet, with sizes that do and do not divide."""
+    monkeypatch.setattr(pooling, "LARGE_MAP", 0 if large else 10**9)
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(1, 2, *size, generator=generator, dtype=torch.float64)
     expected = naive_pool(pool, x, plain)
@@ -58,9 +67,10 @@ def test_pooling_is_the_loop(pool: Pool, plain: nn.MaxPool2d, size: tuple[int, i
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("size", [(8, 12), (9, 13)])
-def test_max_pooling_is_torchs_and_keeps_a_byte_per_window(
-    size: tuple[int, int], layout: torch.memory_format
+def test_max_pooling_of_a_large_map_is_torchs_and_keeps_a_byte_per_window(
+    size: tuple[int, int], layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pooling, "LARGE_MAP", 0)
     # Few values, so that windows have several largest ones.
     x = torch.randint(3, (1, 3, *size)).float().contiguous(memory_format=layout).requires_grad_()
     pool = nn.MaxPool2d(2)
@@ -83,9 +93,11 @@ def test_max_pooling_is_torchs_and_keeps_a_byte_per_window(
 
 
 @pytest.mark.parametrize("layers", [["relu1_1", "relu2_1"], ["relu1_2", "pool1", "relu2_1"]])
+@pytest.mark.parametrize("large", [False, True])
 def test_pooling_before_a_relu_changes_no_map_and_no_gradient(
-    layers: list[str], random_image: MakeImage
+    layers: list[str], large: bool, random_image: MakeImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pooling, "LARGE_MAP", 0 if large else 10**9)
     image = random_image(21, 34).requires_grad_()
     encoder, network = build("vgg13", layers), plain("vgg13")
     network.load_state_dict(random_weights("vgg13"), assign=True)
