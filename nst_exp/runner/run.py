@@ -95,10 +95,10 @@ def run(
     record = Record(folder, config, overrides=list(overrides))
     with ExitStack() as stack:
         stack.enter_context(quiet_libraries())
+        stack.enter_context(collected_warnings(record.warnings))
         check_device(config.trainer)
         stack.enter_context(default_torch(config.trainer.threads))
         request = stack.enter_context(stop_requests(handle_signals))
-        stack.enter_context(collected_warnings(record.warnings))
         current = _Run(record, request, extras or Extras())
         with early_end(record, request, current.best_image):
             if folder is not None:

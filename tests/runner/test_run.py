@@ -125,6 +125,19 @@ def test_other_precisions_end_near_float32(optimizer: str, precision: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("capabilities", "warned"),
+    [({"avx512_f": True, "avx512_bf16": False}, True), ({"avx512_bf16": True}, False), ({}, False)],
+)
+def test_a_processor_without_bfloat16_gets_a_warning(
+    capabilities: dict[str, bool], warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    settings = ["steps=1", "trainer.accelerator=cpu", "trainer.precision=bf16-mixed"]
+    warnings = tiny_run(None, *settings).record["warnings"]
+    assert any(line.startswith("trainer.precision=bf16-mixed: ") for line in warnings) is warned
+
+
+@pytest.mark.parametrize(
     ("key", "overrides"),
     [
         ("size", "size=6"),
