@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from PIL import Image
@@ -329,6 +329,8 @@ class _Run:
         pixels = Image.fromarray(quantize(to_array(self.final)))
         record.seconds, record.metrics = round(self._seconds(), 3), {}
         if config.logging.metrics:
+            # The history of a large image takes more memory than all metrics.
+            cast(Any, module.optimizers(use_pl_optimizer=False)).state.clear()
             # As the file shows it: a JPEG is not what was in memory.
             saved = self._read_result(path).image if path else pixels.convert("RGB")
             content, images, _ = self.inputs.tensors(config.size)

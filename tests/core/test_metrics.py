@@ -76,7 +76,11 @@ def luma(image: Tensor) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 23), (11, 14)])
-def test_ssim_is_that_of_the_paper(random_image: MakeImage, height: int, width: int) -> None:
+@pytest.mark.parametrize("rows", [256, 3])
+def test_ssim_is_that_of_the_paper(
+    random_image: MakeImage, height: int, width: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_SSIM_ROWS", rows)
     first, second = random_image(height, width, 1), random_image(height, width, 2)
     second = 0.6 * first + 0.4 * second
     # torchvision's weights of R, G, B sum to 0.9999; float32 variances over C2.
