@@ -55,6 +55,7 @@ from nst_exp.runner.trainer import (
     make_trainer,
     memory_device,
     quiet_libraries,
+    slow_precision,
 )
 from nst_exp.utils.atomic_files import remove_leftovers
 from nst_exp.utils.errors import ConfigError, Interrupted
@@ -95,10 +96,10 @@ def run(
     record = Record(folder, config, overrides=list(overrides))
     with ExitStack() as stack:
         stack.enter_context(quiet_libraries())
-        stack.enter_context(collected_warnings(record.warnings))
         check_device(config.trainer)
         stack.enter_context(default_torch(config.trainer.threads))
         request = stack.enter_context(stop_requests(handle_signals))
+        stack.enter_context(collected_warnings(record.warnings))
         current = _Run(record, request, extras or Extras())
         with early_end(record, request, current.best_image):
             if folder is not None:
@@ -182,7 +183,8 @@ class _Run:
             earlier = check_compatible(folder, config, hashes)
         if not is_done(earlier, config):
             content, *styles = (image.original_size for image in inputs.images())
-            for note in check_size(config, content, styles, memory_device(config.trainer)):
+            size_notes = check_size(config, content, styles, memory_device(config.trainer))
+            for note in slow_precision(config.trainer) + size_notes:
                 log.warning(note)
         if folder is not None:
             earlier = open_folder(folder, config, hashes)

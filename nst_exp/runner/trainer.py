@@ -18,25 +18,19 @@ from nst_exp.runner.loggers import SILENT
 from nst_exp.runner.resume import AtomicCheckpointIO
 from nst_exp.utils.errors import ConfigError
 
-log = logging.getLogger(__name__)
-
 # What Lightning sets or deletes in the environment, and what loggers set.
 _VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "CUDA_DEVICE_ORDER", "WORLD_SIZE", *SILENT)
 
 
 def check_device(settings: TrainerConfig) -> None:
-    """Raise ConfigError if this machine lacks the device that the config asks for.
-
-    A processor that would compute many times slower in bfloat16 gets a warning.
-    """
+    """Raise ConfigError if this machine lacks the device that the config asks for."""
     wanted = settings.accelerator
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     found = ", ".join(["cpu", *(name for name in has if has[name])])
     has["gpu"] = any(has.values())
     if not has.get(wanted, True):
         raise ConfigError(f"trainer.accelerator={wanted}: not on this machine; available: {found}")
-    on_cpu = wanted == "cpu" or not has["gpu"]
-    if settings.precision == "16-mixed" and on_cpu:
+    if settings.precision == "16-mixed" and (wanted == "cpu" or not has["gpu"]):
         raise ConfigError(
             f"trainer.precision=16-mixed: needs a GPU; available: {found}; use bf16-mixed"
         )
@@ -45,18 +39,19 @@ def check_device(settings: TrainerConfig) -> None:
         raise ConfigError(
             f"trainer.device={settings.device}: no such device; the last one here is {last}"
         )
-    if settings.precision == "bf16-mixed" and on_cpu and not _has_bfloat16():
-        log.warning(
-            "trainer.precision=bf16-mixed: this processor has no arithmetic for bfloat16; steps "
-            "may take many times as long as with 32-true"
-        )
 
 
-def _has_bfloat16() -> bool:
-    """Tell whether the processor computes in bfloat16; older versions of torch do not know."""
+def slow_precision(settings: TrainerConfig) -> list[str]:
+    """Return a warning if the run's processor has no arithmetic for the precision."""
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    known = capabilities and describe_device(settings).startswith("cpu")  # not by older torch
     names = ("avx512_bf16", "amx_bf16", "bf16")  # the last one on ARM
-    return not capabilities or any(capabilities.get(name) for name in names)
+    if settings.precision != "bf16-mixed" or not known or any(map(capabilities.get, names)):
+        return []
+    return [
+        "trainer.precision=bf16-mixed: this processor has no arithmetic for bfloat16; steps may "
+        "take many times as long as with 32-true"
+    ]
 
 
 def make_trainer(settings: TrainerConfig, steps: int, callbacks: list[Callback]) -> pl.Trainer:
